@@ -1,0 +1,160 @@
+import type { Refusal } from './failure.ts';
+import { type FileName, type Format, QCOW2 } from './ids.ts';
+import { err, ok, type Result } from './result.ts';
+
+/**
+ * Who says that a file has this format. `reported`: the hypervisor's live XML. `assumed`: the
+ * operation itself implies it, because an old libvirt leaves it out (the fallback of the Nova
+ * spec volume-snapshot-improvements). Nobody ever looks at the file's content.
+ */
+export type Provenance = 'reported' | 'assumed';
+
+/** A layer and all it stands on. The guest writes to the topmost; only the lowest may be raw. */
+export interface Layer {
+  readonly file: FileName;
+  readonly format: Format;
+  readonly provenance: Provenance;
+  readonly on: Layer | null;
+}
+
+/** A layer as the hypervisor shows it: an old libvirt may not name the format. */
+export interface SeenLayer {
+  readonly file: FileName;
+  readonly format: Format | null;
+  readonly on: SeenLayer | null;
+}
+
+/** The format of one file, and who says so. */
+export interface FileFormat {
+  readonly file: FileName;
+  readonly format: Format;
+  readonly provenance: Provenance;
+}
+
+/** A pull empties all above `onto` into the active layer; a commit empties `top` into `into`. */
+export type Merge =
+  | { readonly kind: 'pull'; readonly onto: FileName | null }
+  | { readonly kind: 'commit'; readonly top: FileName; readonly into: FileName };
+
+/** The volume once `file`, an empty overlay that Cinder prepared, is its active layer. */
+export function afterCreate(active: Layer, file: FileName): Result<Layer, Refusal> {
+  if (find(active, file) !== null) return err({ kind: 'already-in-chain', file });
+  return ok({ file, format: QCOW2, provenance: 'assumed', on: active });
+}
+
+/**
+ * The volume once `merge` is done. A merge chooses who survives and never rewrites a
+ * survivor's format: pull away a raw base and the volume is qcow2 from then on; commit
+ * into that base instead, and it stays raw.
+ */
+export function afterMerge(active: Layer, merge: Merge): Result<Layer, Refusal> {
+  switch (merge.kind) {
+    case 'pull': {
+      const onto = find(active.on, merge.onto);
+      if (onto || merge.onto === null) return ok({ ...active, on: onto });
+      return err({ kind: 'not-in-chain', file: merge.onto, chain: filesOf(active) });
+    }
+    case 'commit': {
+      const top = find(active, merge.top);
+      const chain = filesOf(active);
+      if (top === null) return err({ kind: 'not-in-chain', file: merge.top, chain });
+      if (top.on?.file === merge.into) return ok(splice(active, top, top.on));
+      if (find(active, merge.into) === null) {
+        return err({ kind: 'not-in-chain', file: merge.into, chain });
+      }
+      return err({ kind: 'not-adjacent', top: merge.top, into: merge.into });
+    }
+  }
+}
+
+/** The files whose header a finished merge has rewritten or whose content it has changed. */
+export function changedBy(before: Layer, merge: Merge): readonly FileName[] {
+  switch (merge.kind) {
+    case 'pull':
+      return merge.onto === null ? [before.file] : [before.file, merge.onto];
+    case 'commit':
+      return [merge.into];
+  }
+}
+
+/** The overlay whose backing pointer the merge rewrites: for a commit the one that stood on top. */
+export function repointedBy(before: Layer, merge: Merge): Layer | null {
+  if (merge.kind === 'pull') return before;
+  return layersOf(before).find((layer) => layer.on?.file === merge.top) ?? null;
+}
+
+/**
+ * What Cinder is told of `files`: the format that the live XML gives, and where an old libvirt
+ * gives none, the one that was predicted, marked `assumed`.
+ */
+export function formatsOf(
+  files: readonly FileName[],
+  seen: SeenLayer,
+  predicted: Layer,
+): readonly FileFormat[] {
+  const told: FileFormat[] = [];
+  for (const file of files) {
+    const reported = find(seen, file)?.format ?? null;
+    const expected = find(predicted, file)?.format ?? null;
+    if (reported !== null) told.push({ file, format: reported, provenance: 'reported' });
+    else if (expected !== null) told.push({ file, format: expected, provenance: 'assumed' });
+  }
+  return told;
+}
+
+/**
+ * A seen chain with every format filled in. What stands on something is an overlay, hence qcow2;
+ * the lowest layer has the format that it was recorded with; with no record there is no answer,
+ * because the only other way to learn it is to probe a file that a guest could write.
+ */
+export function complete(
+  seen: SeenLayer,
+  known: ReadonlyMap<FileName, Format>,
+): Result<Layer, Refusal> {
+  const below = seen.on === null ? ok(null) : complete(seen.on, known);
+  if (!below.ok) return below;
+  const implied = seen.on === null ? known.get(seen.file) : QCOW2;
+  const format = seen.format ?? implied;
+  if (format === undefined) return err({ kind: 'unknown-format', file: seen.file });
+  const provenance = seen.format === null ? 'assumed' : 'reported';
+  return ok({ file: seen.file, format, provenance, on: below.value });
+}
+
+/** Whether `seen` is what was predicted: the same files in order, and no format contradicts. */
+export function agrees(seen: SeenLayer | null, predicted: Layer | null): boolean {
+  if (seen === null || predicted === null) return seen === predicted;
+  if (seen.file !== predicted.file) return false;
+  if (seen.format !== null && seen.format !== predicted.format) return false;
+  return agrees(seen.on, predicted.on);
+}
+
+/** Whether `seen` is the upper part of what was predicted, or all of it. */
+export function beginsLike(seen: SeenLayer | null, predicted: Layer | null): boolean {
+  if (seen === null) return true;
+  if (predicted === null || seen.file !== predicted.file) return false;
+  if (seen.format !== null && seen.format !== predicted.format) return false;
+  return beginsLike(seen.on, predicted.on);
+}
+
+/** The layer of that name at or below `layer`, or null. */
+export function find<L extends { readonly file: FileName; readonly on: L | null }>(
+  layer: L | null,
+  file: FileName | null,
+): L | null {
+  for (let at = layer; at !== null; at = at.on) if (at.file === file) return at;
+  return null;
+}
+
+/** The layers from the active one down to the base. */
+export function layersOf<L extends { readonly on: L | null }>(active: L): readonly L[] {
+  const layers: L[] = [];
+  for (let at: L | null = active; at !== null; at = at.on) layers.push(at);
+  return layers;
+}
+
+/** The file names from the active one down to the base. */
+export const filesOf = (active: SeenLayer): readonly FileName[] =>
+  layersOf(active).map((layer) => layer.file);
+
+const splice = (layer: Layer, gone: Layer, heir: Layer): Layer =>
+  layer === gone ? heir : { ...layer, on: layer.on && splice(layer.on, gone, heir) };

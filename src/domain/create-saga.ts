@@ -1,0 +1,240 @@
+import { agrees, beginsLike, find, formatsOf, type Layer } from './chain.ts';
+import { explain, explainFault, type Fault, type Refusal } from './failure.ts';
+import { QCOW2 } from './ids.ts';
+import { judgeOverlay } from './overlay.ts';
+import { type CreatePlan, type CreateRequest, type Limits, planCreate } from './plan-create.ts';
+import {
+  type Effect,
+  type End,
+  type Event,
+  type Evidence,
+  end,
+  go,
+  isBusy,
+  lookWithCinder,
+  type Next,
+  WATCH,
+} from './saga.ts';
+import type { DiskView, Sight } from './sight.ts';
+
+/**
+ * The story of a create. `waiting`: another operation of ours has the volume. `accepted`: decided,
+ * nothing done. `mending`: the overlay's header is told the true format of its backing file.
+ * `switching`: the hypervisor may have been asked. `confirming`: a repeated request for an overlay
+ * that our journal says is in use.
+ */
+export type CreateSaga = { readonly kind: 'create'; readonly request: CreateRequest } & (
+  | { readonly at: 'waiting'; readonly limits: Limits }
+  | { readonly at: 'accepted'; readonly limits: Limits }
+  | { readonly at: 'confirming' }
+  | { readonly at: 'mending'; readonly limits: Limits; readonly plan: CreatePlan }
+  | {
+      readonly at: 'switching';
+      readonly limits: Limits;
+      readonly plan: CreatePlan;
+      /** Why the last attempt was refused, or null while nobody has said no. */
+      readonly refused: Fault | null;
+      /** Whether an earlier attempt may still be under way inside the hypervisor. */
+      readonly pending: boolean;
+    }
+  | End
+);
+
+type At<A extends CreateSaga['at']> = Extract<CreateSaga, { at: A }>;
+type Step = Next<CreateSaga>;
+
+export function nextCreate(saga: CreateSaga, event: Event): Step {
+  switch (saga.at) {
+    case 'waiting':
+    case 'accepted':
+      if (event.kind === 'blind') return go(saga, WATCH, fault(event.fault));
+      if (event.kind !== 'saw') return go(saga, look(saga));
+      return decide(saga, event.sight, false);
+    case 'mending':
+      if (event.kind === 'failed') return fail(saga, explainFault(event.fault));
+      if (event.kind === 'blind') return go(saga, WATCH, fault(event.fault));
+      // Mending twice is mending once; after a restart nobody knows whether it was done.
+      if (event.kind === 'woke') return go(saga, mendWith(saga.request, saga.plan));
+      if (event.kind !== 'saw') return go(saga, look(saga));
+      return decide(saga, event.sight, true);
+    case 'switching':
+      if (event.kind === 'failed') return heed(saga, event.fault);
+      if (event.kind === 'blind') return go(saga, WATCH, fault(event.fault));
+      if (event.kind !== 'saw') return go(saga, look(saga));
+      return judge(saga, event.sight);
+    case 'confirming':
+      if (event.kind === 'blind') return go(saga, WATCH, fault(event.fault));
+      if (event.kind !== 'saw') return go(saga, look(saga));
+      return confirm(saga, event.sight);
+    case 'end':
+      return end(saga, null);
+  }
+}
+
+const look = (saga: CreateSaga): Effect => lookWithCinder(saga.request.newFile);
+
+/** The last look before the point of no return. */
+function decide(saga: At<'waiting' | 'accepted' | 'mending'>, sight: Sight, mended: boolean): Step {
+  const status = sight.cinder?.snapshot?.status ?? 'gone';
+  if (status !== 'creating') return withdraw(saga, `the snapshot is ${status} in Cinder`);
+  if (sight.late) return fail(saga, 'Cinder stopped waiting before the overlay was switched to');
+  const plan = planCreate(saga.request, sight, saga.limits);
+  if (!plan.ok) return refuse(saga, plan.error);
+  const { mend, target, before } = plan.value;
+  const { kind, request, limits } = saga;
+  if (mend !== null) {
+    if (mended) return fail(saga, 'the overlay still names another format after it was mended');
+    return go(
+      { kind, request, limits, at: 'mending', plan: plan.value },
+      mendWith(request, plan.value),
+      { kind: 'decided', detail: `mend ${request.newFile}: ${mend.backing} is ${mend.format}` },
+    );
+  }
+  return go(
+    { kind, request, limits, at: 'switching', plan: plan.value, refused: null, pending: false },
+    switchTo(request, plan.value),
+    ...(mended ? [{ kind: 'mended', detail: request.newFile } as const] : []),
+    { kind: 'decided', detail: `switch ${target} from ${before.file} to ${request.newFile}` },
+  );
+}
+
+const switchTo = (request: CreateRequest, plan: CreatePlan): Effect => ({
+  do: 'snapshot',
+  target: plan.target,
+  process: plan.process,
+  directory: plan.directory,
+  file: request.newFile,
+  active: plan.before.file,
+});
+
+const mendWith = (request: CreateRequest, plan: CreatePlan): Effect => ({
+  do: 'mend',
+  overlay: request.newFile,
+  directory: plan.directory,
+  backing: plan.before.file,
+  format: plan.before.format,
+});
+
+/** The hypervisor refused or broke off; an error does not mean that nothing happened. */
+function heed(saga: At<'switching'>, said: Fault): Step {
+  const refused = said.kind === 'rejected' ? said : null;
+  const pending = saga.pending || said.kind === 'unknown';
+  return go({ ...saga, refused, pending }, look(saga), fault(said));
+}
+
+function judge(saga: At<'switching'>, sight: Sight): Step {
+  const view = sight.guest;
+  const { plan, request } = saga;
+  if (view.kind === 'absent') {
+    // Whether or not the switch came first: the overlay, proven to stand on the file that was
+    // active, reads as the guest left its disk in both cases. Without it, writes could be lost.
+    return created(saga, null, { kind: 'switched', detail: 'the guest is gone; overlay is whole' });
+  }
+  if (shows(view, plan.after)) return verify(saga, view, sight);
+  if (shows(view, plan.before)) return unswitched(saga, view, sight);
+  if (find(view.chain, request.newFile) === null) {
+    return fail(saga, `the chain became another one: ${view.chain.file} is active`);
+  }
+  return park(saga, `${request.newFile} is in a chain that was not predicted`);
+}
+
+/** A shut-off guest's XML may end its chain anywhere below the active file; a live one's is whole. */
+const shows = (view: DiskView, predicted: Layer): boolean =>
+  view.process === null ? beginsLike(view.chain, predicted) : agrees(view.chain, predicted);
+
+/** The overlay is active. Its header is read once more: nobody swapped it meanwhile. */
+function verify(saga: At<'switching'>, view: DiskView, sight: Sight): Step {
+  const { plan, request } = saga;
+  const header = sight.headers[request.newFile];
+  const expected = { backing: plan.before.file, format: plan.before.format, size: plan.size };
+  const verdict = header === undefined ? null : judgeOverlay(header, expected);
+  // QEMU may mark an overlay dirty while it has it open; that alone is no lie.
+  const lies = verdict?.verdict === 'accepted' ? [] : (verdict?.reasons ?? []);
+  const lie = lies.find((reason) => reason.kind !== 'state');
+  if (lie !== undefined) return park(saga, `the header changed under us: ${lie.says}`);
+  return created(saga, view, {
+    kind: 'switched',
+    detail: `${view.target} is on ${view.chain.file}`,
+  });
+}
+
+/** The old file is still active: refused for good, or to be asked again. */
+function unswitched(saga: At<'switching'>, view: DiskView, sight: Sight): Step {
+  const { request, refused, pending } = saga;
+  const status = sight.cinder?.snapshot?.status ?? 'gone';
+  if (view.job !== null && status === 'creating' && !sight.late) return go(saga, WATCH);
+  const plan = planCreate(request, sight, saga.limits);
+  const reason =
+    refused !== null && !isBusy(refused)
+      ? explainFault(refused)
+      : sight.late
+        ? 'Cinder stopped waiting before the overlay was switched to'
+        : plan.ok
+          ? null
+          : explain(plan.error);
+  if (pending && (reason !== null || status !== 'creating')) {
+    return park(
+      saga,
+      `an attempt that never answered may still come through (${reason ?? status})`,
+    );
+  }
+  if (status !== 'creating') return withdraw(saga, `the snapshot is ${status} in Cinder`);
+  if (reason !== null || !plan.ok) return fail(saga, reason ?? '');
+  if (plan.value.mend !== null) return fail(saga, 'the overlay names another format than before');
+  if (refused !== null) return go({ ...saga, refused: null }, WATCH);
+  // Asking twice is safe: QEMU cannot open the same overlay a second time (write lock, measured).
+  return go({ ...saga, plan: plan.value }, switchTo(request, plan.value));
+}
+
+function confirm(saga: At<'confirming'>, sight: Sight): Step {
+  const view = sight.guest;
+  const { request } = saga;
+  if (view.kind === 'absent') return fail(saga, explain(view.why));
+  const layer = find(view.chain, request.newFile);
+  if (layer === null) return fail(saga, `${request.newFile} is no longer in the chain`);
+  const provenance = layer.format === null ? 'assumed' : 'reported';
+  const formats = [{ file: layer.file, format: layer.format ?? QCOW2, provenance } as const];
+  const last = ended(saga, 'created', 'it was already the active layer', formats);
+  return end(
+    last,
+    { kind: 'created', formats },
+    {
+      kind: 'already',
+      detail: `${request.newFile} is in use`,
+    },
+  );
+}
+
+function created(saga: At<'switching'>, view: DiskView | null, ...evidence: Evidence[]): Step {
+  const { request, plan } = saga;
+  const formats = formatsOf(
+    [request.newFile],
+    view?.chain ?? { ...plan.after, format: null },
+    plan.after,
+  );
+  const last = ended(saga, 'created', `${request.newFile} is the active layer`, formats);
+  return end(last, { kind: 'created', formats }, ...evidence);
+}
+
+const refuse = (saga: CreateSaga, why: Refusal): Step =>
+  fail(saga, explain(why), { kind: 'refused', detail: why.kind });
+
+const fail = (saga: CreateSaga, reason: string, ...evidence: Evidence[]): Step =>
+  end(ended(saga, 'failed', reason), { kind: 'create-failed' }, ...evidence);
+
+/** Nothing was done and Cinder no longer wants it: it has nothing to hear. */
+const withdraw = (saga: CreateSaga, reason: string): Step =>
+  end(ended(saga, 'withdrawn', reason), null);
+
+const park = (saga: CreateSaga, reason: string): Step => end(ended(saga, 'unknown', reason), null);
+
+const fault = (it: Fault): Evidence => ({ kind: 'fault', detail: explainFault(it) });
+
+function ended(
+  saga: CreateSaga,
+  outcome: End['outcome'],
+  reason: string,
+  formats: End['formats'] = [],
+): CreateSaga {
+  return { kind: 'create', request: saga.request, at: 'end', outcome, reason, formats };
+}

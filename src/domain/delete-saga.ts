@@ -1,0 +1,254 @@
+import { agrees, changedBy, type FileFormat, filesOf, find, formatsOf } from './chain.ts';
+import { explain, explainFault, type Fault, type Refusal } from './failure.ts';
+import type { FileName } from './ids.ts';
+import { type DeletePlan, type DeleteRequest, planDelete } from './plan-delete.ts';
+import {
+  type Effect,
+  type End,
+  type Event,
+  type Evidence,
+  end,
+  go,
+  isBusy,
+  lookAt,
+  lookWithCinder,
+  type Next,
+  WATCH,
+} from './saga.ts';
+import type { DiskView, Job, Sight } from './sight.ts';
+
+/**
+ * The story of a delete. `waiting`: another operation of ours has the volume. `accepted`: decided,
+ * nothing done. `merging`: the hypervisor may have been asked. `flushing`: a pull is complete and
+ * QEMU must still write its tables to disk. `confirming`: a repeated request for a merge that our
+ * journal says is done.
+ */
+export type DeleteSaga = { readonly kind: 'delete'; readonly request: DeleteRequest } & (
+  | { readonly at: 'waiting' }
+  | { readonly at: 'accepted' }
+  | {
+      readonly at: 'merging';
+      readonly plan: DeletePlan;
+      /** How often the merge was asked for. */
+      readonly tries: number;
+      /** What the block job's last event said, or the refusal to start it. */
+      readonly heard: 'nothing' | 'completed' | 'failed' | 'canceled' | Fault;
+      /** How often the header has disagreed with a chain that looks finished. */
+      readonly doubts: number;
+    }
+  | { readonly at: 'flushing'; readonly plan: DeletePlan; readonly formats: readonly FileFormat[] }
+  | { readonly at: 'confirming'; readonly gone: FileName; readonly formats: readonly FileFormat[] }
+  | (End & {
+      /** The file that was merged away, which a repeated request must find gone. */
+      readonly gone: FileName | null;
+    })
+);
+
+type At<A extends DeleteSaga['at']> = Extract<DeleteSaga, { at: A }>;
+type Step = Next<DeleteSaga>;
+
+const MAX_TRIES = 3;
+const MAX_DOUBTS = 10;
+
+export function nextDelete(saga: DeleteSaga, event: Event): Step {
+  switch (saga.at) {
+    case 'waiting':
+    case 'accepted':
+      if (event.kind === 'blind') return go(saga, WATCH, fault(event.fault));
+      if (event.kind !== 'saw') return go(saga, lookFirst(saga));
+      return decide(saga, event.sight);
+    case 'merging':
+      switch (event.kind) {
+        case 'blind':
+          return go(saga, WATCH, fault(event.fault));
+        case 'did':
+          return go(saga, WATCH, { kind: 'started', detail: describe(saga.plan) });
+        case 'failed':
+          return go({ ...saga, heard: event.fault }, look(saga), fault(event.fault));
+        case 'ended':
+          return go({ ...saga, heard: event.how }, look(saga), heard(event.how));
+        case 'woke':
+          return go(saga, look(saga));
+        case 'saw':
+          return judge(saga, event.sight);
+      }
+      break;
+    case 'flushing':
+      if (event.kind === 'did') return merged(saga, { kind: 'flushed', detail: 'tables on disk' });
+      if (event.kind === 'failed' || event.kind === 'blind')
+        return go(saga, WATCH, fault(event.fault));
+      if (event.kind !== 'saw') return go(saga, look(saga));
+      return flush(saga, event.sight);
+    case 'confirming':
+      if (event.kind === 'blind') return go(saga, WATCH, fault(event.fault));
+      if (event.kind !== 'saw') return go(saga, lookAt());
+      return confirm(saga, event.sight);
+    case 'end':
+      break;
+  }
+  return end(saga, null);
+}
+
+/** The files named, the overlays that stand on them, the active one: all that a plan needs. */
+const lookFirst = (saga: DeleteSaga): Effect =>
+  saga.request.fileToMerge === null ? lookWithCinder() : lookWithCinder(saga.request.fileToMerge);
+
+const look = (saga: At<'merging' | 'flushing'>): Effect => lookAt(saga.plan.repointed);
+
+/** The last look before the point of no return. */
+function decide(saga: At<'waiting' | 'accepted'>, sight: Sight): Step {
+  const status = sight.cinder?.snapshot?.status ?? 'gone';
+  if (status !== 'deleting') return withdraw(saga, `the snapshot is ${status} in Cinder`);
+  const plan = planDelete(saga.request, sight);
+  if (!plan.ok) return refuse(saga, plan.error);
+  return start(saga, plan.value, 1);
+}
+
+function start(saga: DeleteSaga, plan: DeletePlan, tries: number): Step {
+  const { target, process, merge, before } = plan;
+  const { kind, request } = saga;
+  return go(
+    { kind, request, at: 'merging', plan, tries, heard: 'nothing', doubts: 0 },
+    { do: 'merge', target, process, merge, chain: filesOf(before) },
+    { kind: 'decided', detail: describe(plan) },
+  );
+}
+
+/**
+ * "No job" is what libvirt says after success, failure and cancel alike, so the merge is done when
+ * the live chain and the header page are the predicted ones in the same QEMU process that began
+ * it, and only then. A process that died before its tables were on disk may have lost clusters
+ * under a header that looks finished: that is never reported as done.
+ */
+function judge(saga: At<'merging'>, sight: Sight): Step {
+  const view = sight.guest;
+  if (view.kind === 'absent') return died(saga, explain(view.why));
+  if (view.process !== saga.plan.process) return died(saga, 'the guest was restarted');
+  if (view.job !== null) {
+    return { ...go(saga, WATCH), progress: ours(saga, view.job) ? percent(view.job) : null };
+  }
+  if (agrees(view.chain, saga.plan.after)) return finished(saga, view, sight);
+  if (agrees(view.chain, saga.plan.before)) return unmerged(saga, sight);
+  return park(saga, `the chain became one that was not predicted: ${view.chain.file} is active`);
+}
+
+function finished(saga: At<'merging'>, view: DiskView, sight: Sight): Step {
+  const { kind, request, plan } = saga;
+  const header = sight.headers[plan.repointed];
+  const onto = find(plan.after, plan.repointed)?.on ?? null;
+  const said = header?.ok ? header.value : null;
+  if (said === null || said.backingFile !== (onto?.file ?? null)) {
+    if (saga.doubts >= MAX_DOUBTS) {
+      return park(saga, `the header of ${plan.repointed} still disagrees with the live chain`);
+    }
+    return go({ ...saga, doubts: saga.doubts + 1 }, WATCH);
+  }
+  const formats = formatsOf(changedBy(plan.before, plan.merge), view.chain, plan.after);
+  const next = { kind, request, at: 'flushing', plan, formats } as const;
+  const evidence = { kind: 'completed', detail: `${plan.target} has the predicted chain` } as const;
+  // A commit's base is reopened read-only when it ends, which flushes it; a pull's tables are not.
+  if (plan.merge.kind === 'commit') return merged(next, evidence);
+  return go(next, { do: 'flush', target: plan.target, process: plan.process }, evidence);
+}
+
+/** The chain is as it was: refused, failed, cancelled, or never started. */
+function unmerged(saga: At<'merging'>, sight: Sight): Step {
+  const { heard: said } = saga;
+  if (said === 'failed') return fail(saga, 'the block job failed (disk full, or an I/O error)');
+  if (said === 'canceled') return fail(saga, 'the block job was cancelled');
+  if (said === 'completed') {
+    // The event can outrun the XML on some versions (bz 1202719): look again, not for ever.
+    if (saga.doubts >= MAX_DOUBTS)
+      return park(saga, 'the job completed but the chain is unchanged');
+    return go({ ...saga, doubts: saga.doubts + 1 }, WATCH);
+  }
+  if (said !== 'nothing' && isBusy(said)) return go({ ...saga, heard: 'nothing' }, WATCH);
+  if (said !== 'nothing' && said.kind === 'rejected') return fail(saga, explainFault(said));
+  if (saga.tries >= MAX_TRIES) return fail(saga, 'the merge vanished again and again');
+  // Merging twice is safe (measured), but only if Cinder still wants it.
+  if (sight.cinder === null) return go(saga, lookFirst(saga));
+  const status = sight.cinder.snapshot?.status ?? 'gone';
+  if (status !== 'deleting') return withdraw(saga, `the snapshot is ${status} in Cinder`);
+  const plan = planDelete(saga.request, sight);
+  if (!plan.ok) return refuse(saga, plan.error);
+  return start(saga, plan.value, saga.tries + 1);
+}
+
+function flush(saga: At<'flushing'>, sight: Sight): Step {
+  const view = sight.guest;
+  const { plan } = saga;
+  if (view.kind === 'absent') return died(saga, explain(view.why));
+  if (view.process !== plan.process) return died(saga, 'the guest was restarted');
+  if (!agrees(view.chain, plan.after)) return park(saga, 'the chain changed before it was flushed');
+  return go(saga, { do: 'flush', target: plan.target, process: plan.process });
+}
+
+/**
+ * The QEMU process that did the work is gone before the merge was proven durable. Cinder must
+ * keep the file: a commit can be redone from it, and a pull's lost clusters are still in it.
+ */
+function died(saga: At<'merging' | 'flushing'>, why: string): Step {
+  return fail(saga, `${why} before the merge was safe on disk; ${describe(saga.plan)} is not done`);
+}
+
+function confirm(saga: At<'confirming'>, sight: Sight): Step {
+  const view = sight.guest;
+  if (view.kind === 'disk' && find(view.chain, saga.gone) !== null) {
+    return fail(saga, `${saga.gone} is in the chain again`);
+  }
+  const { formats } = saga;
+  return end(
+    ended(saga, 'merged', 'it was merged before', formats),
+    { kind: 'deleted', formats },
+    {
+      kind: 'already',
+      detail: `${saga.gone} is no longer in the chain`,
+    },
+  );
+}
+
+function merged(saga: At<'flushing'>, evidence: Evidence): Step {
+  const { formats, plan } = saga;
+  const last = ended(saga, 'merged', `${describe(plan)} is done`, formats, leftover(plan));
+  return end(last, { kind: 'deleted', formats }, evidence);
+}
+
+/** The file that a merge leaves behind for Cinder to remove. */
+export function leftover(plan: Pick<DeletePlan, 'merge' | 'before'>): FileName {
+  return plan.merge.kind === 'commit' ? plan.merge.top : (plan.before.on?.file ?? plan.before.file);
+}
+
+export function describe(plan: Pick<DeletePlan, 'merge' | 'before'>): string {
+  const { merge, before } = plan;
+  if (merge.kind === 'commit') return `commit ${merge.top} into ${merge.into}`;
+  return `pull ${leftover(plan)} into ${before.file}`;
+}
+
+const ours = (saga: At<'merging'>, job: Job): boolean => job.kind === saga.plan.merge.kind;
+
+const percent = (job: Job): number => (job.total === 0 ? 0 : (100 * job.done) / job.total);
+
+const refuse = (saga: DeleteSaga, why: Refusal): Step =>
+  fail(saga, explain(why), { kind: 'refused', detail: why.kind });
+
+const fail = (saga: DeleteSaga, reason: string, ...evidence: Evidence[]): Step =>
+  end(ended(saga, 'failed', reason), { kind: 'delete-failed' }, ...evidence);
+
+/** Nothing was done and Cinder no longer wants it: it has nothing to hear. */
+const withdraw = (saga: DeleteSaga, reason: string): Step =>
+  end(ended(saga, 'withdrawn', reason), null);
+
+const park = (saga: DeleteSaga, reason: string): Step => end(ended(saga, 'unknown', reason), null);
+
+const fault = (it: Fault): Evidence => ({ kind: 'fault', detail: explainFault(it) });
+const heard = (how: string): Evidence => ({ kind: 'started', detail: `the block job ${how}` });
+
+function ended(
+  saga: DeleteSaga,
+  outcome: End['outcome'],
+  reason: string,
+  formats: readonly FileFormat[] = [],
+  gone: FileName | null = null,
+): DeleteSaga {
+  return { kind: 'delete', request: saga.request, at: 'end', outcome, reason, formats, gone };
+}

@@ -1,0 +1,68 @@
+import type { FileName, Format } from './ids.ts';
+import type { HeaderFlaw, Qcow2Header } from './qcow2.ts';
+import type { Result } from './result.ts';
+
+/**
+ * What an overlay must say before it becomes a guest's active layer. libvirt opens it with
+ * `"backing":null` and attaches the live node in memory, so a header that lies is accepted, looks
+ * perfect in the live XML, and takes effect at the next start (measured on libvirt 9.0 and
+ * QEMU 7.2): the guest then reads another file, or the host reads a file for it (OSSA-2014-033).
+ */
+export interface OverlayExpectation {
+  /** The base name of the file that the guest writes to now. */
+  readonly backing: FileName;
+  /** The format that the hypervisor has for that file. */
+  readonly format: Format;
+  /** The disk's virtual size in bytes. */
+  readonly size: number;
+}
+
+/**
+ * `mendable`: all is right but the backing format, which can be written anew while nobody has the
+ * file open. `refused`: anything else.
+ */
+export type OverlayVerdict =
+  | { readonly verdict: 'accepted' }
+  | { readonly verdict: 'mendable'; readonly reasons: readonly HeaderFlaw[] }
+  | { readonly verdict: 'refused'; readonly reasons: readonly HeaderFlaw[] };
+
+export function judgeOverlay(
+  header: Result<Qcow2Header, HeaderFlaw>,
+  expected: OverlayExpectation,
+): OverlayVerdict {
+  if (!header.ok) return { verdict: 'refused', reasons: [header.error] };
+  const fatal = fatalFlaws(header.value, expected);
+  const said = header.value.backingFormat;
+  const reasons =
+    said === expected.format
+      ? fatal
+      : [...fatal, flaw('backing-format', formatSays(said, expected))];
+  if (fatal.length > 0) return { verdict: 'refused', reasons };
+  return reasons.length > 0 ? { verdict: 'mendable', reasons } : { verdict: 'accepted' };
+}
+
+function fatalFlaws(header: Qcow2Header, expected: OverlayExpectation): HeaderFlaw[] {
+  const flaws: HeaderFlaw[] = [];
+  if (header.backingFile !== expected.backing) {
+    const named = header.backingFile === null ? 'no backing file' : header.backingFile;
+    flaws.push(
+      flaw('backing-name', `it names ${named}, and the guest writes to ${expected.backing}`),
+    );
+  }
+  if (header.size !== expected.size) {
+    flaws.push(flaw('size', `its virtual size is ${header.size}, and the disk's ${expected.size}`));
+  }
+  if (header.dataFile) flaws.push(flaw('data-file', 'it keeps its data in another file'));
+  if (header.encrypted) flaws.push(flaw('encryption', 'it is encrypted, and the volume is not'));
+  if (header.snapshots > 0) {
+    flaws.push(flaw('snapshots', `it holds ${header.snapshots} internal snapshots`));
+  }
+  if (header.corrupt) flaws.push(flaw('state', 'it is marked corrupt'));
+  if (header.dirty) flaws.push(flaw('state', 'it is marked dirty: something has it open'));
+  return flaws;
+}
+
+const formatSays = (said: Format | null, expected: OverlayExpectation): string =>
+  `it calls ${expected.backing} ${said ?? 'nothing'}, and the guest has it as ${expected.format}`;
+
+const flaw = (kind: HeaderFlaw['kind'], says: string): HeaderFlaw => ({ kind, says });

@@ -1,0 +1,93 @@
+import { afterCreate, complete, type Layer, layersOf } from './chain.ts';
+import type { Refusal } from './failure.ts';
+import type { FileName, Format } from './ids.ts';
+import { judgeOverlay } from './overlay.ts';
+import { err, ok, type Result } from './result.ts';
+import type { Subject } from './saga.ts';
+import type { DiskView, Sight } from './sight.ts';
+
+/** What Cinder asks: make `newFile`, an empty overlay it has prepared, the active layer. */
+export interface CreateRequest extends Subject {
+  readonly newFile: FileName;
+}
+
+/** What will be done, all of it checked. */
+export interface CreatePlan {
+  readonly target: string;
+  readonly directory: string;
+  readonly process: string | null;
+  readonly before: Layer;
+  readonly after: Layer;
+  readonly size: number;
+  /** Set when the overlay's header must first be told the format of its backing file. */
+  readonly mend: { readonly backing: FileName; readonly format: Format } | null;
+}
+
+/** Limits that the operator sets. */
+export interface Limits {
+  readonly maxChainDepth: number;
+}
+
+/** Decides a create on what was seen. Pure: `plan create` prints exactly this. */
+export function planCreate(
+  request: CreateRequest,
+  sight: Sight,
+  limits: Limits,
+): Result<CreatePlan, Refusal> {
+  const disk = usableDisk(sight);
+  if (!disk.ok) return disk;
+  const { view, directory, before } = disk.value;
+  const after = afterCreate(before, request.newFile);
+  if (!after.ok) return after;
+  const depth = layersOf(after.value).length;
+  if (depth > limits.maxChainDepth) {
+    return err({ kind: 'chain-too-deep', depth, limit: limits.maxChainDepth });
+  }
+  const header = sight.headers[request.newFile] ?? NOT_THERE;
+  const expected = { backing: before.file, format: before.format, size: view.size };
+  const verdict = judgeOverlay(header, expected);
+  if (verdict.verdict === 'refused') {
+    return err({ kind: 'overlay-refused', file: request.newFile, flaws: verdict.reasons });
+  }
+  const { target, process, size } = view;
+  const mend = verdict.verdict === 'accepted' ? null : expected;
+  return ok({
+    target,
+    directory,
+    process,
+    before,
+    after: after.value,
+    size,
+    mend: mend && { backing: mend.backing, format: mend.format },
+  });
+}
+
+/** A disk whose every file can be named and checked, and on which nobody else is at work. */
+export interface UsableDisk {
+  readonly view: DiskView;
+  readonly directory: string;
+  readonly before: Layer;
+}
+
+/** What must hold before any change of a chain. */
+export function usableDisk(sight: Sight): Result<UsableDisk, Refusal> {
+  const view = sight.guest;
+  if (view.kind === 'absent') return err(view.why);
+  if (view.source.kind === 'other') {
+    return err({ kind: 'unsupported-source', target: view.target, source: view.source.type });
+  }
+  if (view.encrypted) return err({ kind: 'encrypted', target: view.target });
+  if (view.job !== null) {
+    return err({ kind: 'foreign-job', target: view.target, job: view.job.kind });
+  }
+  if (view.stray !== null) return err({ kind: 'other-directory', ...view.stray });
+  const cinder = sight.cinder?.active ?? null;
+  if (cinder !== null && cinder !== view.chain.file) {
+    return err({ kind: 'active-differs', cinder, live: view.chain.file });
+  }
+  const before = complete(view.chain, sight.known);
+  if (!before.ok) return before;
+  return ok({ view, directory: view.source.directory, before: before.value });
+}
+
+const NOT_THERE = err({ kind: 'missing', says: 'it is not there' } as const);

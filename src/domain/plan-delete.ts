@@ -1,0 +1,116 @@
+import { afterMerge, find, type Layer, layersOf, type Merge, repointedBy } from './chain.ts';
+import type { Refusal } from './failure.ts';
+import { type FileName, QCOW2 } from './ids.ts';
+import { usableDisk } from './plan-create.ts';
+import { err, ok, type Result } from './result.ts';
+import type { Subject } from './saga.ts';
+import type { Sight } from './sight.ts';
+
+/**
+ * What Cinder asks (its `delete_info`): with a target, commit the file into it; without, pull all
+ * above `fileToMerge` into the active file, or everything when that is null too
+ * (cinder/volume/drivers/remotefs.py:1984-2012).
+ */
+export interface DeleteRequest extends Subject {
+  readonly fileToMerge: FileName | null;
+  readonly mergeTarget: FileName | null;
+}
+
+/** What will be done, all of it checked. */
+export interface DeletePlan {
+  readonly target: string;
+  readonly directory: string;
+  readonly process: string;
+  readonly merge: Merge;
+  readonly before: Layer;
+  readonly after: Layer;
+  /** The overlay whose header the merge rewrites, with what it must name afterwards. */
+  readonly repointed: FileName;
+  readonly size: number;
+}
+
+/** Decides a delete on what was seen. Pure: `plan delete` prints exactly this. */
+export function planDelete(request: DeleteRequest, sight: Sight): Result<DeletePlan, Refusal> {
+  const disk = usableDisk(sight);
+  if (!disk.ok) return disk;
+  const { view, directory, before } = disk.value;
+  const merge = mergeFor(request, before);
+  if (!merge.ok) return merge;
+  const after = afterMerge(before, merge.value);
+  if (!after.ok) return after;
+  const { target, process, size, server } = view;
+  if (process === null) return err({ kind: 'guest-shut-off', server });
+  const repointed = repointedBy(before, merge.value);
+  if (repointed === null) return err({ kind: 'top-is-active', top: before.file });
+  const problem = headerProblem(repointed, merge.value, sight, size);
+  if (problem !== null) return err(problem);
+  return ok({
+    target,
+    directory,
+    process,
+    merge: merge.value,
+    before,
+    after: after.value,
+    repointed: repointed.file,
+    size,
+  });
+}
+
+/** The merge that is asked for; a delete merges exactly one layer away. */
+export function mergeFor(request: DeleteRequest, active: Layer): Result<Merge, Refusal> {
+  const { fileToMerge, mergeTarget } = request;
+  if (mergeTarget !== null) {
+    if (fileToMerge === null) return err({ kind: 'bad-request', problem: NO_FILE_TO_MERGE });
+    if (fileToMerge === active.file) return err({ kind: 'top-is-active', top: fileToMerge });
+    return ok({ kind: 'commit', top: fileToMerge, into: mergeTarget });
+  }
+  const layers = layersOf(active);
+  const onto = fileToMerge === null ? layers.length : layers.findIndex(named(fileToMerge));
+  if (onto < 0) {
+    const chain = layers.map((layer) => layer.file);
+    return err({ kind: 'not-in-chain', file: fileToMerge ?? active.file, chain });
+  }
+  const between = onto - 1;
+  if (between !== 1) {
+    return err({ kind: 'not-one-layer', active: active.file, onto: fileToMerge, between });
+  }
+  return ok({ kind: 'pull', onto: fileToMerge });
+}
+
+/**
+ * libvirt keeps names relative only when each name on the way already is, and it trusts the names
+ * in the headers: one that differs from the live chain would be written on (measured). And a
+ * layer of another virtual size changes what the guest reads when it is merged.
+ */
+function headerProblem(repointed: Layer, merge: Merge, sight: Sight, size: number): Refusal | null {
+  for (const layer of links(repointed, merge)) {
+    const header = sight.headers[layer.file];
+    const live = layer.on?.file ?? 'nothing';
+    if (header === undefined || !header.ok) {
+      const says = header === undefined ? 'nothing readable' : `nothing (${header.error.says})`;
+      return { kind: 'header-disagrees', file: layer.file, says, live };
+    }
+    if (header.value.backingFile !== (layer.on?.file ?? null)) {
+      const says = header.value.backingFile ?? 'nothing';
+      return { kind: 'header-disagrees', file: layer.file, says, live };
+    }
+    if (header.value.size !== size) {
+      return { kind: 'size-differs', file: layer.file, size: header.value.size, disk: size };
+    }
+  }
+  return null;
+}
+
+/** The overlays from the repointed one down to the lowest one that the merge touches. */
+function links(repointed: Layer, merge: Merge): readonly Layer[] {
+  const floor = merge.kind === 'pull' ? merge.onto : merge.into;
+  const below = find(repointed, floor);
+  return layersOf(repointed).filter(
+    (layer) => layer.format === QCOW2 && layer.on !== null && find(below, layer.file) === null,
+  );
+}
+
+const named = (file: FileName) => (layer: Layer) => layer.file === file;
+
+const NO_FILE_TO_MERGE =
+  'delete_info names a merge_target_file but no file_to_merge: name the file to commit.';

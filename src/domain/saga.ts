@@ -1,0 +1,134 @@
+import type { FileFormat, Merge } from './chain.ts';
+import type { CreateSaga } from './create-saga.ts';
+import type { DeleteSaga } from './delete-saga.ts';
+import type { Fault } from './failure.ts';
+import type { FileName, Format, ServerId, SnapshotId, VolumeId } from './ids.ts';
+import type { Sight } from './sight.ts';
+import type { Update } from './status.ts';
+
+/** One accepted request, as data: the state it is `at`, with what belongs to that state. */
+export type Saga = CreateSaga | DeleteSaga;
+
+/** What every request names. */
+export interface Subject {
+  readonly volume: VolumeId;
+  readonly snapshot: SnapshotId;
+  readonly server: ServerId;
+}
+
+/**
+ * What wakes a saga. `woke` says nothing but "look again" (a restart, a timer, a lifecycle
+ * event); the outcome of a step and of a block job are hints too: what a look shows decides.
+ */
+export type Event =
+  | { readonly kind: 'woke' }
+  | { readonly kind: 'saw'; readonly sight: Sight }
+  | { readonly kind: 'blind'; readonly fault: Fault }
+  | { readonly kind: 'did' }
+  | { readonly kind: 'failed'; readonly fault: Fault }
+  | { readonly kind: 'ended'; readonly how: 'completed' | 'failed' | 'canceled' };
+
+/** What a saga wants done next. Each may be performed twice: a crash can come in between. */
+export type Effect =
+  /** `headers`: of these files, of the overlays that stand on them, and of the active one. */
+  | { readonly do: 'look'; readonly headers: readonly FileName[]; readonly cinder: boolean }
+  | { readonly do: 'watch' }
+  | {
+      readonly do: 'mend';
+      readonly overlay: FileName;
+      readonly backing: FileName;
+      readonly format: Format;
+      readonly directory: string;
+    }
+  | {
+      readonly do: 'snapshot';
+      readonly target: string;
+      readonly process: string | null;
+      readonly directory: string;
+      readonly file: FileName;
+      readonly active: FileName;
+    }
+  | {
+      readonly do: 'merge';
+      readonly target: string;
+      readonly process: string;
+      readonly merge: Merge;
+      /** The chain that must be there: no other one is merged. */
+      readonly chain: readonly FileName[];
+    }
+  | { readonly do: 'flush'; readonly target: string; readonly process: string };
+
+/** How an operation ended. `unknown` needs a person: we contradict what we see. */
+export type Outcome = 'created' | 'merged' | 'failed' | 'withdrawn' | 'unknown';
+
+/** A fact that the operation rests on, journalled in the same transaction as the new state. */
+export interface Evidence {
+  readonly kind:
+    | 'decided'
+    | 'mended'
+    | 'switched'
+    | 'started'
+    | 'completed'
+    | 'merged'
+    | 'flushed'
+    | 'refused'
+    | 'fault'
+    | 'already';
+  readonly detail: string;
+}
+
+/** The end of a saga. `formats` is what Cinder was told of the files that changed. */
+export interface End {
+  readonly at: 'end';
+  readonly outcome: Outcome;
+  readonly reason: string;
+  readonly formats: readonly FileFormat[];
+}
+
+/** One step: the new state, what it rests on, what Cinder must hear, and what to do now. */
+export interface Next<S extends Saga> {
+  readonly saga: S;
+  readonly evidence: readonly Evidence[];
+  readonly tell: Update | null;
+  /** Live progress in percent: worth saying, not worth keeping. */
+  readonly progress: number | null;
+  /** Null only at the end. */
+  readonly effect: Effect | null;
+}
+
+/** Goes to `saga` and does `effect`. */
+export function go<S extends Saga>(saga: S, effect: Effect, ...evidence: Evidence[]): Next<S> {
+  return { saga, evidence, tell: null, progress: null, effect };
+}
+
+/** Ends, and says so to Cinder unless it has nothing to hear. */
+export function end<S extends Saga>(
+  saga: S,
+  tell: Update | null,
+  ...evidence: Evidence[]
+): Next<S> {
+  return { saga, evidence, tell, progress: null, effect: null };
+}
+
+export const WATCH: Effect = { do: 'watch' };
+export const lookAt = (...headers: readonly FileName[]): Effect => ({
+  do: 'look',
+  headers,
+  cinder: false,
+});
+export const lookWithCinder = (...headers: readonly FileName[]): Effect => ({
+  do: 'look',
+  headers,
+  cinder: true,
+});
+
+/** Whether the hypervisor's no is only "not now": busy, or the state change lock was not free. */
+export function isBusy(fault: Fault): boolean {
+  // VIR_ERR_BLOCK_COPY_ACTIVE, VIR_ERR_OPERATION_UNSUPPORTED ("already in active block job")
+  // and VIR_ERR_OPERATION_TIMEOUT; measured on libvirt 9.0.
+  return (
+    fault.kind === 'rejected' &&
+    fault.who === 'libvirt' &&
+    (fault.code === 83 || fault.code === 84 || fault.code === 68)
+  );
+}

@@ -1,0 +1,92 @@
+import { layersOf, type SeenLayer } from './chain.ts';
+import type { Refusal } from './failure.ts';
+import { type FileName, type Format, QCOW2, type ServerId, type VolumeId } from './ids.ts';
+import type { HeaderFlaw, Qcow2Header } from './qcow2.ts';
+import type { Result } from './result.ts';
+
+/**
+ * A volume as its guest has it now: asked for, never remembered. `absent` says in a sentence why
+ * there is nothing to see (no such guest on this host, no such disk, two of them).
+ */
+export type GuestView = DiskView | { readonly kind: 'absent'; readonly why: Refusal };
+
+export interface DiskView {
+  readonly kind: 'disk';
+  readonly server: ServerId;
+  /** libvirt's disk target: vda, sdb, ... */
+  readonly target: string;
+  /**
+   * Which QEMU process has the disk open, or null when the guest is shut off. Two equal values
+   * mean that the guest has not been restarted in between, whatever happened to libvirtd.
+   */
+  readonly process: string | null;
+  /** The folder of the active file, or the words for a source that is no local file. */
+  readonly source: { readonly kind: 'files'; readonly directory: string } | OtherSource;
+  /** A layer of the chain that does not lie in the active file's folder. */
+  readonly stray: { readonly file: FileName; readonly directory: string } | null;
+  readonly encrypted: boolean;
+  /** What the live XML says (of a shut-off guest: the inactive XML). */
+  readonly chain: SeenLayer;
+  /** The disk's virtual size in bytes. */
+  readonly size: number;
+  readonly job: Job | null;
+}
+
+export interface OtherSource {
+  readonly kind: 'other';
+  readonly type: string;
+}
+
+/** A block job on the disk: libvirt allows one at a time. `done` and `total` are in its own unit. */
+export interface Job {
+  readonly kind: 'pull' | 'copy' | 'commit' | 'active-commit' | 'other';
+  readonly done: number;
+  readonly total: number;
+}
+
+/** A file's header page, or why there is none. */
+export type HeaderView = Result<Qcow2Header, HeaderFlaw>;
+
+/** What Cinder believes. `snapshot` is null when Cinder no longer has it. */
+export interface CinderView {
+  readonly snapshot: SnapshotView | null;
+  /** The file that the attachment names as in use, or null when Cinder does not say. */
+  readonly active: FileName | null;
+}
+
+export interface SnapshotView {
+  readonly volume: VolumeId;
+  readonly status: string;
+  /** Cinder's progress, '0%' to '100%', or null. */
+  readonly progress: string | null;
+}
+
+/** All that a saga sees when it looks; a saga asks only for the parts it needs. */
+export interface Sight {
+  readonly guest: GuestView;
+  /** By file: the headers that were asked for and that may be read (never of a raw file). */
+  readonly headers: Readonly<Record<string, HeaderView>>;
+  /** Null when it was not asked for. */
+  readonly cinder: CinderView | null;
+  /** What was recorded of the formats of this volume's files when each was made. */
+  readonly known: ReadonlyMap<FileName, Format>;
+  /** Whether the time in which Cinder waits for this operation is over. */
+  readonly late: boolean;
+}
+
+/**
+ * Which headers are read when `named` are asked for: those files, the overlays that stand on them,
+ * and the active one; of files in the chain only overlays, because the lowest layer may be raw and
+ * a raw file's bytes are the guest's.
+ */
+export function headersToRead(chain: SeenLayer, named: readonly FileName[]): readonly FileName[] {
+  const layers = layersOf(chain);
+  const overlays = layers.filter(
+    (layer, at) =>
+      layer.on !== null &&
+      (layer.format === null || layer.format === QCOW2) &&
+      (at === 0 || named.includes(layer.file) || named.includes(layer.on.file)),
+  );
+  const strangers = named.filter((file) => !layers.some((layer) => layer.file === file));
+  return [...strangers, ...overlays.map((layer) => layer.file)];
+}

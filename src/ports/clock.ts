@@ -1,0 +1,11 @@
+/** Time and chance, so that a simulated world can own both. */
+export interface Clock {
+  /** Wall-clock milliseconds: for people and for Cinder's deadlines across a restart. */
+  now(): number;
+  /** Resolves after `ms`, or earlier when `signal` is aborted; never rejects. */
+  sleep(ms: number, signal?: AbortSignal): Promise<void>;
+  /** A fresh UUID. */
+  uuid(): string;
+  /** A number in [0, 1): for jitter, never for a decision. */
+  random(): number;
+}

@@ -1,0 +1,41 @@
+import type { FileFormat, Layer } from '#domain/chain.ts';
+import type { OperationId, VolumeId } from '#domain/ids.ts';
+import type { Result } from '#domain/result.ts';
+import type { GuestView, HeaderView } from '#domain/sight.ts';
+import type { AssistedCreate, AssistedDelete, Trouble } from './assisted-snapshots.ts';
+import type { EvidenceRow, Notice, Operation } from './journal.ts';
+
+/** What people ask. Nothing here changes anything. */
+export interface Inspect {
+  /** A volume's chain by three witnesses; `ref` is a volume id or `DOMAIN:DISK`. */
+  chain(ref: string): Promise<Result<ChainReport, Trouble>>;
+  formats(volume: VolumeId): Promise<readonly FileFormat[]>;
+  planCreate(request: AssistedCreate): Promise<Result<PlanReport, Trouble>>;
+  planDelete(request: AssistedDelete): Promise<Result<PlanReport, Trouble>>;
+  operations(state: 'open' | 'ended' | 'all', limit: number): Promise<readonly Operation[]>;
+  operation(id: OperationId): Promise<OperationReport | null>;
+}
+
+export interface ChainReport {
+  readonly volume: VolumeId;
+  readonly guest: GuestView;
+  /** By file: what the header page of each overlay says. */
+  readonly headers: Readonly<Record<string, HeaderView>>;
+  /** The file that Cinder believes is in use; null when it cannot or does not say. */
+  readonly cinder: string | null;
+}
+
+export interface PlanReport {
+  readonly action: string;
+  readonly before: Layer;
+  readonly after: Layer;
+  readonly fileFormat: readonly FileFormat[];
+  /** Set when the new overlay's header must be mended first. */
+  readonly mend: string | null;
+}
+
+export interface OperationReport {
+  readonly operation: Operation;
+  readonly evidence: readonly EvidenceRow[];
+  readonly notices: readonly Notice[];
+}

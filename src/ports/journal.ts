@@ -1,0 +1,80 @@
+import type { FileFormat } from '#domain/chain.ts';
+import type { FileName, Format, OperationId, SnapshotId, VolumeId } from '#domain/ids.ts';
+import type { Evidence, Saga } from '#domain/saga.ts';
+import type { Update } from '#domain/status.ts';
+
+/** One accepted request and how far it is. Times are wall-clock milliseconds, for people. */
+export interface Operation {
+  readonly id: OperationId;
+  readonly saga: Saga;
+  /** False while we have not yet answered: a restart drops it. */
+  readonly accepted: boolean;
+  /** Whoever asked: Cinder's request id and ours, for the logs of both. */
+  readonly requestId: string;
+  readonly globalRequestId: string | null;
+  readonly askedAt: number;
+  readonly updatedAt: number;
+}
+
+export interface EvidenceRow extends Evidence {
+  readonly seq: number;
+  readonly at: number;
+}
+
+/** A status that Cinder must hear. Rows of one snapshot are sent in order of `seq`. */
+export interface Notice {
+  readonly seq: number;
+  readonly operation: OperationId;
+  readonly snapshot: SnapshotId;
+  readonly update: Update;
+  readonly state: 'pending' | 'accepted' | 'obsolete';
+}
+
+/** What one step of a saga leaves behind, all or nothing. */
+export interface Entry {
+  readonly saga: Saga;
+  readonly evidence: readonly Evidence[];
+  readonly tell: Update | null;
+  /** Formats to remember for the files of this volume. */
+  readonly formats: readonly FileFormat[];
+}
+
+/**
+ * What was promised, durable before anything is done about it. A promise of this port resolves
+ * once the bytes are on disk. One process at a time: opening a journal that another one has open
+ * fails. test/contract/journal.ts is the law.
+ */
+export interface Journal extends AsyncDisposable {
+  /** Writes down a request before anything is changed for it. */
+  ask(operation: Operation): Promise<void>;
+  /** Turns an asked operation into an accepted one; from here on it is never dropped. */
+  accept(id: OperationId): Promise<void>;
+  /** Forgets an asked operation that was refused. */
+  drop(id: OperationId): Promise<void>;
+  /** One step. Answers the notice that was written, if there was something to tell. */
+  commit(id: OperationId, entry: Entry): Promise<Notice | null>;
+  /** Operations that are accepted and not at their end, oldest first. */
+  unfinished(): Promise<readonly Operation[]>;
+  operation(id: OperationId): Promise<Operation | null>;
+  /** Newest first. */
+  operations(filter: OperationFilter): Promise<readonly Operation[]>;
+  evidence(id: OperationId): Promise<readonly EvidenceRow[]>;
+  notices(filter: NoticeFilter): Promise<readonly Notice[]>;
+  settle(seq: number, state: 'accepted' | 'obsolete'): Promise<void>;
+  /** The recorded formats of a volume's files. */
+  formats(volume: VolumeId): Promise<ReadonlyMap<FileName, Format>>;
+  /** Counts a defect met in this state of this operation, and answers how many there were. */
+  defect(id: OperationId): Promise<number>;
+}
+
+export interface OperationFilter {
+  readonly snapshot?: SnapshotId;
+  readonly volume?: VolumeId;
+  readonly kind?: Saga['kind'];
+  readonly limit: number;
+}
+
+export interface NoticeFilter {
+  readonly operation?: OperationId;
+  readonly state?: Notice['state'];
+}
