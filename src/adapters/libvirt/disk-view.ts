@@ -1,0 +1,104 @@
+import { basename, dirname } from 'node:path';
+import type { SeenLayer } from '#domain/chain.ts';
+import { type FileName, type Format, fileName, type ServerId, type VolumeId } from '#domain/ids.ts';
+import type { DiskView, GuestView, Job } from '#domain/sight.ts';
+import type { XmlDisk, XmlDomain, XmlLayer, XmlSource } from './domain-xml.ts';
+import type { JobInfo } from './guest-calls.ts';
+
+/** The disk of a volume in a domain: by serial, which survives every operation (measured). */
+export function diskOf(
+  domain: XmlDomain,
+  volume: VolumeId,
+): XmlDisk | Extract<GuestView, { kind: 'absent' }> {
+  const server = domain.uuid as ServerId;
+  const [only, ...others] = domain.disks.filter((disk) => disk.serial === volume);
+  if (only === undefined || only.layers.length === 0) {
+    return { kind: 'absent', why: { kind: 'disk-not-found', server, volume } };
+  }
+  if (others.length === 0) return only;
+  const targets = [only, ...others].map((disk) => disk.target);
+  return { kind: 'absent', why: { kind: 'ambiguous-disk', server, volume, targets } };
+}
+
+/** What libvirt shows of a disk, in the domain's words. */
+export function viewOf(
+  domain: XmlDomain,
+  disk: XmlDisk,
+  facts: {
+    readonly process: string | null;
+    readonly size: number;
+    readonly job: JobInfo | null;
+  },
+): DiskView {
+  const names = disk.layers.map((layer) => nameOf(layer.source));
+  const directories = disk.layers.map((layer) => directoryOf(layer.source));
+  const home = directories[0] ?? null;
+  const astray = directories.findIndex((directory) => directory !== home);
+  const odd = oddSource(disk, names);
+  return {
+    kind: 'disk',
+    server: domain.uuid as ServerId,
+    target: disk.target,
+    process: facts.process,
+    source:
+      odd === null && home !== null
+        ? { kind: 'files', directory: home }
+        : { kind: 'other', type: odd ?? 'unknown' },
+    stray:
+      astray < 0
+        ? null
+        : { file: names[astray] as FileName, directory: directories[astray] ?? 'no local folder' },
+    encrypted: disk.layers.some((layer) => layer.encrypted),
+    chain: linked(disk.layers, names),
+    size: facts.size,
+    job: jobOf(disk, facts.job),
+  };
+}
+
+/** Why a disk's files cannot be handled as plain files by name, or null. */
+function oddSource(disk: XmlDisk, names: readonly (string | null)[]): string | null {
+  for (const [at, { source }] of disk.layers.entries()) {
+    if (source.kind === 'network') return `network (${source.protocol})`;
+    if (source.kind === 'other') return source.type;
+    if (source.kind === 'block') return 'block device';
+    if (fileName(names[at] ?? '') === null) return 'file with an unusual name';
+  }
+  return null;
+}
+
+function linked(layers: readonly XmlLayer[], names: readonly string[]): SeenLayer {
+  let below: SeenLayer | null = null;
+  for (const [at, layer] of [...layers.entries()].reverse()) {
+    below = { file: names[at] as FileName, format: layer.format as Format | null, on: below };
+  }
+  return below ?? { file: '' as FileName, format: null, on: null };
+}
+
+/** The last part of a path, or of a network volume's name (gluster: `volume/folder/file`). */
+export function nameOf(source: XmlSource): string {
+  switch (source.kind) {
+    case 'file':
+    case 'block':
+      return basename(source.path);
+    case 'network':
+      return source.name.split('/').at(-1) ?? '';
+    case 'other':
+      return source.type;
+  }
+}
+
+const directoryOf = (source: XmlSource): string | null =>
+  source.kind === 'file' || source.kind === 'block' ? dirname(source.path) : null;
+
+// virDomainBlockJobType.
+const JOB_KINDS: readonly Job['kind'][] = ['other', 'pull', 'copy', 'commit', 'active-commit'];
+
+/** A mirror without a job is an active commit or copy between its pivot and its end (measured). */
+function jobOf(disk: XmlDisk, info: JobInfo | null): Job | null {
+  if (info !== null) {
+    return { kind: JOB_KINDS[info.type] ?? 'other', done: info.cur, total: info.end };
+  }
+  if (disk.mirror === null) return null;
+  const kind = disk.mirror.job === 'copy' ? 'copy' : 'active-commit';
+  return { kind, done: 0, total: 0 };
+}

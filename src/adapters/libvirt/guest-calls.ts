@@ -1,0 +1,153 @@
+import type { Libvirt, Pointer } from './ffi.ts';
+import type { Answer, Lane } from './lane.ts';
+
+/** As virDomainGetBlockJobInfo sees it; bandwidth in bytes per second, 0 is no limit. */
+export interface JobInfo {
+  readonly type: number;
+  readonly cur: number;
+  readonly end: number;
+  readonly bandwidth: number;
+}
+
+/** virDomainState and the reason number that goes with it. */
+export interface GuestState {
+  readonly state: number;
+  readonly reason: number;
+}
+
+const XML_INACTIVE = 2;
+const INFO_BANDWIDTH_BYTES = 1;
+const RESIZE_BYTES = 1;
+
+/**
+ * The calls that are about one guest, on one lane. Its domain object is looked up for each call
+ * and freed after it, since objects die with their connection.
+ */
+export class GuestCalls {
+  readonly #lane: Lane;
+  readonly #uuid: string;
+
+  constructor(lane: Lane, uuid: string) {
+    this.#lane = lane;
+    this.#uuid = uuid;
+  }
+
+  xml(inactive: boolean): Promise<Answer<string>> {
+    const flags = inactive ? XML_INACTIVE : 0;
+    return this.#read('virDomainGetXMLDesc', (lib, domain) => lib.xmlDesc(domain, flags));
+  }
+
+  state(): Promise<Answer<GuestState>> {
+    return this.#read('virDomainGetState', async (lib, domain) => {
+      const state = [0];
+      const reason = [0];
+      const done = await lib.state(domain, state, reason, 0);
+      return done < 0 ? null : { state: state[0] ?? 0, reason: reason[0] ?? 0 };
+    });
+  }
+
+  /** A null value is no job, and not that the last one succeeded: compare the chain. */
+  jobInfo(target: string): Promise<Answer<JobInfo | null>> {
+    return this.#read('virDomainGetBlockJobInfo', async (lib, domain) => {
+      const info = {};
+      const found = await lib.blockJobInfo(domain, target, info, INFO_BANDWIDTH_BYTES);
+      return found < 0 ? null : { value: found === 0 ? null : numbers(info) };
+    }).then((answer) => (answer.ok ? { ok: true, value: answer.value.value } : answer));
+  }
+
+  /** The size the guest sees, in bytes. */
+  blockCapacity(target: string): Promise<Answer<number>> {
+    return this.#read('virDomainGetBlockInfo', async (lib, domain) => {
+      const info: { capacity?: number | bigint } = {};
+      const done = await lib.blockInfo(domain, target, info, 0);
+      return done < 0 ? null : Number(info.capacity);
+    });
+  }
+
+  /** Quiescing may take as long as the agent timeout, twice: `timeoutMs` bounds this call. */
+  snapshotCreate(xml: string, flags: number, timeoutMs?: number): Promise<Answer<null>> {
+    return this.#change('virDomainSnapshotCreateXML', timeoutMs, async (lib, domain) => {
+      const snapshot = await lib.snapshotCreate(domain, xml, flags);
+      if (snapshot === null) return -1;
+      lib.freeSnapshot(snapshot);
+      return 0;
+    });
+  }
+
+  blockCommit(
+    target: string,
+    base: string | null,
+    top: string | null,
+    bandwidth: number,
+    flags: number,
+  ): Promise<Answer<null>> {
+    return this.#change('virDomainBlockCommit', undefined, (lib, domain) =>
+      lib.blockCommit(domain, target, base, top, bandwidth, flags),
+    );
+  }
+
+  blockRebase(
+    target: string,
+    base: string | null,
+    bandwidth: number,
+    flags: number,
+  ): Promise<Answer<null>> {
+    return this.#change('virDomainBlockRebase', undefined, (lib, domain) =>
+      lib.blockRebase(domain, target, base, bandwidth, flags),
+    );
+  }
+
+  blockJobAbort(target: string, flags: number): Promise<Answer<null>> {
+    return this.#change('virDomainBlockJobAbort', undefined, (lib, domain) =>
+      lib.blockJobAbort(domain, target, flags),
+    );
+  }
+
+  /** Never with a size read in another turn: a stale one shrinks the guest's disk. */
+  blockResize(target: string, bytes: number): Promise<Answer<null>> {
+    return this.#change('virDomainBlockResize', undefined, (lib, domain) =>
+      lib.blockResize(domain, target, bytes, RESIZE_BYTES),
+    );
+  }
+
+  suspend(): Promise<Answer<null>> {
+    return this.#change('virDomainSuspend', undefined, (lib, domain) => lib.suspend(domain));
+  }
+
+  resume(): Promise<Answer<null>> {
+    return this.#change('virDomainResume', undefined, (lib, domain) => lib.resume(domain));
+  }
+
+  /** Before a quiescing snapshot: without it a freeze blocks for ever (facts/libvirt.md 2). */
+  agentTimeout(seconds: number): Promise<Answer<null>> {
+    return this.#change('virDomainAgentSetResponseTimeout', undefined, (lib, domain) =>
+      lib.agentSetResponseTimeout(domain, seconds, 0),
+    );
+  }
+
+  #read<T>(
+    name: string,
+    use: (lib: Libvirt, domain: Pointer) => Promise<T | null>,
+  ): Promise<Answer<T>> {
+    return this.#lane.call({ name, changes: false, uuid: this.#uuid }, use);
+  }
+
+  async #change(
+    name: string,
+    timeoutMs: number | undefined,
+    use: (lib: Libvirt, domain: Pointer) => Promise<number>,
+  ): Promise<Answer<null>> {
+    const call = { name, changes: true, uuid: this.#uuid, ...(timeoutMs && { timeoutMs }) };
+    const done = await this.#lane.call(call, async (lib, domain) =>
+      (await use(lib, domain)) < 0 ? null : true,
+    );
+    return done.ok ? { ok: true, value: null } : done;
+  }
+}
+
+const numbers = (info: Partial<Record<keyof JobInfo, number | bigint>>): JobInfo => ({
+  type: Number(info.type),
+  cur: Number(info.cur),
+  end: Number(info.end),
+  bandwidth: Number(info.bandwidth),
+});
