@@ -76,17 +76,18 @@ export interface Sight {
 
 /**
  * Which headers are read when `named` are asked for: those files, the overlays that stand on them,
- * and the active one; of files in the chain only overlays, because the lowest layer may be raw and
- * a raw file's bytes are the guest's.
+ * and the active one; of files in the chain only those that are qcow2 by what libvirt says or, in
+ * its silence, by standing on something. The lowest layer may be raw, and its bytes are the guest's.
  */
 export function headersToRead(chain: SeenLayer, named: readonly FileName[]): readonly FileName[] {
   const layers = layersOf(chain);
-  const overlays = layers.filter(
+  const wanted = layers.filter(
     (layer, at) =>
-      layer.on !== null &&
-      (layer.format === null || layer.format === QCOW2) &&
-      (at === 0 || named.includes(layer.file) || named.includes(layer.on.file)),
+      (layer.format === null ? layer.on !== null : layer.format === QCOW2) &&
+      (at === 0 ||
+        named.includes(layer.file) ||
+        (layer.on !== null && named.includes(layer.on.file))),
   );
   const strangers = named.filter((file) => !layers.some((layer) => layer.file === file));
-  return [...strangers, ...overlays.map((layer) => layer.file)];
+  return [...strangers, ...wanted.map((layer) => layer.file)];
 }

@@ -1,0 +1,250 @@
+import { DatabaseSync, type SQLInputValue, type StatementSync } from 'node:sqlite';
+import type { FileName, Format, OperationId, SnapshotId, VolumeId } from '#domain/ids.ts';
+import { err, ok, type Result } from '#domain/result.ts';
+import type { Evidence } from '#domain/saga.ts';
+import type { Clock } from '#ports/clock.ts';
+import type {
+  Entry,
+  EvidenceRow,
+  Journal,
+  Notice,
+  NoticeFilter,
+  Operation,
+  OperationFilter,
+} from '#ports/journal.ts';
+import { SCHEMA, SCHEMA_VERSION } from './schema.ts';
+
+/**
+ * The journal in one SQLite file: write-ahead log with `synchronous=FULL`, so that a commit that
+ * has returned survives a power cut, and `locking_mode=EXCLUSIVE`, so that a second process on the
+ * same file fails to open it instead of doing everything twice.
+ */
+export class SqliteJournal implements Journal {
+  readonly #db: DatabaseSync;
+  readonly #clock: Clock;
+  readonly #statements = new Map<string, StatementSync>();
+
+  private constructor(db: DatabaseSync, clock: Clock) {
+    this.#db = db;
+    this.#clock = clock;
+  }
+
+  /** Opens or makes the journal; the error is one sentence for the operator. */
+  static open(path: string, clock: Clock): Result<SqliteJournal, string> {
+    let db: DatabaseSync;
+    try {
+      db = new DatabaseSync(path, { timeout: 500 });
+    } catch (error) {
+      return err(`The journal ${path} cannot be opened: ${messageOf(error)}.`);
+    }
+    try {
+      db.exec('PRAGMA locking_mode=EXCLUSIVE');
+      db.exec('PRAGMA journal_mode=WAL');
+      db.exec('PRAGMA synchronous=FULL');
+      db.exec('PRAGMA foreign_keys=ON');
+      // A write takes the exclusive lock, which this connection then never gives back.
+      db.exec('BEGIN EXCLUSIVE; COMMIT');
+      const problem = migrate(db, path);
+      if (problem !== null) {
+        db.close();
+        return err(problem);
+      }
+    } catch (error) {
+      db.close();
+      const text = messageOf(error);
+      return err(
+        /locked|busy/i.test(text)
+          ? `The journal ${path} is in use by another chainkeeper: stop that one first.`
+          : `The journal ${path} cannot be used (${text}): move it away and see docs on recovery.`,
+      );
+    }
+    return ok(new SqliteJournal(db, clock));
+  }
+
+  async ask(operation: Operation): Promise<void> {
+    const { saga } = operation;
+    this.#run(
+      `INSERT INTO operation VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?,
+         (SELECT coalesce(max(seq), 0) + 1 FROM operation))`,
+      operation.id,
+      saga.kind,
+      saga.request.volume,
+      saga.request.snapshot,
+      saga.at,
+      JSON.stringify(saga),
+      operation.accepted ? 1 : 0,
+      operation.requestId,
+      operation.globalRequestId,
+      operation.askedAt,
+      operation.updatedAt,
+    );
+  }
+
+  async accept(id: OperationId): Promise<void> {
+    this.#run('UPDATE operation SET accepted = 1 WHERE id = ?', id);
+  }
+
+  async drop(id: OperationId): Promise<void> {
+    this.#run('DELETE FROM operation WHERE id = ? AND accepted = 0', id);
+  }
+
+  async commit(id: OperationId, entry: Entry): Promise<Notice | null> {
+    const { saga } = entry;
+    const now = this.#clock.now();
+    this.#db.exec('BEGIN IMMEDIATE');
+    try {
+      this.#run(
+        'UPDATE operation SET at = ?, saga = ?, updated_at = ? WHERE id = ?',
+        saga.at,
+        JSON.stringify(saga),
+        now,
+        id,
+      );
+      for (const one of entry.evidence) this.#note(id, one, now);
+      for (const one of entry.formats) {
+        this.#run(
+          'INSERT INTO format VALUES (?, ?, ?, ?) ON CONFLICT DO NOTHING',
+          saga.request.volume,
+          one.file,
+          one.format,
+          one.provenance,
+        );
+      }
+      const notice = entry.tell === null ? null : this.#tell(id, entry);
+      this.#db.exec('COMMIT');
+      return notice;
+    } catch (error) {
+      this.#db.exec('ROLLBACK');
+      throw error;
+    }
+  }
+
+  async unfinished(): Promise<readonly Operation[]> {
+    const open = "SELECT * FROM operation WHERE at <> 'end' AND accepted = 1 ORDER BY seq";
+    return this.#all(open).map(operationOf);
+  }
+
+  async operation(id: OperationId): Promise<Operation | null> {
+    const [row] = this.#all('SELECT * FROM operation WHERE id = ?', id);
+    return row === undefined ? null : operationOf(row);
+  }
+
+  async operations(filter: OperationFilter): Promise<readonly Operation[]> {
+    const where = ['accepted = 1'];
+    const values: SQLInputValue[] = [];
+    for (const column of ['snapshot', 'volume', 'kind'] as const) {
+      const value = filter[column];
+      if (value === undefined) continue;
+      where.push(`${column} = ?`);
+      values.push(value);
+    }
+    const sql = `SELECT * FROM operation WHERE ${where.join(' AND ')} ORDER BY seq DESC LIMIT ?`;
+    return this.#all(sql, ...values, filter.limit).map(operationOf);
+  }
+
+  async evidence(id: OperationId): Promise<readonly EvidenceRow[]> {
+    const sql = 'SELECT seq, at, kind, detail FROM evidence WHERE operation = ? ORDER BY seq';
+    return this.#all(sql, id) as unknown as readonly EvidenceRow[];
+  }
+
+  async notices(filter: NoticeFilter): Promise<readonly Notice[]> {
+    const where = ['1'];
+    const values: SQLInputValue[] = [];
+    if (filter.operation !== undefined) {
+      where.push('operation = ?');
+      values.push(filter.operation);
+    }
+    // Spelt out, so that the partial index on pending notices is used.
+    if (filter.state !== undefined) where.push(`state = '${filter.state}'`);
+    const sql = `SELECT * FROM notice WHERE ${where.join(' AND ')} ORDER BY seq`;
+    return this.#all(sql, ...values).map(noticeOf);
+  }
+
+  async settle(seq: number, state: 'accepted' | 'obsolete'): Promise<void> {
+    this.#run('UPDATE notice SET state = ? WHERE seq = ?', state, seq);
+  }
+
+  async formats(volume: VolumeId): Promise<ReadonlyMap<FileName, Format>> {
+    const rows = this.#all('SELECT file, format FROM format WHERE volume = ?', volume);
+    return new Map(rows.map((row) => [row.file as FileName, row.format as Format]));
+  }
+
+  async defect(id: OperationId): Promise<number> {
+    const [row] = this.#all(
+      `INSERT INTO defect SELECT id, at, 1 FROM operation WHERE id = ?
+         ON CONFLICT DO UPDATE SET times = times + 1 RETURNING times`,
+      id,
+    );
+    return Number(row?.times ?? 0);
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    if (this.#db.isOpen) this.#db.close();
+  }
+
+  #note(id: OperationId, one: Evidence, now: number): void {
+    const sql = 'INSERT INTO evidence (operation, at, kind, detail) VALUES (?, ?, ?, ?)';
+    this.#run(sql, id, now, one.kind, one.detail);
+  }
+
+  #tell(id: OperationId, entry: Entry): Notice {
+    const [row] = this.#all(
+      'INSERT INTO notice (operation, snapshot, body) VALUES (?, ?, ?) RETURNING *',
+      id,
+      entry.saga.request.snapshot,
+      JSON.stringify(entry.tell),
+    );
+    return noticeOf(row ?? {});
+  }
+
+  #run(sql: string, ...values: SQLInputValue[]): void {
+    this.#prepared(sql).run(...values);
+  }
+
+  #all(sql: string, ...values: SQLInputValue[]): Record<string, unknown>[] {
+    return this.#prepared(sql).all(...values);
+  }
+
+  #prepared(sql: string): StatementSync {
+    const known = this.#statements.get(sql);
+    if (known !== undefined) return known;
+    const made = this.#db.prepare(sql);
+    this.#statements.set(sql, made);
+    return made;
+  }
+}
+
+/** Makes the tables of a new file; refuses a file that a newer chainkeeper has written. */
+function migrate(db: DatabaseSync, path: string): string | null {
+  const version = Number(db.prepare('PRAGMA user_version').get()?.user_version ?? 0);
+  if (version > SCHEMA_VERSION) {
+    return `The journal ${path} was written by a newer chainkeeper (schema ${version}): run that one.`;
+  }
+  if (version === 0) db.exec(`BEGIN; ${SCHEMA} PRAGMA user_version=${SCHEMA_VERSION}; COMMIT`);
+  db.exec('DELETE FROM operation WHERE accepted = 0');
+  return null;
+}
+
+function operationOf(row: Record<string, unknown>): Operation {
+  return {
+    id: row.id as OperationId,
+    saga: JSON.parse(String(row.saga)),
+    accepted: row.accepted === 1,
+    requestId: String(row.request_id),
+    globalRequestId: row.global_request_id as string | null,
+    askedAt: Number(row.asked_at),
+    updatedAt: Number(row.updated_at),
+  };
+}
+
+function noticeOf(row: Record<string, unknown>): Notice {
+  return {
+    seq: Number(row.seq),
+    operation: row.operation as OperationId,
+    snapshot: row.snapshot as SnapshotId,
+    update: JSON.parse(String(row.body)),
+    state: row.state as Notice['state'],
+  };
+}
+
+const messageOf = (error: unknown): string => (error instanceof Error ? error.message : `${error}`);

@@ -1,0 +1,56 @@
+/**
+ * The journal's tables. Sagas and updates are JSON text: they are read by the code that wrote
+ * them, and by people with the sqlite3 shell. `user_version` counts schema changes.
+ */
+export const SCHEMA_VERSION = 1;
+
+export const SCHEMA = `
+CREATE TABLE operation (
+  id TEXT PRIMARY KEY,
+  kind TEXT NOT NULL,
+  volume TEXT NOT NULL,
+  snapshot TEXT NOT NULL,
+  at TEXT NOT NULL,
+  saga TEXT NOT NULL,
+  accepted INTEGER NOT NULL,
+  request_id TEXT NOT NULL,
+  global_request_id TEXT,
+  asked_at INTEGER NOT NULL,
+  updated_at INTEGER NOT NULL,
+  seq INTEGER NOT NULL
+) STRICT;
+CREATE INDEX operation_open ON operation (seq) WHERE at <> 'end';
+CREATE INDEX operation_snapshot ON operation (snapshot, seq);
+CREATE INDEX operation_volume ON operation (volume, seq);
+CREATE INDEX operation_seq ON operation (seq);
+CREATE TABLE evidence (
+  seq INTEGER PRIMARY KEY,
+  operation TEXT NOT NULL REFERENCES operation (id),
+  at INTEGER NOT NULL,
+  kind TEXT NOT NULL,
+  detail TEXT NOT NULL
+) STRICT;
+CREATE INDEX evidence_operation ON evidence (operation, seq);
+CREATE TABLE notice (
+  seq INTEGER PRIMARY KEY,
+  operation TEXT NOT NULL REFERENCES operation (id),
+  snapshot TEXT NOT NULL,
+  body TEXT NOT NULL,
+  state TEXT NOT NULL DEFAULT 'pending'
+) STRICT;
+CREATE INDEX notice_pending ON notice (seq) WHERE state = 'pending';
+CREATE INDEX notice_operation ON notice (operation, seq);
+CREATE TABLE format (
+  volume TEXT NOT NULL,
+  file TEXT NOT NULL,
+  format TEXT NOT NULL,
+  provenance TEXT NOT NULL,
+  PRIMARY KEY (volume, file)
+) STRICT, WITHOUT ROWID;
+CREATE TABLE defect (
+  operation TEXT NOT NULL,
+  at TEXT NOT NULL,
+  times INTEGER NOT NULL,
+  PRIMARY KEY (operation, at)
+) STRICT, WITHOUT ROWID;
+`;

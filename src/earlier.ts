@@ -1,0 +1,80 @@
+import type { Refusal } from '#domain/failure.ts';
+import type { ServerId } from '#domain/ids.ts';
+import type { CreateRequest } from '#domain/plan-create.ts';
+import type { DeleteRequest } from '#domain/plan-delete.ts';
+import type { Saga } from '#domain/saga.ts';
+import type { AssistedCreate, AssistedDelete } from '#ports/assisted-snapshots.ts';
+import type { Journal, Operation } from '#ports/journal.ts';
+
+export type Request =
+  | ({ readonly kind: 'create' } & CreateRequest)
+  | ({ readonly kind: 'delete' } & DeleteRequest);
+
+/** What the journal says about a request that comes again. */
+export type Earlier =
+  | { readonly kind: 'none' }
+  | { readonly kind: 'running'; readonly operation: Operation }
+  /** It is done; `confirm` makes the saga that looks once more and says so again. */
+  | { readonly kind: 'done'; readonly confirm: (server: ServerId) => Saga }
+  | { readonly kind: 'refused'; readonly refusal: Refusal };
+
+type Plain =
+  | ({ readonly kind: 'create' } & AssistedCreate)
+  | ({ readonly kind: 'delete' } & AssistedDelete);
+
+/**
+ * A retry names the same files when Cinder never heard our answer. When it names others, Cinder
+ * reckons from a state that our own merge has made untrue, and doing what it asks would destroy
+ * another snapshot: the chain alone looks legal, so only the journal can tell.
+ */
+export async function earlier(journal: Journal, plain: Plain): Promise<Earlier> {
+  const { snapshot, kind } = plain;
+  const found = await journal.operations({ snapshot, kind, limit: 8 });
+  const last = found.find((operation) => operation.accepted && operation.saga.kind === kind);
+  if (last === undefined) return { kind: 'none' };
+  const { saga } = last;
+  const same = sameArguments(plain, saga);
+  const state = saga.at === 'end' ? saga.outcome : saga.at;
+  const refusal: Refusal = { kind: 'other-arguments', snapshot, state };
+  if (saga.at !== 'end') {
+    return same ? { kind: 'running', operation: last } : { kind: 'refused', refusal };
+  }
+  switch (saga.outcome) {
+    case 'failed':
+    case 'withdrawn':
+      return { kind: 'none' };
+    case 'unknown':
+      return {
+        kind: 'refused',
+        refusal: { kind: 'unsettled', snapshot, reason: saga.reason },
+      };
+    case 'created':
+    case 'merged':
+      if (!same) return { kind: 'refused', refusal };
+      return { kind: 'done', confirm: (server) => confirming(saga, server) };
+  }
+}
+
+function sameArguments(plain: Plain, saga: Saga): boolean {
+  if (plain.volume !== saga.request.volume) return false;
+  if (plain.kind === 'create') {
+    return saga.kind === 'create' && plain.newFile === saga.request.newFile;
+  }
+  return (
+    saga.kind === 'delete' &&
+    plain.fileToMerge === saga.request.fileToMerge &&
+    plain.mergeTarget === saga.request.mergeTarget
+  );
+}
+
+function confirming(saga: Extract<Saga, { at: 'end' }>, server: ServerId): Saga {
+  if (saga.kind === 'create') {
+    return { kind: 'create', request: { ...saga.request, server }, at: 'confirming' };
+  }
+  const request = { ...saga.request, server };
+  const { gone, formats } = saga;
+  // A merge that is done always names what it merged away; see delete-saga.ts, `merged`.
+  return gone === null
+    ? { kind: 'delete', request, at: 'accepted' }
+    : { kind: 'delete', request, at: 'confirming', gone, formats };
+}

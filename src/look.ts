@@ -1,0 +1,93 @@
+import { filesOf } from '#domain/chain.ts';
+import type { Fault } from '#domain/failure.ts';
+import { type FileName, QCOW2, type SnapshotId } from '#domain/ids.ts';
+import { ok, type Result } from '#domain/result.ts';
+import {
+  type CinderView,
+  type GuestView,
+  type HeaderView,
+  headersToRead,
+  type Sight,
+} from '#domain/sight.ts';
+import type { DiskOf, Hypervisor } from '#ports/hypervisor.ts';
+import type { Images } from '#ports/images.ts';
+import type { Journal } from '#ports/journal.ts';
+import type { Volumes } from '#ports/volumes.ts';
+
+/** Everything that can be asked about a volume. */
+export interface LookWorld {
+  readonly hypervisor: Hypervisor;
+  readonly images: Images;
+  readonly volumes: Volumes;
+  readonly journal: Journal;
+}
+
+export interface Want {
+  readonly disk: DiskOf;
+  /** See `headersToRead`. */
+  readonly headers: readonly FileName[];
+  /**
+   * The one file outside the chain that may be read: an overlay just made for it. Any other could
+   * be a raw base that was merged away, whose bytes are the guest's.
+   */
+  readonly newcomer: FileName | null;
+  /** Null when Cinder need not be asked. */
+  readonly snapshot: SnapshotId | null;
+  /** The attachment whose active file is wanted too, or null. */
+  readonly attachment: string | null;
+  readonly late: boolean;
+}
+
+/** One look at a volume: the live chain first, then the headers that it allows us to read. */
+export async function look(world: LookWorld, want: Want): Promise<Result<Sight, Fault>> {
+  const [guest, cinder, known] = await Promise.all([
+    world.hypervisor.look(want.disk),
+    askCinder(world.volumes, want),
+    world.journal.formats(want.disk.volume),
+  ]);
+  if (!guest.ok) return guest;
+  if (!cinder.ok) return cinder;
+  const headers = await readHeaders(world.images, guest.value, want, known);
+  if (!headers.ok) return headers;
+  return ok({
+    guest: guest.value,
+    headers: headers.value,
+    cinder: cinder.value,
+    known,
+    late: want.late,
+  });
+}
+
+async function askCinder(volumes: Volumes, want: Want): Promise<Result<CinderView | null, Fault>> {
+  if (want.snapshot === null && want.attachment === null) return ok(null);
+  const [snapshot, active] = await Promise.all([
+    want.snapshot === null ? ok(null) : volumes.snapshot(want.snapshot),
+    want.attachment === null ? ok(null) : volumes.activeFile(want.attachment),
+  ]);
+  if (!snapshot.ok) return snapshot;
+  if (!active.ok) return active;
+  return ok({ snapshot: snapshot.value, active: active.value });
+}
+
+async function readHeaders(
+  images: Images,
+  guest: GuestView,
+  want: Want,
+  known: Sight['known'],
+): Promise<Result<Readonly<Record<string, HeaderView>>, Fault>> {
+  if (guest.kind === 'absent' || guest.source.kind === 'other') return ok({});
+  const { directory } = guest.source;
+  const members = new Set(filesOf(guest.chain));
+  const recorded = want.newcomer === null ? undefined : known.get(want.newcomer);
+  const newcomer = recorded === undefined || recorded === QCOW2 ? want.newcomer : null;
+  const files = headersToRead(guest.chain, want.headers).filter(
+    (file) => members.has(file) || file === newcomer,
+  );
+  const pages = await Promise.all(files.map((file) => images.header(directory, file)));
+  const headers: Record<string, HeaderView> = Object.create(null);
+  for (const [at, page] of pages.entries()) {
+    if (!page.ok) return page;
+    headers[files[at] ?? ''] = page.value;
+  }
+  return ok(headers);
+}

@@ -1,0 +1,56 @@
+import type { ServerId } from '#domain/ids.ts';
+import type { Event } from '#domain/saga.ts';
+import type { Clock } from '#ports/clock.ts';
+import type { Happening, Hypervisor } from '#ports/hypervisor.ts';
+
+/**
+ * What has happened to one guest's disk since the last time it was asked. It listens from before
+ * the first call, because an event can come before the reply to the call that caused it.
+ */
+export class Mailbox implements Disposable {
+  readonly #server: ServerId;
+  readonly #stop: () => void;
+  readonly #clock: Clock;
+  #target: string | null = null;
+  #waiting: Event[] = [];
+  #wake = new AbortController();
+
+  constructor(hypervisor: Hypervisor, server: ServerId, clock: Clock) {
+    this.#server = server;
+    this.#clock = clock;
+    this.#stop = hypervisor.listen((happening) => this.#hear(happening));
+  }
+
+  /** From now on only this disk's jobs count; what came before was another job's. */
+  expect(target: string): void {
+    this.#target = target;
+    this.#waiting = [];
+  }
+
+  /** The next event, or `woke` once `pollMs` have passed without one. */
+  async next(pollMs: number): Promise<Event> {
+    if (this.#waiting.length === 0) {
+      this.#wake = new AbortController();
+      await this.#clock.sleep(pollMs, this.#wake.signal);
+    }
+    return this.#waiting.shift() ?? { kind: 'woke' };
+  }
+
+  /** Ends a wait. */
+  nudge(): void {
+    this.#wake.abort();
+  }
+
+  [Symbol.dispose](): void {
+    this.#stop();
+  }
+
+  #hear(happening: Happening): void {
+    if (happening.kind !== 'reconnected' && happening.server !== this.#server) return;
+    if (happening.kind === 'job') {
+      if (happening.target !== this.#target) return;
+      if (happening.how !== 'ready') this.#waiting.push({ kind: 'ended', how: happening.how });
+    }
+    this.#wake.abort();
+  }
+}

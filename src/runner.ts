@@ -1,0 +1,245 @@
+import { layersOf } from '#domain/chain.ts';
+import { nextCreate } from '#domain/create-saga.ts';
+import { nextDelete } from '#domain/delete-saga.ts';
+import type { Fault } from '#domain/failure.ts';
+import type { OperationId, VolumeId } from '#domain/ids.ts';
+import type { Result } from '#domain/result.ts';
+import type { Effect, Event, Evidence, Next, Saga } from '#domain/saga.ts';
+import type { Clock } from '#ports/clock.ts';
+import type { Entry, Operation } from '#ports/journal.ts';
+import type { Telemetry } from '#ports/telemetry.ts';
+import { type LookWorld, look } from './look.ts';
+import { Mailbox } from './mailbox.ts';
+import type { Sender } from './sender.ts';
+
+export interface RunnerWorld extends LookWorld {
+  readonly sender: Sender;
+  readonly clock: Clock;
+  readonly telemetry: Telemetry;
+  readonly createTimeoutMs: number;
+  readonly pollMs: number;
+  /** Called with a defect, after it is journalled: the process must end. */
+  readonly die: (defect: unknown) => void;
+}
+
+/** How often an operation may meet a defect in one state before it is left to a person. */
+const MAX_DEFECTS = 2;
+
+/**
+ * Drives every accepted operation to its end, one at a time per volume, and takes all of them up
+ * again after a restart. What a step found and what Cinder must hear are one journal entry,
+ * written before the step's effect is performed.
+ */
+export class Runner {
+  readonly #world: RunnerWorld;
+  /** By volume: the operations in the order in which they were accepted; the first one runs. */
+  readonly #queues = new Map<VolumeId, Operation[]>();
+  readonly #running = new Map<OperationId, { done: Promise<void>; mailbox: Mailbox }>();
+  #stopped = false;
+
+  constructor(world: RunnerWorld) {
+    this.#world = world;
+  }
+
+  /** Takes up what an earlier process left. Those that had begun come before those that wait. */
+  async resume(): Promise<void> {
+    const open = await this.#world.journal.unfinished();
+    const begun = (operation: Operation) => operation.saga.at !== 'waiting';
+    for (const one of open.filter(begun)) this.start(one);
+    for (const one of open.filter((operation) => !begun(operation))) this.start(one);
+    await this.#world.sender.resume();
+  }
+
+  /** Whether an operation of ours has the volume, so that another one must wait its turn. */
+  busy(volume: VolumeId): boolean {
+    return this.#queues.has(volume);
+  }
+
+  start(operation: Operation): void {
+    const { volume } = operation.saga.request;
+    const queue = this.#queues.get(volume);
+    if (queue !== undefined) queue.push(operation);
+    else {
+      this.#queues.set(volume, [operation]);
+      this.#begin(operation);
+    }
+  }
+
+  /** Resolves when nothing is running any more; for tests and simulated worlds. */
+  async idle(): Promise<void> {
+    while (this.#running.size > 0) {
+      await Promise.all([...this.#running.values()].map((one) => one.done));
+    }
+  }
+
+  /** Lets the calls in flight come back, then leaves the rest to the next process. */
+  async stop(): Promise<void> {
+    this.#stopped = true;
+    for (const one of this.#running.values()) one.mailbox.nudge();
+    await Promise.all([...this.#running.values()].map((one) => one.done));
+  }
+
+  #begin(operation: Operation): void {
+    const { clock, hypervisor } = this.#world;
+    const mailbox = new Mailbox(hypervisor, operation.saga.request.server, clock);
+    const done = this.#drive(operation, mailbox).catch((defect) => this.#broken(operation, defect));
+    this.#running.set(operation.id, { done: done.finally(() => this.#leave(operation)), mailbox });
+  }
+
+  #leave(operation: Operation): void {
+    this.#running.get(operation.id)?.mailbox[Symbol.dispose]();
+    this.#running.delete(operation.id);
+    const { volume } = operation.saga.request;
+    const queue = this.#queues.get(volume) ?? [];
+    queue.shift();
+    const following = queue[0];
+    if (following === undefined) this.#queues.delete(volume);
+    else if (!this.#stopped) this.#begin(following);
+  }
+
+  /** The only loop in the program. */
+  async #drive(operation: Operation, mailbox: Mailbox): Promise<void> {
+    const { journal, sender, telemetry } = this.#world;
+    let saga = operation.saga;
+    let event: Event = { kind: 'woke' };
+    let last: Evidence | null = null;
+    while (!this.#stopped) {
+      const step = next(saga, event);
+      const evidence = step.evidence.filter((one) => !sameEvidence(one, last));
+      last = step.evidence.at(-1) ?? last;
+      if (step.saga !== saga || evidence.length > 0 || step.tell !== null) {
+        const entry = { saga: step.saga, evidence, tell: step.tell, formats: learnt(step.saga) };
+        const notice = await journal.commit(operation.id, entry);
+        if (notice !== null) sender.post(notice);
+        for (const one of evidence) {
+          telemetry.log('info', `${one.kind}: ${one.detail}`, contextOf(operation));
+        }
+      }
+      saga = step.saga;
+      if (saga.at === 'end') {
+        telemetry.log(
+          levelOf(saga.outcome),
+          `${saga.outcome}: ${saga.reason}`,
+          contextOf(operation),
+        );
+      }
+      if (step.effect === null) return;
+      if (step.progress !== null) sender.progress(saga.request.snapshot, step.progress);
+      event = await this.#perform(step.effect, saga, operation, mailbox);
+    }
+  }
+
+  async #perform(
+    effect: Effect,
+    saga: Saga,
+    operation: Operation,
+    mailbox: Mailbox,
+  ): Promise<Event> {
+    const { hypervisor, images } = this.#world;
+    const { volume, server } = saga.request;
+    switch (effect.do) {
+      case 'look':
+        return this.#look(effect, saga, operation);
+      case 'watch':
+        return mailbox.next(this.#world.pollMs);
+      case 'mend':
+        return did(
+          await images.mend(effect.directory, effect.overlay, effect.backing, effect.format),
+        );
+      case 'snapshot':
+        return did(await hypervisor.snapshot({ ...effect, volume, server }));
+      case 'merge':
+        mailbox.expect(effect.target);
+        return did(await hypervisor.merge({ ...effect, volume, server }));
+      case 'flush':
+        return did(await hypervisor.flush({ ...effect, volume, server }));
+    }
+  }
+
+  async #look(
+    effect: Extract<Effect, { do: 'look' }>,
+    saga: Saga,
+    operation: Operation,
+  ): Promise<Event> {
+    const { clock, volumes, createTimeoutMs } = this.#world;
+    const { volume, server, snapshot } = saga.request;
+    let attachment: string | null = null;
+    if (saga.at === 'waiting') {
+      // It was accepted unseen: what Cinder believes is in use is compared now.
+      const attached = await volumes.attachments(volume);
+      if (!attached.ok) return { kind: 'blind', fault: attached.error };
+      attachment = attached.value?.find((one) => one.server === server)?.id ?? null;
+    }
+    const sight = await look(this.#world, {
+      disk: { server, volume },
+      headers: effect.headers,
+      newcomer: saga.kind === 'create' ? saga.request.newFile : null,
+      snapshot: effect.cinder ? snapshot : null,
+      attachment,
+      late: saga.kind === 'create' && clock.now() > operation.askedAt + createTimeoutMs,
+    });
+    if (!sight.ok) return { kind: 'blind', fault: sight.error };
+    return { kind: 'saw', sight: sight.value };
+  }
+
+  /** We contradict ourselves. The process ends; the second time the operation is set aside. */
+  async #broken(operation: Operation, defect: unknown): Promise<void> {
+    const { journal, telemetry, die } = this.#world;
+    const reason = defect instanceof Error ? (defect.stack ?? defect.message) : String(defect);
+    telemetry.log('error', `defect: ${reason}`, contextOf(operation));
+    try {
+      if ((await journal.defect(operation.id)) >= MAX_DEFECTS) {
+        await journal.commit(operation.id, parked(operation.saga, reason));
+      }
+    } finally {
+      die(defect);
+    }
+  }
+}
+
+function next(saga: Saga, event: Event): Next<Saga> {
+  switch (saga.kind) {
+    case 'create':
+      return nextCreate(saga, event);
+    case 'delete':
+      return nextDelete(saga, event);
+  }
+}
+
+const did = (result: Result<null, Fault>): Event =>
+  result.ok ? { kind: 'did' } : { kind: 'failed', fault: result.error };
+
+const sameEvidence = (one: Evidence, other: Evidence | null): boolean =>
+  one.kind === other?.kind && one.detail === other.detail;
+
+/** The formats worth remembering: of every file of a chain that we are about to change. */
+function learnt(saga: Saga): Entry['formats'] {
+  if (saga.at === 'switching') return layersOf(saga.plan.after).map(formatOf);
+  if (saga.at === 'merging') return layersOf(saga.plan.before).map(formatOf);
+  return saga.at === 'end' ? saga.formats : [];
+}
+
+const formatOf = ({ file, format, provenance }: Entry['formats'][number]) => ({
+  file,
+  format,
+  provenance,
+});
+
+function parked(saga: Saga, why: string): Entry {
+  const reason = `chainkeeper met a defect of its own here twice: ${why.split('\n')[0]}`;
+  const end = { at: 'end', outcome: 'unknown', reason, formats: [] } as const;
+  const last: Saga =
+    saga.kind === 'create'
+      ? { kind: 'create', request: saga.request, ...end }
+      : { kind: 'delete', request: saga.request, ...end, gone: null };
+  return { saga: last, evidence: [], tell: null, formats: [] };
+}
+
+const levelOf = (outcome: string) =>
+  outcome === 'created' || outcome === 'merged' ? 'info' : 'warning';
+
+const contextOf = (operation: Operation) => ({
+  operation: operation.id,
+  requestId: operation.requestId,
+  globalRequestId: operation.globalRequestId,
+});

@@ -1,0 +1,224 @@
+import type { Fault, Refusal } from '#domain/failure.ts';
+import type { OperationId, SnapshotId, VolumeId } from '#domain/ids.ts';
+import { type Limits, planCreate } from '#domain/plan-create.ts';
+import { planDelete } from '#domain/plan-delete.ts';
+import { err, ok, type Result } from '#domain/result.ts';
+import type { Saga } from '#domain/saga.ts';
+import type { SnapshotView } from '#domain/sight.ts';
+import type {
+  Answer,
+  AssistedCreate,
+  AssistedDelete,
+  AssistedSnapshots,
+  Caller,
+  Trouble,
+} from '#ports/assisted-snapshots.ts';
+import type { Clock } from '#ports/clock.ts';
+import type { Operation } from '#ports/journal.ts';
+import type { Attachment } from '#ports/volumes.ts';
+import { type Earlier, earlier, type Request } from './earlier.ts';
+import { type LookWorld, look } from './look.ts';
+import type { Runner } from './runner.ts';
+import type { Sender } from './sender.ts';
+
+export interface ServiceWorld extends LookWorld {
+  readonly runner: Runner;
+  readonly sender: Sender;
+  readonly clock: Clock;
+  readonly limits: Limits;
+}
+
+/** Whatever can be known in this time is decided before the answer (cinder waits without end). */
+export const DECIDE_WITHIN_MS = 8000;
+
+type Plain =
+  | ({ readonly kind: 'create' } & AssistedCreate)
+  | ({ readonly kind: 'delete' } & AssistedDelete);
+
+/**
+ * Accepts requests. Everything that can be checked is checked first; then the request is written
+ * down as asked, a delete's progress is set back to 0% in Cinder, the request is written down as
+ * accepted, and only then answered.
+ */
+export class Service implements AssistedSnapshots {
+  readonly #world: ServiceWorld;
+  /** By volume: requests are decided one after the other, because each changes what is true. */
+  readonly #doors = new Map<VolumeId, Promise<unknown>>();
+
+  constructor(world: ServiceWorld) {
+    this.#world = world;
+  }
+
+  create(request: AssistedCreate, caller: Caller): Promise<Answer> {
+    return this.#inTime({ kind: 'create', ...request }, caller);
+  }
+
+  delete(request: AssistedDelete, caller: Caller): Promise<Answer> {
+    return this.#inTime({ kind: 'delete', ...request }, caller);
+  }
+
+  /** Once it is too late nothing is accepted any more, so that no answer contradicts the journal. */
+  async #inTime(plain: Plain, caller: Caller): Promise<Answer> {
+    const late = new AbortController();
+    const decided = new AbortController();
+    const answer = this.#throughDoor(plain, caller, late.signal);
+    const alarm = this.#world.clock.sleep(DECIDE_WITHIN_MS, decided.signal).then(() => {
+      if (!decided.signal.aborted) late.abort();
+      return decided.signal.aborted ? answer : tooSlow('libvirt');
+    });
+    return Promise.race([answer, alarm]).finally(() => decided.abort());
+  }
+
+  #throughDoor(plain: Plain, caller: Caller, late: AbortSignal): Promise<Answer> {
+    const before = this.#doors.get(plain.volume) ?? Promise.resolve();
+    const mine = before.then(() => this.#decide(plain, caller, late));
+    const settled = mine.then(
+      () => {},
+      () => {},
+    );
+    this.#doors.set(plain.volume, settled);
+    void settled.then(() => {
+      if (this.#doors.get(plain.volume) === settled) this.#doors.delete(plain.volume);
+    });
+    return mine;
+  }
+
+  async #decide(plain: Plain, caller: Caller, late: AbortSignal): Promise<Answer> {
+    const { volumes } = this.#world;
+    const snapshot = await volumes.snapshot(plain.snapshot);
+    if (!snapshot.ok) return fault(snapshot.error);
+    // Tempest asks for snapshots that Cinder has never heard of, and expects a yes (scenario 110).
+    if (snapshot.value === null) return ok({ operation: null });
+    const wrong = wrongSnapshot(plain, snapshot.value);
+    if (wrong !== null) return refused(wrong);
+    const history = await earlier(this.#world.journal, plain);
+    if (history.kind === 'refused') return refused(history.refusal);
+    if (history.kind === 'running') return this.#join(plain, history.operation, caller, late);
+    const saga = await this.#open(plain, history);
+    if (!saga.ok) return saga;
+    return this.#accept(saga.value, caller, late);
+  }
+
+  /** Checks all that can be known now, and answers the saga that would begin. */
+  async #open(plain: Plain, history: Earlier): Promise<Result<Saga, Trouble>> {
+    const server = await this.#server(plain.volume);
+    if (!server.ok) return server;
+    const request = { ...plain, server: server.value.server };
+    if (history.kind === 'done') return ok(history.confirm(request.server));
+    const { limits, runner } = this.#world;
+    if (runner.busy(plain.volume)) return ok(sagaAt(request, 'waiting', limits));
+    const sight = await look(this.#world, {
+      disk: { server: request.server, volume: plain.volume },
+      headers: headersNamed(request),
+      newcomer: request.kind === 'create' ? request.newFile : null,
+      snapshot: null,
+      attachment: server.value.id,
+      late: false,
+    });
+    if (!sight.ok) return fault(sight.error);
+    const plan =
+      request.kind === 'create'
+        ? planCreate(request, sight.value, limits)
+        : planDelete(request, sight.value);
+    if (!plan.ok) return refused(plan.error);
+    return ok(sagaAt(request, 'accepted', limits));
+  }
+
+  async #server(volume: VolumeId): Promise<Result<Attachment, Trouble>> {
+    const attachments = await this.#world.volumes.attachments(volume);
+    if (!attachments.ok) return fault(attachments.error);
+    if (attachments.value === null) return refused({ kind: 'unknown-volume', volume });
+    const [only, ...others] = attachments.value;
+    if (only === undefined) return refused({ kind: 'not-attached', volume });
+    if (others.length === 0) return ok(only);
+    return refused({ kind: 'attached-twice', volume, times: others.length + 1 });
+  }
+
+  async #accept(saga: Saga, caller: Caller, late: AbortSignal): Promise<Answer> {
+    const { journal, clock, runner, sender } = this.#world;
+    if (late.aborted) return tooSlow('libvirt');
+    const now = clock.now();
+    const id = clock.uuid() as OperationId;
+    const operation: Operation = {
+      id,
+      saga,
+      accepted: true,
+      requestId: caller.requestId,
+      globalRequestId: caller.globalRequestId,
+      askedAt: now,
+      updatedAt: now,
+    };
+    await journal.ask({ ...operation, accepted: false });
+    await sender.supersede(saga.request.snapshot);
+    const ready = saga.kind === 'create' ? null : await this.#reset(saga.request.snapshot);
+    if (ready !== null || late.aborted) {
+      await journal.drop(id);
+      return ready ?? tooSlow('Cinder');
+    }
+    await journal.accept(id);
+    runner.start(operation);
+    return ok({ operation: id });
+  }
+
+  /** The same request again while its operation runs: it gets that operation's result. */
+  async #join(
+    plain: Plain,
+    operation: Operation,
+    caller: Caller,
+    late: AbortSignal,
+  ): Promise<Answer> {
+    if (plain.kind === 'delete') {
+      const trouble = await this.#reset(plain.snapshot);
+      if (trouble !== null) return trouble;
+    }
+    const now = await this.#world.journal.operation(operation.id);
+    if (now?.saga.at !== 'end') return ok({ operation: operation.id });
+    // It ended while we reset the progress, which may have wiped its last word out.
+    const history = await earlier(this.#world.journal, plain);
+    if (history.kind === 'refused') return refused(history.refusal);
+    if (history.kind === 'running') return ok({ operation: history.operation.id });
+    const saga = await this.#open(plain, history);
+    if (!saga.ok) return saga;
+    return this.#accept(saga.value, caller, late);
+  }
+
+  /**
+   * Cinder never resets a snapshot's progress, and its wait ends at the first 90% it sees: one
+   * left over from an earlier attempt makes it remove a file that is still in use. Its loop
+   * begins only after our answer, so 0% must be there before.
+   */
+  async #reset(snapshot: SnapshotId): Promise<Err | null> {
+    const told = await this.#world.sender.say(snapshot, { kind: 'deleting', percent: 0 });
+    if (!told.ok) return fault(told.error);
+    if (told.value === 'accepted') return null;
+    return refused({ kind: 'wrong-status', snapshot, status: 'gone', needed: 'deleting' });
+  }
+}
+
+type Err = { readonly ok: false; readonly error: Trouble };
+
+function wrongSnapshot(plain: Plain, view: SnapshotView): Refusal | null {
+  const { snapshot } = plain;
+  if (view.volume !== plain.volume) return { kind: 'other-volume', snapshot, volume: view.volume };
+  const needed = plain.kind === 'create' ? 'creating' : 'deleting';
+  if (view.status === needed) return null;
+  return { kind: 'wrong-status', snapshot, status: view.status, needed };
+}
+
+function sagaAt(request: Request, at: 'waiting' | 'accepted', limits: Limits): Saga {
+  if (request.kind === 'delete') return { kind: 'delete', request: bare(request), at };
+  return { kind: 'create', request: bare(request), at, limits };
+}
+
+const bare = <R extends Request>({ kind: _, ...request }: R): Omit<R, 'kind'> => request;
+
+const headersNamed = (request: Request) => {
+  const named = request.kind === 'create' ? request.newFile : request.fileToMerge;
+  return named === null ? [] : [named];
+};
+
+const refused = (refusal: Refusal): Err => err({ kind: 'refused', refusal });
+const fault = (it: Fault): Err => err({ kind: 'fault', fault: it });
+
+const tooSlow = (who: Fault['who']): Err =>
+  fault({ kind: 'unreachable', who, detail: `no answer within ${DECIDE_WITHIN_MS / 1000} s` });
