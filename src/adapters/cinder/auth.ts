@@ -1,0 +1,66 @@
+import type { Fault } from '#domain/failure.ts';
+import { ok, type Result } from '#domain/result.ts';
+
+/** How our requests reach Cinder and say who we are. One that asks Keystone may fail. */
+export interface Authorizer {
+  /** What paths are appended to, version and (where the cloud wants it) project id included. */
+  baseUrl(): Promise<Result<string, Fault>>;
+  headers(): Promise<Result<Readonly<Record<string, string>>, Fault>>;
+  /** Words that nobody may read in a log, a journal or an answer. */
+  secrets(): readonly string[];
+  /** Gets what is needed anew, because Cinder answered 401. The request is then sent once more. */
+  refresh?(): Promise<Result<null, Fault>>;
+}
+
+export interface NoauthOptions {
+  readonly endpoint: string;
+  readonly userId: string;
+  /** The user's id when left out, as in the plugin. */
+  readonly projectId?: string;
+}
+
+/**
+ * `auth_type = noauth`: for a Cinder with auth_strategy noauth, which believes the token
+ * (cinder/api/middleware/auth.py). Everything as python-cinderclient's plugin does it
+ * (cinderclient/contrib/noauth.py).
+ */
+export function noauth({ endpoint, userId, projectId }: NoauthOptions): Authorizer {
+  const project = projectId || userId;
+  return fixed(`${withoutSlash(endpoint)}/${encodeURIComponent(project)}`, {
+    'X-User-Id': userId,
+    'X-Project-Id': project,
+    'X-Auth-Token': `${userId}:${project}`,
+  });
+}
+
+/** `auth_type = none`: the endpoint as it stands, and keystoneauth1/noauth.py's token. */
+export function none({ endpoint }: { readonly endpoint: string }): Authorizer {
+  return fixed(withoutSlash(endpoint), { 'X-Auth-Token': 'notused' });
+}
+
+export interface HttpBasicOptions {
+  readonly endpoint: string;
+  readonly username: string;
+  readonly password: string;
+}
+
+/** `auth_type = http_basic`: no X-Auth-Token at all (keystoneauth1/http_basic.py). */
+export function httpBasic({ endpoint, username, password }: HttpBasicOptions): Authorizer {
+  const encoded = Buffer.from(`${username}:${password}`, 'utf8').toString('base64');
+  const headers = { Authorization: `Basic ${encoded}` };
+  return fixed(withoutSlash(endpoint), headers, [encoded, password]);
+}
+
+function fixed(
+  url: string,
+  headers: Readonly<Record<string, string>>,
+  secrets: readonly string[] = [],
+): Authorizer {
+  return {
+    baseUrl: async () => ok(url),
+    headers: async () => ok(headers),
+    secrets: () => secrets,
+  };
+}
+
+const withoutSlash = (url: string): string => url.replace(/\/+$/, '');
