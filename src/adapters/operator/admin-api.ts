@@ -1,0 +1,185 @@
+import { chmodSync, lstatSync, mkdirSync, unlinkSync } from 'node:fs';
+import { connect } from 'node:net';
+import { dirname } from 'node:path';
+import fastify, { type FastifyInstance } from 'fastify';
+import { z } from 'zod';
+import type { Refusal } from '#domain/failure.ts';
+import { fileName, type OperationId, type SnapshotId, type VolumeId } from '#domain/ids.ts';
+import { err, ok, type Result } from '#domain/result.ts';
+import type { Inspect } from '#ports/inspect.ts';
+import type { Telemetry } from '#ports/telemetry.ts';
+import {
+  chainJson,
+  errorJson,
+  formatsJson,
+  operationJson,
+  operationReportJson,
+  planJson,
+  troubleJson,
+} from './report-json.ts';
+
+export interface AdminWorld {
+  readonly inspect: Inspect;
+  readonly telemetry: Telemetry;
+}
+
+/** The admin API while it listens. */
+export interface AdminApi extends AsyncDisposable {
+  readonly socket: string;
+}
+
+/**
+ * Listens on a unix socket for those who may write to it: its owner and group (0660). A file that
+ * a dead process left behind is removed; a live one's is not.
+ */
+export async function listenAdmin(
+  world: AdminWorld,
+  socket: string,
+): Promise<Result<AdminApi, string>> {
+  try {
+    mkdirSync(dirname(socket), { recursive: true, mode: 0o750 });
+    const problem = await clearTheWay(socket);
+    if (problem !== null) return err(problem);
+    const app = adminApp(world);
+    await app.listen({ path: socket });
+    chmodSync(socket, 0o660);
+    return ok({ socket, [Symbol.asyncDispose]: () => app.close() });
+  } catch (error) {
+    return err(`cannot listen on ${socket}: ${error instanceof Error ? error.message : error}`);
+  }
+}
+
+/** The routes alone, to be served anywhere. */
+export function adminApp({ inspect, telemetry }: AdminWorld): FastifyInstance {
+  const app = fastify({
+    bodyLimit: 65536,
+    requestIdHeader: false,
+    requestTimeout: 60_000,
+    // close() would wait for an open stream (facts/ecosystem.md 5.4).
+    forceCloseConnections: true,
+    ajv: { customOptions: { removeAdditional: false, coerceTypes: false, useDefaults: false } },
+    routerOptions: { maxParamLength: 500, ignoreTrailingSlash: true },
+  });
+  app.setNotFoundHandler((request, reply) =>
+    reply.code(404).send(errorJson('not-found', `There is no ${request.method} ${request.url}.`)),
+  );
+  app.setErrorHandler((error: Error & { statusCode?: number }, request, reply) => {
+    const status = error.statusCode ?? 500;
+    if (status < 500) return reply.code(status).send(errorJson('bad-request', error.message));
+    telemetry.log('error', `${request.method} ${request.url}: ${error.stack ?? error.message}`);
+    return reply.code(500).send(errorJson('defect', 'This is a bug: see the log of the service.'));
+  });
+  chains(app, inspect);
+  operations(app, inspect);
+  return app;
+}
+
+function chains(app: FastifyInstance, inspect: Inspect): void {
+  app.get<{ Params: { ref: string } }>('/v1/chains/:ref', async (request, reply) => {
+    const report = await inspect.chain(request.params.ref);
+    if (report.ok) return chainJson(report.value);
+    const { status, body } = troubleJson(report.error);
+    return reply.code(status).send(body);
+  });
+  app.get<{ Params: { volume: string } }>('/v1/formats/:volume', async (request) => {
+    const volume = request.params.volume as VolumeId;
+    return formatsJson(volume, await inspect.formats(volume));
+  });
+  app.post('/v1/plans', async (request, reply) => {
+    const plan = await planOf(inspect, request.body);
+    if (plan.ok) return planJson(plan.value);
+    const { status, body } = troubleJson(plan.error);
+    return reply.code(status).send(body);
+  });
+}
+
+function operations(app: FastifyInstance, inspect: Inspect): void {
+  app.get('/v1/operations', async (request, reply) => {
+    const query = Query.safeParse(request.query);
+    if (!query.success) return reply.code(400).send(errorJson('bad-request', words(query.error)));
+    const { state, limit } = query.data;
+    return { operations: (await inspect.operations(state, limit)).map(operationJson) };
+  });
+  app.get<{ Params: { id: string } }>('/v1/operations/:id', async (request, reply) => {
+    const { id } = request.params;
+    const report = await inspect.operation(id as OperationId);
+    if (report !== null) return operationReportJson(report);
+    return reply.code(404).send(errorJson('not-found', `There is no operation ${id}.`));
+  });
+}
+
+const Query = z.strictObject({
+  state: z.enum(['open', 'ended', 'all']).default('all'),
+  limit: z.coerce.number().int().min(1).max(10_000).default(100),
+});
+const Id = z.string().regex(/^[A-Za-z0-9_-]{1,64}$/, 'must be an id');
+const File = z.string().transform((text, context) => {
+  const name = fileName(text);
+  if (name === null) context.addIssue('must be a bare file name');
+  return name ?? z.NEVER;
+});
+const Subject = {
+  volume: Id.transform((id) => id as VolumeId),
+  snapshot: Id.transform((id) => id as SnapshotId),
+};
+/** Cinder's delete_info, as it sends it (cinder/volume/drivers/remotefs.py:1984-2012). */
+const DeleteInfo = z.looseObject({
+  volume_id: Id.optional(),
+  file_to_merge: File.nullable(),
+  merge_target_file: File.nullable(),
+});
+const Plan = z.discriminatedUnion('kind', [
+  z.strictObject({ kind: z.literal('create'), ...Subject, new_file: File }),
+  z.strictObject({ kind: z.literal('delete'), ...Subject, delete_info: DeleteInfo }),
+]);
+
+async function planOf(inspect: Inspect, body: unknown): ReturnType<Inspect['planCreate']> {
+  const parsed = Plan.safeParse(body);
+  if (!parsed.success) return badRequest(words(parsed.error));
+  const { data } = parsed;
+  const { volume, snapshot } = data;
+  if (data.kind === 'create') {
+    return inspect.planCreate({ volume, snapshot, newFile: data.new_file });
+  }
+  const { volume_id, file_to_merge, merge_target_file } = data.delete_info;
+  if (volume_id !== undefined && volume_id !== volume) {
+    return badRequest(`delete_info is about volume ${volume_id}, not about ${volume}.`);
+  }
+  return inspect.planDelete({
+    volume,
+    snapshot,
+    fileToMerge: file_to_merge,
+    mergeTarget: merge_target_file,
+  });
+}
+
+function badRequest(problem: string) {
+  const refusal: Refusal = { kind: 'bad-request', problem };
+  return err({ kind: 'refused' as const, refusal });
+}
+
+const words = (error: z.ZodError): string =>
+  error.issues.map(({ path, message }) => `${path.join('.') || 'body'}: ${message}`).join('; ');
+
+/** Removes a socket that nobody listens on, or says why there is no room. */
+async function clearTheWay(socket: string): Promise<string | null> {
+  const there = lstatSync(socket, { throwIfNoEntry: false });
+  if (there === undefined) return null;
+  if (!there.isSocket()) return `${socket} is there and is no socket: remove it`;
+  if (await answers(socket)) return `${socket} is in use: another chainkeeper runs already`;
+  unlinkSync(socket);
+  return null;
+}
+
+function answers(socket: string): Promise<boolean> {
+  return new Promise((resolve) => {
+    const probe = connect(socket);
+    const done = (alive: boolean) => {
+      probe.destroy();
+      resolve(alive);
+    };
+    probe.once('connect', () => done(true));
+    // Anything but "nobody listens" (busy, not allowed) may be a live service.
+    probe.once('error', (error: NodeJS.ErrnoException) => done(error.code !== 'ECONNREFUSED'));
+  });
+}

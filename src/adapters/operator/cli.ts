@@ -1,0 +1,190 @@
+import { readFileSync } from 'node:fs';
+import { Command, CommanderError, InvalidArgumentError, Option } from 'commander';
+import { type ClientOptions, type CliIo, EXIT, formatWords, look, Run } from './cli-run.ts';
+import { escapeText } from './escape.ts';
+import { type Fields, FORMATS, renderData, renderList, renderShow } from './output.ts';
+
+export { type CliIo, EXIT, type Writer } from './cli-run.ts';
+
+/** Runs one command, `argv` without the program's name. Data goes to stdout, the rest to stderr. */
+export async function runCli(argv: readonly string[], io: CliIo): Promise<number> {
+  const run = new Run(io);
+  const program = new Command('chainkeeper')
+    .description('Takes and deletes snapshots of Cinder volumes attached to running guests.')
+    .version(version())
+    .exitOverride()
+    .configureOutput({
+      writeOut: (text) => io.stdout.write(text),
+      writeErr: (text) => io.stderr.write(text),
+      // commander's own sentences quote what was typed.
+      outputError: (text, write) => write(`chainkeeper: ${escapeText(text.trimEnd())}\n`),
+    });
+  addServe(program, run);
+  addChain(program, run);
+  addPlan(program, run);
+  addOps(program, run);
+  addMissing(program, run);
+  try {
+    await program.parseAsync(argv, { from: 'user' });
+    return run.code;
+  } catch (error) {
+    if (!(error instanceof CommanderError)) throw error;
+    return error.exitCode === 0 ? EXIT.ok : EXIT.usage;
+  }
+}
+
+function addServe(program: Command, run: Run): void {
+  program
+    .command('serve')
+    .description('run the service')
+    .addOption(configFile())
+    .action(async ({ configFile }: ClientOptions) => {
+      run.code = await run.io.serve(configFile);
+    });
+}
+
+function addChain(program: Command, run: Run): void {
+  const chain = program.command('chain').description('the chains of volumes');
+  client(chain.command('show'))
+    .description("a volume's chain by three witnesses: live XML, header pages, Cinder")
+    .argument('<VOLUME|DOMAIN:DISK>', 'volume id, or guest UUID and disk target')
+    .action((ref: string, options: ClientOptions) =>
+      run.ask(options, `/v1/chains/${encodeURIComponent(ref)}`, (body) => {
+        const { layers, problems, ...about } = body as ChainBody;
+        const { format, column } = options;
+        run.say(`volume ${about.volume}, server ${about.server} ${about.target}`);
+        for (const problem of problems) run.say(problem);
+        if (column.length === 0 && (format === 'json' || format === 'yaml')) {
+          return run.print(renderData(body, format));
+        }
+        run.render(renderList({ rows: layers, known: LAYER, usual: LAYER }, look(options)));
+      }),
+    );
+}
+
+function addPlan(program: Command, run: Run): void {
+  const plan = program.command('plan').description('what a request would do; changes nothing');
+  client(plan.command('create'))
+    .description('what taking a snapshot would do, or why it would be refused')
+    .requiredOption('--volume <ID>', 'the volume')
+    .requiredOption('--snapshot <ID>', 'the snapshot')
+    .requiredOption('--new-file <NAME>', 'the empty overlay that Cinder has prepared')
+    .action(({ volume, snapshot, newFile, ...options }: ClientOptions & CreateOptions) =>
+      run.plan(options, { kind: 'create', volume, snapshot, new_file: newFile }),
+    );
+  client(plan.command('delete'))
+    .description('what deleting a snapshot would do, or why it would be refused')
+    .requiredOption('--volume <ID>', 'the volume')
+    .requiredOption('--snapshot <ID>', 'the snapshot')
+    .requiredOption('--delete-info <JSON>', "Cinder's delete_info", jsonObject)
+    .action(({ volume, snapshot, deleteInfo, ...options }: ClientOptions & DeleteOptions) =>
+      run.plan(options, { kind: 'delete', volume, snapshot, delete_info: deleteInfo }),
+    );
+}
+
+function addOps(program: Command, run: Run): void {
+  const ops = program.command('ops').description('what was asked, and how far it is');
+  client(ops.command('list'))
+    .description('the operations, newest first')
+    .addOption(new Option('--state <STATE>').choices(['open', 'ended', 'all']).default('all'))
+    .option('--limit <N>', 'at most so many', wholeNumber, '100')
+    .action(({ state, limit, ...options }: ClientOptions & { state: string; limit: string }) =>
+      run.ask(options, `/v1/operations?${new URLSearchParams({ state, limit })}`, (body) => {
+        const rows = (body as { operations: readonly Fields[] }).operations;
+        run.render(renderList({ rows, known: OPERATION, usual: USUAL }, look(options)));
+      }),
+    );
+  client(ops.command('show'))
+    .description('one operation, with the evidence it rests on and what Cinder was told')
+    .argument('<ID>', 'its id')
+    .action((id: string, options: ClientOptions) =>
+      run.ask(options, `/v1/operations/${encodeURIComponent(id)}`, (body) => {
+        const fields = body as Fields & { evidence: readonly Fields[]; notices: readonly Fields[] };
+        const plain = {
+          evidence: fields.evidence.map((it) => `${it.at} ${it.kind}: ${it.detail}`).join('\n'),
+          notices: fields.notices.map((it) => `${it.update}: ${it.state}`).join('\n'),
+          file_format: formatWords(fields.file_format),
+        };
+        run.render(renderShow(fields, plain, look(options)));
+      }),
+    );
+  for (const name of ['watch', 'abort', 'settle']) missing(ops, name, `ops ${name}`, run);
+}
+
+function addMissing(program: Command, run: Run): void {
+  for (const name of ['header', 'doctor', 'config']) missing(program, name, name, run);
+  missing(program, 'sim', 'sim --seed', run);
+}
+
+/** A command that is promised: it takes anything, says that it is not there, and exits 2. */
+function missing(parent: Command, name: string, called: string, run: Run): void {
+  parent
+    .command(name)
+    .description('not there yet')
+    .allowUnknownOption()
+    .allowExcessArguments()
+    .action(() => {
+      run.say(`'${called}' is not there yet.`);
+      run.code = EXIT.usage;
+    });
+}
+
+interface CreateOptions {
+  readonly volume: string;
+  readonly snapshot: string;
+  readonly newFile: string;
+}
+interface DeleteOptions {
+  readonly volume: string;
+  readonly snapshot: string;
+  readonly deleteInfo: object;
+}
+interface ChainBody {
+  readonly volume: string;
+  readonly server: string;
+  readonly target: string;
+  readonly layers: readonly Fields[];
+  readonly problems: readonly string[];
+}
+
+const LAYER = ['layer', 'file', 'format', 'libvirt', 'header', 'cinder', 'note'];
+const USUAL = ['id', 'kind', 'state', 'outcome', 'volume', 'snapshot', 'updated_at'];
+const OPERATION = [
+  ...['id', 'kind', 'state', 'outcome', 'reason', 'volume', 'snapshot', 'server', 'new_file'],
+  ...['file_to_merge', 'merge_target_file', 'asked_at', 'updated_at', 'request_id'],
+  'global_request_id',
+];
+/** What every command that talks to the service takes. */
+function client(command: Command): Command {
+  return command
+    .addOption(new Option('-f, --format <FORMAT>').choices(FORMATS).default('table'))
+    .option('-c, --column <COLUMN>', 'only this one; repeatable', collect, [])
+    .option('--socket <PATH>', 'where the service listens; default: as configured')
+    .addOption(configFile());
+}
+
+const configFile = (): Option =>
+  new Option('--config-file <FILE>', 'instead of the default files; repeatable')
+    .argParser(collect)
+    .default([]);
+
+const collect = (value: string, before: string[]): string[] => [...before, value];
+
+function wholeNumber(text: string): string {
+  if (/^[1-9]\d{0,3}$/.test(text)) return text;
+  throw new InvalidArgumentError('It must be a whole number from 1 to 9999.');
+}
+
+function jsonObject(text: string): object {
+  try {
+    const value: unknown = JSON.parse(text);
+    if (typeof value === 'object' && value !== null) return value;
+  } catch {}
+  throw new InvalidArgumentError('It must be a JSON object.');
+}
+
+/** package.json lies three folders up from here, in a checkout and in the package. */
+function version(): string {
+  const manifest = readFileSync(new URL('../../../package.json', import.meta.url), 'utf8');
+  return (JSON.parse(manifest) as { version: string }).version;
+}

@@ -1,0 +1,71 @@
+import { request } from 'node:http';
+
+/** What the service said, or that it is away. */
+export type Reply =
+  | { readonly kind: 'ok'; readonly body: unknown }
+  | { readonly kind: 'no'; readonly status: number; readonly why: string; readonly is: string }
+  | { readonly kind: 'away'; readonly sentence: string };
+
+/** Asks the service over its socket. */
+export async function ask(socket: string, path: string, body?: object): Promise<Reply> {
+  try {
+    const { status, text } = await exchange(socket, path, body);
+    const json: unknown = JSON.parse(text);
+    if (status < 300) return { kind: 'ok', body: json };
+    const { kind, message } = errorOf(json);
+    return { kind: 'no', status, why: message, is: kind };
+  } catch (error) {
+    return { kind: 'away', sentence: sentenceFor(socket, error) };
+  }
+}
+
+const PATIENCE_MS = 60_000;
+
+function exchange(
+  socketPath: string,
+  path: string,
+  body: object | undefined,
+): Promise<{ readonly status: number; readonly text: string }> {
+  return new Promise((resolve, reject) => {
+    const sent = body === undefined ? null : JSON.stringify(body);
+    const call = request({
+      socketPath,
+      path,
+      agent: false,
+      method: sent === null ? 'GET' : 'POST',
+      headers: sent === null ? {} : { 'content-type': 'application/json' },
+      signal: AbortSignal.timeout(PATIENCE_MS),
+    });
+    call.once('error', reject);
+    call.once('response', (response) => {
+      const pieces: Buffer[] = [];
+      response.on('data', (piece: Buffer) => pieces.push(piece));
+      response.once('error', reject);
+      response.once('end', () => {
+        const text = Buffer.concat(pieces).toString('utf8');
+        resolve({ status: response.statusCode ?? 0, text });
+      });
+    });
+    call.end(sent);
+  });
+}
+
+function errorOf(json: unknown): { readonly kind: string; readonly message: string } {
+  const error = typeof json === 'object' && json !== null && 'error' in json ? json.error : null;
+  if (typeof error !== 'object' || error === null) return { kind: 'unknown', message: 'no reason' };
+  const word = (key: string) => String((error as Record<string, unknown>)[key] ?? 'unknown');
+  return { kind: word('kind'), message: word('message') };
+}
+
+function sentenceFor(socket: string, error: unknown): string {
+  const code = error instanceof Error && 'code' in error ? error.code : null;
+  switch (code) {
+    case 'ENOENT':
+    case 'ECONNREFUSED':
+      return `the service is not running: nobody listens on ${socket}; start it, or name --socket.`;
+    case 'EACCES':
+      return `you may not write to ${socket}: become a member of its group.`;
+    default:
+      return `the service on ${socket} gave no answer (${error}).`;
+  }
+}

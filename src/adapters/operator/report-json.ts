@@ -1,0 +1,189 @@
+import { type FileFormat, type Layer, layersOf, type SeenLayer } from '#domain/chain.ts';
+import { explain, explainFault } from '#domain/failure.ts';
+import { type Format, QCOW2, type VolumeId } from '#domain/ids.ts';
+import type { DiskView, HeaderView } from '#domain/sight.ts';
+import type { Trouble } from '#ports/assisted-snapshots.ts';
+import type { ChainReport, OperationReport, PlanReport } from '#ports/inspect.ts';
+import type { Operation } from '#ports/journal.ts';
+
+/** What the admin API says and the CLI prints: snake_case keys that stay as they are. */
+
+/** One layer by three witnesses; `header` and `libvirt` are `ok` or say what is wrong. */
+export interface LayerJson {
+  /** 0 is the base. */
+  readonly layer: number;
+  readonly file: string;
+  readonly format: string | null;
+  readonly libvirt: string;
+  readonly header: string;
+  readonly cinder: string;
+  readonly note: string;
+}
+
+export function chainJson({ volume, guest, headers, cinder }: ChainReport) {
+  if (guest.kind === 'absent') {
+    return { volume, server: null, problems: [explain(guest.why)], layers: [] };
+  }
+  const layers = layersOf(guest.chain)
+    .map((layer, above) => layerJson(layer, above, guest, headers[layer.file], cinder))
+    .reverse()
+    .map((it, layer) => ({ layer, ...it }));
+  return {
+    volume,
+    server: guest.server,
+    target: guest.target,
+    running: guest.process !== null,
+    size: guest.size,
+    source: guest.source.kind === 'files' ? guest.source.directory : guest.source.type,
+    encrypted: guest.encrypted,
+    job: guest.job,
+    active: guest.chain.file,
+    cinder_active: cinder,
+    problems: problemsOf(guest, layers, cinder),
+    layers,
+  };
+}
+
+export function planJson({ action, before, after, fileFormat, mend }: PlanReport) {
+  return {
+    verdict: 'accepted',
+    action,
+    mend,
+    before: layersJson(before),
+    after: layersJson(after),
+    file_format: fileFormatJson(fileFormat),
+    refusal: null,
+    reason: null,
+  };
+}
+
+export function formatsJson(volume: VolumeId, formats: readonly FileFormat[]) {
+  return { volume, file_format: fileFormatJson(formats), files: formats };
+}
+
+export function operationJson({ id, saga, accepted, ...rest }: Operation) {
+  const { request } = saga;
+  return {
+    id,
+    kind: saga.kind,
+    state: accepted ? saga.at : 'asked',
+    outcome: saga.at === 'end' ? saga.outcome : null,
+    reason: saga.at === 'end' ? saga.reason : null,
+    volume: request.volume,
+    snapshot: request.snapshot,
+    server: request.server,
+    new_file: 'newFile' in request ? request.newFile : null,
+    file_to_merge: 'fileToMerge' in request ? request.fileToMerge : null,
+    merge_target_file: 'mergeTarget' in request ? request.mergeTarget : null,
+    asked_at: new Date(rest.askedAt).toISOString(),
+    updated_at: new Date(rest.updatedAt).toISOString(),
+    request_id: rest.requestId,
+    global_request_id: rest.globalRequestId,
+  };
+}
+
+export function operationReportJson({ operation, evidence, notices }: OperationReport) {
+  return {
+    ...operationJson(operation),
+    file_format: operation.saga.at === 'end' ? fileFormatJson(operation.saga.formats) : {},
+    evidence: evidence.map(({ seq, at, kind, detail }) => ({
+      seq,
+      at: new Date(at).toISOString(),
+      kind,
+      detail,
+    })),
+    notices: notices.map(({ seq, update, state }) => ({
+      seq,
+      state,
+      update: update.kind,
+      percent: 'percent' in update ? update.percent : null,
+      file_format: 'formats' in update ? fileFormatJson(update.formats) : {},
+    })),
+  };
+}
+
+/** A refusal is the asker's to change; a fault is the world's. */
+export function troubleJson(trouble: Trouble): { readonly status: number; readonly body: object } {
+  if (trouble.kind === 'refused') {
+    const { refusal } = trouble;
+    return { status: 400, body: errorJson(refusal.kind, explain(refusal)) };
+  }
+  const { fault } = trouble;
+  const status = fault.kind === 'unreachable' ? 503 : 502;
+  return { status, body: errorJson(fault.kind, explainFault(fault)) };
+}
+
+export const errorJson = (kind: string, message: string) => ({ error: { kind, message } });
+
+function layerJson(
+  layer: SeenLayer,
+  above: number,
+  guest: DiskView,
+  header: HeaderView | undefined,
+  cinder: string | null,
+): Omit<LayerJson, 'layer'> {
+  const overlay = layer.on !== null;
+  return {
+    file: layer.file,
+    format: layer.format ?? (overlay ? QCOW2 : null),
+    libvirt: layer.format === null ? 'names no format' : 'ok',
+    header: header === undefined ? 'not read' : headerWord(header, layer, guest),
+    cinder: cinder === null ? 'unknown' : cinder === layer.file ? 'ACTIVE' : '-',
+    note: noteOf(above, layer, guest, header),
+  };
+}
+
+function noteOf(
+  above: number,
+  layer: SeenLayer,
+  guest: DiskView,
+  header: HeaderView | undefined,
+): string {
+  const below = header?.ok ? header.value.backingFile : null;
+  if (endsEarly(layer, guest) && below !== null) return `by its header it stands on ${below}`;
+  if (above === 0) return guest.process === null ? 'used when the guest runs' : 'guest writes here';
+  return layer.on === null ? 'base, read-only' : 'read-only';
+}
+
+/** The XML of a guest that does not run may end its chain anywhere below the active file. */
+const endsEarly = (layer: SeenLayer, guest: DiskView): boolean =>
+  layer.on === null && guest.process === null;
+
+/** Whether a header tells the same as the live chain; the next start of the guest believes it. */
+function headerWord(header: HeaderView, layer: SeenLayer, guest: DiskView): string {
+  if (!header.ok) return header.error.says;
+  const { backingFile, backingFormat } = header.value;
+  const below = layer.on;
+  const chained = endsEarly(layer, guest) || backingFile === (below?.file ?? null);
+  if (!chained) return `names ${backingFile ?? 'no backing file'}`;
+  if (below !== null && !sameFormat(backingFormat, below)) {
+    return `calls its backing file ${backingFormat ?? 'nothing'}`;
+  }
+  return header.value.size === guest.size ? 'ok' : `has a size of ${header.value.size}`;
+}
+
+/** A format that libvirt does not name cannot be contradicted; one the header lacks is probed. */
+const sameFormat = (says: Format | null, below: SeenLayer): boolean =>
+  says !== null && (below.format === null || says === below.format);
+
+function problemsOf(
+  guest: DiskView,
+  layers: readonly LayerJson[],
+  cinder: string | null,
+): readonly string[] {
+  const told = layers.filter(({ header }) => header !== 'ok' && header !== 'not read');
+  const problems = told.map(({ file, header }) => `The header of ${file}: ${header}.`);
+  if (cinder !== null && cinder !== guest.chain.file) {
+    problems.push(`Cinder believes that ${cinder} is in use; the guest has ${guest.chain.file}.`);
+  }
+  if (guest.stray !== null) {
+    problems.push(`${guest.stray.file} lies in another folder, ${guest.stray.directory}.`);
+  }
+  return problems;
+}
+
+const layersJson = (active: Layer) =>
+  layersOf(active).map(({ file, format, provenance }) => ({ file, format, provenance }));
+
+const fileFormatJson = (formats: readonly FileFormat[]): Readonly<Record<string, string>> =>
+  Object.fromEntries(formats.map(({ file, format }) => [file, format]));

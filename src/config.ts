@@ -1,0 +1,294 @@
+import { accessSync, constants, readdirSync, readFileSync } from 'node:fs';
+import { isIP } from 'node:net';
+import { hostname } from 'node:os';
+import { dirname, isAbsolute, join, resolve } from 'node:path';
+import { err, ok, type Result } from '#domain/result.ts';
+import type {
+  ApiConfig,
+  CinderAuth,
+  CinderConfig,
+  Config,
+  LibvirtConfig,
+  OperatorConfig,
+} from './config-shape.ts';
+import { freeze, OPTIONS, Secret } from './config-shape.ts';
+import { mergeSections, parseOslo, type Sections } from './oslo-config.ts';
+import { type Environment, type Known, Options } from './oslo-options.ts';
+
+export type * from './config-shape.ts';
+export { describe, Secret } from './config-shape.ts';
+
+export interface Sources {
+  /** What `--config-file` named; none means `chainkeeper.conf` and `chainkeeper.conf.d/*.conf`. */
+  readonly files?: readonly string[];
+  readonly env?: Environment;
+  /** Other defaults than the ones below, by group and option. */
+  readonly defaults?: Known;
+  /** The folder of the default files. */
+  readonly etc?: string;
+}
+
+/** The configuration or every mistake in it; beside it what looks like one and does no harm. */
+export type Loaded = Result<Config, readonly string[]> & { readonly warnings: readonly string[] };
+
+/** Reads files and environment: once, at the start. */
+export function loadConfig(sources: Sources = {}): Loaded {
+  const read = readFiles(sources);
+  const options = new Options(known(sources), read.sections, sources.env ?? process.env);
+  const config: Config = {
+    host: options.text('DEFAULT', 'host') ?? '',
+    statePath: absolute(options, 'DEFAULT', 'state_path') ?? '',
+    debug: options.flag('DEFAULT', 'debug'),
+    logFile: logFile(options),
+    useJson: options.flag('DEFAULT', 'use_json'),
+    api: api(options),
+    libvirt: libvirt(options),
+    cinder: cinder(options),
+    operator: operator(options),
+    policyFile: resolve(read.folder, options.text('oslo_policy', 'policy_file') ?? ''),
+  };
+  const warnings = [...options.unknown(), ...policyWarning(options)];
+  const mistakes = [...read.mistakes, ...options.mistakes];
+  return mistakes.length > 0 ? { ...err(mistakes), warnings } : { ...ok(freeze(config)), warnings };
+}
+
+/** Where the service listens for its operators: all that a command needs to know. */
+export function findSocket(sources: Sources = {}): Result<string, string> {
+  const read = readFiles(sources);
+  const options = new Options(known(sources), read.sections, sources.env ?? process.env);
+  const socket = options.text('operator', 'socket') ?? '';
+  // The default file holds passwords, so that whoever may use the socket may be unable to read it.
+  const mistakes = sources.files?.length ? [...read.mistakes, ...options.mistakes] : [];
+  return mistakes[0] === undefined ? ok(socket) : err(mistakes[0]);
+}
+
+const ETC = '/etc/chainkeeper';
+
+function api(options: Options): ApiConfig {
+  const auth = options.oneOf('api', 'auth_strategy', ['keystone', 'http_basic', 'noauth']);
+  if (auth === 'keystone') {
+    options.wrong(
+      'api',
+      'auth_strategy',
+      `is keystone, ${NOT_YET}: set it to http_basic or noauth`,
+    );
+  }
+  const bindHost = host(options, 'api', auth);
+  const users = readable(options, 'api', 'http_basic_auth_user_file');
+  if (auth === 'http_basic' && users === null) {
+    options.wrong('api', 'http_basic_auth_user_file', 'is needed when auth_strategy is http_basic');
+  }
+  const certFile = readable(options, 'api', 'cert_file');
+  const keyFile = readable(options, 'api', 'key_file');
+  if ((certFile === null) !== (keyFile === null)) {
+    options.wrong('api', certFile ? 'key_file' : 'cert_file', 'is missing: TLS needs both files');
+  }
+  return {
+    bindHost,
+    bindPort: options.whole('api', 'bind_port', 0, 65535),
+    authStrategy: auth === 'http_basic' ? auth : 'noauth',
+    httpBasicAuthUserFile: users,
+    publicEndpoint: url(options, 'api', 'public_endpoint'),
+    certFile,
+    keyFile,
+    caFile: readable(options, 'api', 'ca_file'),
+    maxQueued: options.whole('api', 'max_queued', 1, 100_000),
+  };
+}
+
+/** The most layers that libvirt allows is 200 (facts/libvirt.md, error 84). */
+function libvirt(options: Options): LibvirtConfig {
+  if (options.oneOf('libvirt', 'quiesce', ['auto', 'never', 'required']) === 'required') {
+    options.wrong('libvirt', 'quiesce', `is required, ${NOT_YET}: set it to auto or never`);
+  }
+  const volumeDirectories = options.list('libvirt', 'volume_directories');
+  const relative = volumeDirectories.find((folder) => !isAbsolute(folder));
+  if (relative !== undefined) {
+    options.wrong('libvirt', 'volume_directories', `names ${relative}: give absolute paths`);
+  }
+  return {
+    connectionUri: options.text('libvirt', 'connection_uri') ?? '',
+    quiesce: 'never',
+    agentTimeoutMs: options.whole('libvirt', 'agent_timeout', 1, 3600) * 1000,
+    bandwidthMib: options.whole('libvirt', 'bandwidth_mib', 0, 1_000_000),
+    maxChainDepth: options.whole('libvirt', 'max_chain_depth', 2, 200),
+    volumeDirectories,
+  };
+}
+
+function cinder(options: Options): CinderConfig {
+  const endpoint = url(options, 'cinder', 'endpoint');
+  const auth = cinderAuth(options);
+  if (endpoint === null && auth !== null) {
+    options.wrong('cinder', 'endpoint', `is needed when auth_type is ${auth.type}`);
+  }
+  const dialects = ['auto', 'spec', 'format', 'status', 'stock'] as const;
+  return {
+    endpoint: endpoint ?? '',
+    auth: auth ?? { type: 'none' },
+    statusDialect: options.oneOf('cinder', 'status_dialect', dialects) ?? 'auto',
+    createTimeoutMs: options.whole('cinder', 'create_timeout', 1, 86_400) * 1000,
+    deleteTimeoutMs: options.whole('cinder', 'delete_timeout', 1, 31_536_000) * 1000,
+    timeoutMs: options.whole('cinder', 'timeout', 1, 600) * 1000,
+    caFile: readable(options, 'cinder', 'cafile'),
+    certFile: readable(options, 'cinder', 'certfile'),
+    keyFile: readable(options, 'cinder', 'keyfile'),
+    insecure: options.flag('cinder', 'insecure'),
+  };
+}
+
+function cinderAuth(options: Options): CinderAuth | null {
+  const type = options.text('cinder', 'auth_type');
+  const need = (option: string): string => {
+    const value = options.text('cinder', option);
+    if (value === null) options.wrong('cinder', option, `is needed when auth_type is ${type}`);
+    return value ?? '';
+  };
+  switch (type) {
+    case 'none':
+      return { type };
+    case 'noauth':
+      return { type, userId: need('user_id'), projectId: need('project_id') };
+    case 'http_basic':
+      return { type, username: need('username'), password: new Secret(need('password')) };
+    case 'password':
+    case 'v3password':
+    case 'v3applicationcredential':
+      options.wrong('cinder', 'auth_type', `is ${type}, ${NOT_YET}: use ${CINDER_AUTH}`);
+      return null;
+    default:
+      options.wrong(
+        'cinder',
+        'auth_type',
+        `${type ? `is '${type}'` : 'is not set'}: ${CINDER_AUTH}`,
+      );
+      return null;
+  }
+}
+
+function operator(options: Options): OperatorConfig {
+  const auth = options.text('api', 'auth_strategy');
+  const socket = absolute(options, 'operator', 'socket') ?? '';
+  // sun_path of unix(7) holds 108 bytes with the zero at its end; Node cuts a longer name off.
+  if (Buffer.byteLength(socket) > 107) {
+    options.wrong('operator', 'socket', 'is longer than the 107 bytes that a socket name may have');
+  }
+  const bindPort = options.whole('operator', 'bind_port', 0, 65535);
+  const bindHost = host(options, 'operator', bindPort === 0 ? null : auth);
+  return { socket, bindHost, bindPort };
+}
+
+const NOT_YET = 'which chainkeeper cannot do yet';
+const CINDER_AUTH = 'noauth, http_basic or none, each with an endpoint';
+
+/** An address to listen on; without any check of who is there, only the machine's own. */
+function host(options: Options, group: string, auth: string | null): string {
+  const text = options.text(group, 'bind_host') ?? '';
+  const own = text === 'localhost' || text === '::1' || (isIP(text) === 4 && /^127\./.test(text));
+  if (auth === 'noauth' && !own) {
+    const sentence = `is ${text}, and [api] auth_strategy noauth answers only on this machine`;
+    options.wrong(group, 'bind_host', `${sentence}: set it to 127.0.0.1, or use http_basic`);
+  }
+  return text;
+}
+
+function absolute(options: Options, group: string, option: string): string | null {
+  const path = options.text(group, option);
+  if (path !== null && !isAbsolute(path)) {
+    options.wrong(group, option, `is '${path}': give an absolute path`);
+  }
+  return path;
+}
+
+function logFile(options: Options): string | null {
+  const path = absolute(options, 'DEFAULT', 'log_file');
+  const problem = path === null ? null : inaccessible(dirname(path), constants.W_OK);
+  if (problem !== null) {
+    options.wrong('DEFAULT', 'log_file', `lies in a folder that cannot be written to (${problem})`);
+  }
+  return path;
+}
+
+function readable(options: Options, group: string, option: string): string | null {
+  const path = absolute(options, group, option);
+  if (path === null) return null;
+  const problem = inaccessible(path, constants.R_OK);
+  if (problem !== null) {
+    options.wrong(group, option, `is ${path}, which cannot be read (${problem})`);
+  }
+  return path;
+}
+
+function inaccessible(path: string, mode: number): string | null {
+  try {
+    accessSync(path, mode);
+    return null;
+  } catch (error) {
+    return codeOf(error);
+  }
+}
+
+function url(options: Options, group: string, option: string): string | null {
+  const text = options.text(group, option);
+  if (text === null) return null;
+  const parsed = URL.parse(text);
+  if (parsed === null || !/^https?:$/.test(parsed.protocol) || parsed.username !== '') {
+    options.wrong(group, option, 'is no plain http or https URL');
+  }
+  return text.replace(/\/+$/, '');
+}
+
+/** Nobody has a role yet under http_basic and noauth; whoever wrote a policy should know. */
+function policyWarning(options: Options): readonly string[] {
+  const file = options.text('oslo_policy', 'policy_file');
+  return file === OPTIONS.oslo_policy?.policy_file
+    ? []
+    : [`[oslo_policy] policy_file is ${file}, which is not read yet: no rule of it applies`];
+}
+
+function known({ defaults = {} }: Sources): Known {
+  const groups = Object.entries({ ...OPTIONS, DEFAULT: { ...OPTIONS.DEFAULT, host: hostname() } });
+  return Object.fromEntries(groups.map(([name, it]) => [name, { ...it, ...defaults[name] }]));
+}
+
+interface Read {
+  readonly sections: Sections;
+  readonly mistakes: readonly string[];
+  /** Of the first file: what is named without a folder lies there. */
+  readonly folder: string;
+}
+
+function readFiles({ files = [], etc = ETC }: Sources): Read {
+  const mistakes: string[] = [];
+  const named = files.length > 0;
+  const sections = (named ? files : defaultFiles(etc)).flatMap((file) => {
+    try {
+      const parsed = parseOslo(readFileSync(file, 'utf8'), file);
+      if (parsed.ok) return [parsed.value];
+      mistakes.push(...parsed.error);
+    } catch (error) {
+      if (named || codeOf(error) !== 'ENOENT') {
+        mistakes.push(`${file}: cannot be read (${codeOf(error)})`);
+      }
+    }
+    return [];
+  });
+  return {
+    sections: mergeSections(sections),
+    mistakes,
+    folder: dirname(resolve(files[0] ?? join(etc, '_'))),
+  };
+}
+
+function defaultFiles(etc: string): readonly string[] {
+  const folder = join(etc, 'chainkeeper.conf.d');
+  try {
+    const names = readdirSync(folder).filter((name) => /^[^.].*\.conf$/.test(name));
+    return [join(etc, 'chainkeeper.conf'), ...names.sort().map((name) => join(folder, name))];
+  } catch {
+    return [join(etc, 'chainkeeper.conf')];
+  }
+}
+
+const codeOf = (error: unknown): string =>
+  error instanceof Error && 'code' in error ? String(error.code) : String(error);

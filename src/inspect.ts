@@ -1,0 +1,249 @@
+import { changedBy, type FileFormat, find, type Layer, layersOf } from '#domain/chain.ts';
+import type { Fault, Refusal } from '#domain/failure.ts';
+import type { FileName, Format, OperationId, VolumeId } from '#domain/ids.ts';
+import { QCOW2 } from '#domain/ids.ts';
+import { type Limits, planCreate } from '#domain/plan-create.ts';
+import { type DeletePlan, planDelete } from '#domain/plan-delete.ts';
+import { err, ok, type Result } from '#domain/result.ts';
+import type { DiskView, GuestView, Sight } from '#domain/sight.ts';
+import type { AssistedCreate, AssistedDelete, Trouble } from '#ports/assisted-snapshots.ts';
+import type { DiskOf } from '#ports/hypervisor.ts';
+import type { ChainReport, Inspect, OperationReport, PlanReport } from '#ports/inspect.ts';
+import type { Operation } from '#ports/journal.ts';
+import type { LookWorld, look } from './look.ts';
+
+export interface InspectWorld extends LookWorld {
+  readonly look: typeof look;
+  readonly limits: Limits;
+}
+
+/** Answers people by asking the same witnesses that a request is decided on. Changes nothing. */
+export class Inspector implements Inspect {
+  readonly #world: InspectWorld;
+
+  constructor(world: InspectWorld) {
+    this.#world = world;
+  }
+
+  /** Works without Cinder: its word is then missing from the report. */
+  async chain(ref: string): Promise<Result<ChainReport, Trouble>> {
+    const place = await this.#place(ref);
+    if (!place.ok) return place;
+    const { disk, attachment } = place.value;
+    const first = await this.#world.hypervisor.look(disk);
+    if (!first.ok) return fault(first.error);
+    const [sight, active] = await Promise.all([
+      this.#look(disk, overlaysOf(first.value), null, null),
+      attachment === null ? ok(null) : this.#world.volumes.activeFile(attachment),
+    ]);
+    if (!sight.ok) return sight;
+    const { guest, headers } = sight.value;
+    if (guest.kind === 'absent') return refused(guest.why);
+    return ok({ volume: disk.volume, guest, headers, cinder: active.ok ? active.value : null });
+  }
+
+  /** What the live chain says, else what was recorded when each file was made. */
+  async formats(volume: VolumeId): Promise<readonly FileFormat[]> {
+    const known = await this.#world.journal.formats(volume);
+    const guest = await this.#liveGuest(volume);
+    if (guest === null) return [...known].map(([file, format]) => recorded(file, format));
+    return layersOf(guest.chain).flatMap(({ file, format, on }): FileFormat[] => {
+      if (format !== null) return [{ file, format, provenance: 'reported' }];
+      const implied = on === null ? known.get(file) : QCOW2;
+      return implied === undefined ? [] : [recorded(file, implied)];
+    });
+  }
+
+  async planCreate(request: AssistedCreate): Promise<Result<PlanReport, Trouble>> {
+    const seen = await this.#sight(request, [request.newFile]);
+    if (!seen.ok) return seen;
+    const { disk, sight } = seen.value;
+    const plan = planCreate({ ...request, ...disk }, sight, this.#world.limits);
+    if (!plan.ok) return this.#refuse(request.volume, plan.error);
+    const { before, after, mend } = plan.value;
+    return ok({
+      action: `make ${request.newFile} the file that the guest writes to, on ${before.file}`,
+      before,
+      after,
+      fileFormat: formatsAfter(after, [request.newFile]),
+      mend: mend && `first write into ${request.newFile} that ${mend.backing} is ${mend.format}`,
+    });
+  }
+
+  async planDelete(request: AssistedDelete): Promise<Result<PlanReport, Trouble>> {
+    const named = request.fileToMerge === null ? [] : [request.fileToMerge];
+    const seen = await this.#sight(request, named);
+    if (!seen.ok) return seen;
+    const { disk, sight } = seen.value;
+    const plan = planDelete({ ...request, ...disk }, sight);
+    if (!plan.ok) return this.#refuse(request.volume, plan.error);
+    const { before, after, merge } = plan.value;
+    const fileFormat = formatsAfter(after, changedBy(before, merge));
+    return ok({ action: actionOf(plan.value), before, after, fileFormat, mend: null });
+  }
+
+  async operations(state: 'open' | 'ended' | 'all', limit: number): Promise<readonly Operation[]> {
+    const { journal } = this.#world;
+    if (state === 'all') return journal.operations({ limit });
+    const wanted = ({ saga }: Operation) => (saga.at === 'end') === (state === 'ended');
+    for (let size = Math.max(2 * limit, 100); ; size *= 2) {
+      const newest = await journal.operations({ limit: size });
+      const found = newest.filter(wanted);
+      if (found.length >= limit || newest.length < size) return found.slice(0, limit);
+    }
+  }
+
+  async operation(id: OperationId): Promise<OperationReport | null> {
+    const { journal } = this.#world;
+    const operation = await journal.operation(id);
+    if (operation === null) return null;
+    const [evidence, notices] = await Promise.all([
+      journal.evidence(id),
+      journal.notices({ operation: id }),
+    ]);
+    return { operation, evidence, notices };
+  }
+
+  /** What a plan is decided on: as when Cinder asks, but for the snapshot's status. */
+  async #sight(
+    request: AssistedCreate | AssistedDelete,
+    headers: readonly FileName[],
+  ): Promise<Result<{ readonly disk: DiskOf; readonly sight: Sight }, Trouble>> {
+    const snapshot = await this.#world.volumes.snapshot(request.snapshot);
+    if (!snapshot.ok) return fault(snapshot.error);
+    const belongsTo = snapshot.value?.volume ?? request.volume;
+    if (belongsTo !== request.volume) {
+      return refused({ kind: 'other-volume', snapshot: request.snapshot, volume: belongsTo });
+    }
+    const place = await this.#ofVolume(request.volume);
+    if (!place.ok) return place;
+    const { disk, attachment } = place.value;
+    const newcomer = 'newFile' in request ? request.newFile : null;
+    const sight = await this.#look(disk, headers, newcomer, attachment);
+    return sight.ok ? ok({ disk, sight: sight.value }) : sight;
+  }
+
+  async #look(
+    disk: DiskOf,
+    headers: readonly FileName[],
+    newcomer: FileName | null,
+    attachment: string | null,
+  ): Promise<Result<Sight, Trouble>> {
+    const want = { disk, headers, newcomer, snapshot: null, attachment, late: false };
+    const sight = await this.#world.look(this.#world, want);
+    return sight.ok ? sight : fault(sight.error);
+  }
+
+  /** A job of our own is no stranger: a request would wait for it. */
+  async #refuse(volume: VolumeId, refusal: Refusal): Promise<Result<never, Trouble>> {
+    if (refusal.kind !== 'foreign-job') return refused(refusal);
+    const open = await this.#world.journal.unfinished();
+    const mine = open.find(({ saga }) => saga.request.volume === volume);
+    if (mine === undefined) return refused(refusal);
+    const problem =
+      `Operation ${mine.id} (${mine.saga.kind}) is at work on this volume: a request would ` +
+      'wait for it and be decided then, so ask again when it has ended.';
+    return refused({ kind: 'bad-request', problem });
+  }
+
+  async #place(ref: string): Promise<Result<Place, Trouble>> {
+    const [, domain, target] = /^([^:]+):([^:]+)$/.exec(ref) ?? [];
+    if (domain !== undefined && target !== undefined) return this.#ofDisk(domain, target);
+    if (/^[A-Za-z0-9_-]{1,64}$/.test(ref)) return this.#ofVolume(ref as VolumeId);
+    return badRequest(`'${ref}' is neither a volume id nor DOMAIN:DISK (say, <uuid>:vda).`);
+  }
+
+  async #ofDisk(domain: string, target: string): Promise<Result<Place, Trouble>> {
+    if (!UUID.test(domain)) {
+      return badRequest(
+        `'${domain}' is no UUID, and guests are not looked up by name yet: give what ` +
+          "'virsh domuuid' says.",
+      );
+    }
+    const disks = await this.#world.hypervisor.disks();
+    if (!disks.ok) return fault(disks.error);
+    const ofGuest = disks.value.filter(({ server }) => server === domain.toLowerCase());
+    const disk = ofGuest.find((it) => it.target === target);
+    if (disk === undefined) {
+      const has = ofGuest.map((it) => it.target).join(', ') || 'none';
+      return badRequest(
+        `Guest ${domain} has no disk ${target} with a volume's serial on this host ` +
+          `(it has: ${has}).`,
+      );
+    }
+    const attachments = await this.#world.volumes.attachments(disk.volume);
+    const found = attachments.ok ? attachments.value : null;
+    const attachment = found?.find(({ server }) => server === disk.server)?.id ?? null;
+    return ok({ disk: { server: disk.server, volume: disk.volume }, attachment });
+  }
+
+  async #ofVolume(volume: VolumeId): Promise<Result<Place, Trouble>> {
+    const attachments = await this.#world.volumes.attachments(volume);
+    if (!attachments.ok) return this.#bySerial(volume, attachments.error);
+    if (attachments.value === null) return refused({ kind: 'unknown-volume', volume });
+    const [only, ...others] = attachments.value;
+    if (only === undefined) return refused({ kind: 'not-attached', volume });
+    const times = others.length + 1;
+    if (times > 1) return refused({ kind: 'attached-twice', volume, times });
+    return ok({ disk: { server: only.server, volume }, attachment: only.id });
+  }
+
+  /** Without Cinder, libvirt knows a volume by its disk's serial (nova/virt/libvirt/driver.py). */
+  async #bySerial(volume: VolumeId, away: Fault): Promise<Result<Place, Trouble>> {
+    const disks = await this.#world.hypervisor.disks();
+    if (!disks.ok) return fault(disks.error);
+    const [only, ...others] = disks.value.filter((disk) => disk.volume === volume);
+    if (only === undefined) return fault(away);
+    const times = others.length + 1;
+    if (times > 1) return refused({ kind: 'attached-twice', volume, times });
+    return ok({ disk: { server: only.server, volume }, attachment: null });
+  }
+
+  async #liveGuest(volume: VolumeId): Promise<DiskView | null> {
+    const disks = await this.#world.hypervisor.disks();
+    const disk = disks.ok ? disks.value.find((it) => it.volume === volume) : undefined;
+    if (disk === undefined) return null;
+    const guest = await this.#world.hypervisor.look({ server: disk.server, volume });
+    return guest.ok && guest.value.kind === 'disk' ? guest.value : null;
+  }
+}
+
+/** Where a volume is in use; the attachment is null when Cinder does not say. */
+interface Place {
+  readonly disk: DiskOf;
+  readonly attachment: string | null;
+}
+
+/** The files whose headers are worth showing: those that are surely qcow2. */
+function overlaysOf(guest: GuestView): readonly FileName[] {
+  if (guest.kind === 'absent') return [];
+  return layersOf(guest.chain)
+    .filter(({ on, format }) => (format === null ? on !== null : format === QCOW2))
+    .map((layer) => layer.file);
+}
+
+function formatsAfter(after: Layer, files: readonly FileName[]): readonly FileFormat[] {
+  return files.flatMap((file) => {
+    const layer = find(after, file);
+    if (layer === null) return [];
+    return [{ file, format: layer.format, provenance: layer.provenance }];
+  });
+}
+
+function actionOf({ merge, before }: DeletePlan): string {
+  if (merge.kind === 'commit') return `commit ${merge.top} into ${merge.into}`;
+  const down =
+    merge.onto === null ? 'everything below it' : `what lies between it and ${merge.onto}`;
+  return `pull ${down} into ${before.file}`;
+}
+
+const UUID = /^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$/i;
+
+const recorded = (file: FileName, format: Format): FileFormat => ({
+  file,
+  format,
+  provenance: 'assumed',
+});
+const refused = (refusal: Refusal) => err<Trouble>({ kind: 'refused', refusal });
+const fault = (it: Fault) => err<Trouble>({ kind: 'fault', fault: it });
+const badRequest = (problem: string) => refused({ kind: 'bad-request', problem });

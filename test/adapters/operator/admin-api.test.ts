@@ -1,0 +1,231 @@
+import { spawnSync } from 'node:child_process';
+import { chmodSync, existsSync, mkdtempSync, rmSync, statSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { afterAll, beforeEach, describe, expect, test } from 'vitest';
+import { adminApp, listenAdmin } from '#adapters/operator/admin-api.ts';
+import { ask } from '#adapters/operator/client.ts';
+import { err, ok } from '#domain/result.ts';
+import { file, format } from '../../support/chains.ts';
+import { disk, header } from '../../support/sights.ts';
+import {
+  AWAY,
+  CHAIN,
+  LYING,
+  pretendInspect,
+  pretendTelemetry,
+  ROTTEN,
+  SAID_NO,
+} from './pretend-inspect.ts';
+
+const folder = mkdtempSync(join(tmpdir(), 'ck-admin-'));
+afterAll(() => rmSync(folder, { recursive: true }));
+
+let it = pretendInspect();
+let telemetry = pretendTelemetry();
+beforeEach(() => {
+  it = pretendInspect();
+  telemetry = pretendTelemetry();
+});
+
+async function get(url: string, payload?: object) {
+  const app = adminApp({ inspect: it.inspect, telemetry });
+  const method = payload === undefined ? 'GET' : 'POST';
+  const answer = await app.inject({ url, method, ...(payload && { payload }) });
+  return { status: answer.statusCode, body: answer.json() };
+}
+
+describe('answers', () => {
+  test('a chain, base first', async () => {
+    const { status, body } = await get('/v1/chains/volume-1%3Avda');
+    expect(it.asked).toEqual([{ ref: 'volume-1:vda' }]);
+    expect(status).toBe(200);
+    expect(body).toEqual({
+      volume: 'volume-1',
+      server: 'server-1',
+      target: 'vda',
+      running: true,
+      size: 2 ** 30,
+      source: '/mnt',
+      encrypted: false,
+      job: null,
+      active: 's2',
+      cinder_active: 's2',
+      problems: [],
+      layers: [
+        layer(0, 'v', 'raw', 'not read', '-', 'base, read-only'),
+        layer(1, 's1', 'qcow2', 'ok', '-', 'read-only'),
+        layer(2, 's2', 'qcow2', 'ok', 'ACTIVE', 'guest writes here'),
+      ],
+    });
+  });
+
+  test('a chain whose witnesses disagree', async () => {
+    it.chain = ok(LYING);
+    const { body } = await get('/v1/chains/volume-1');
+    expect(body.problems).toEqual([
+      'The header of s1: calls its backing file qcow2.',
+      'The header of s2: names /etc/\u001b[2Jpasswd.',
+      'Cinder believes that s1 is in use; the guest has s2.',
+    ]);
+    expect(body.layers.map((one: { cinder: string }) => one.cinder)).toEqual(['-', 'ACTIVE', '-']);
+  });
+
+  test("a stopped guest's XML that ends early is no problem", async () => {
+    const seen = { file: file('s1'), format: format('qcow2'), on: null };
+    const guest = disk(seen, { process: null });
+    it.chain = ok({ ...CHAIN, guest, headers: { s1: header()('v', 'raw') }, cinder: null });
+    const { body } = await get('/v1/chains/volume-1');
+    expect([body.running, body.problems]).toEqual([false, []]);
+    const note = 'by its header it stands on v';
+    expect(body.layers).toEqual([layer(0, 's1', 'qcow2', 'ok', 'unknown', note)]);
+  });
+
+  test('formats', async () => {
+    expect((await get('/v1/formats/volume-1')).body).toEqual({
+      volume: 'volume-1',
+      file_format: { v: 'raw' },
+      files: [{ file: 'v', format: 'raw', provenance: 'reported' }],
+    });
+  });
+
+  test('plans', async () => {
+    const subject = { volume: 'v-1', snapshot: 's-1' };
+    const { status, body } = await get('/v1/plans', {
+      kind: 'create',
+      ...subject,
+      new_file: 'new',
+    });
+    expect([status, body.verdict, body.file_format]).toEqual([200, 'accepted', { v: 'raw' }]);
+    expect(body.after).toEqual([
+      { file: 's2', format: 'qcow2', provenance: 'reported' },
+      { file: 'v', format: 'raw', provenance: 'reported' },
+    ]);
+    const delete_info = {
+      volume_id: 'v-1',
+      type: 'qcow2',
+      file_to_merge: 's1',
+      merge_target_file: null,
+    };
+    await get('/v1/plans', { kind: 'delete', ...subject, delete_info });
+    expect(it.asked).toEqual([
+      { ...subject, newFile: 'new' },
+      { ...subject, fileToMerge: 's1', mergeTarget: null },
+    ]);
+  });
+
+  test('operations', async () => {
+    const { body } = await get('/v1/operations?state=open&limit=5');
+    expect(it.asked).toEqual([{ state: 'open', limit: 5 }]);
+    expect(body.operations).toMatchObject([
+      { id: 'op-2', kind: 'create', state: 'accepted', outcome: null, new_file: 'new' },
+      { id: 'op-1', kind: 'delete', state: 'end', outcome: 'merged', file_to_merge: 's1' },
+    ]);
+    expect((await get('/v1/operations/op-1')).body).toMatchObject({
+      id: 'op-1',
+      asked_at: '2023-11-14T22:13:20.000Z',
+      file_format: { v: 'raw' },
+      evidence: [{ seq: 1, kind: 'decided' }],
+      notices: [{ seq: 4, update: 'deleted', state: 'accepted', file_format: { v: 'raw' } }],
+    });
+  });
+});
+
+describe('errors', () => {
+  test.each([
+    ['a refusal', ROTTEN, 400, 'not-attached'],
+    ['somebody away', AWAY, 503, 'unreachable'],
+    ['somebody who said no', SAID_NO, 502, 'rejected'],
+  ])('%s', async (_, trouble, status, kind) => {
+    it.chain = err(trouble);
+    const answer = await get('/v1/chains/x');
+    expect(answer).toEqual({ status, body: { error: { kind, message: expect.any(String) } } });
+  });
+
+  const SUBJECT = { volume: 'v-1', snapshot: 's-1' };
+  const INFO = { file_to_merge: 's1', merge_target_file: null };
+  test.each<[string, object]>([
+    ['nothing', {}],
+    ['an unknown kind', { kind: 'undo', ...SUBJECT }],
+    ['a path', { kind: 'create', ...SUBJECT, new_file: '../x' }],
+    ['no file', { kind: 'create', ...SUBJECT }],
+    ['more than was asked', { kind: 'create', ...SUBJECT, new_file: 'x', force: true }],
+    ['a volume that is a path', { kind: 'create', ...SUBJECT, volume: '../x', new_file: 'x' }],
+    ['half a delete_info', { kind: 'delete', ...SUBJECT, delete_info: { file_to_merge: 's1' } }],
+    [
+      "another volume's delete_info",
+      { kind: 'delete', ...SUBJECT, delete_info: { ...INFO, volume_id: 'v-2' } },
+    ],
+  ])('a plan with %s', async (_, payload) => {
+    expect(await get('/v1/plans', payload)).toMatchObject({
+      status: 400,
+      body: { error: { kind: 'bad-request' } },
+    });
+    expect(it.asked).toEqual([]);
+  });
+
+  test.each([
+    ['/v1/operations?state=lost', 400, 'bad-request'],
+    ['/v1/operations?limit=0', 400, 'bad-request'],
+    ['/v1/operations?limit=x', 400, 'bad-request'],
+    ['/v1/operations/op-9', 404, 'not-found'],
+    ['/v1/nothing', 404, 'not-found'],
+    ['/v1/operations/bug', 500, 'defect'],
+  ])('%s', async (url, status, kind) => {
+    expect(await get(url)).toMatchObject({ status, body: { error: { kind } } });
+    expect(telemetry.lines.length).toBe(status === 500 ? 1 : 0);
+  });
+});
+
+describe('the socket', () => {
+  const listen = (socket: string) => listenAdmin({ inspect: it.inspect, telemetry }, socket);
+
+  test('is for owner and group, and gone afterwards', async () => {
+    const socket = join(folder, 'new', 'folder', 'a.sock');
+    const api = await listen(socket);
+    expect(api.ok).toBe(true);
+    expect(statSync(socket).mode & 0o777).toBe(0o660);
+    expect(await ask(socket, '/v1/formats/volume-1')).toMatchObject({ kind: 'ok' });
+    if (api.ok) await api.value[Symbol.asyncDispose]();
+    expect(existsSync(socket)).toBe(false);
+    expect(await ask(socket, '/v1/formats/volume-1')).toMatchObject({
+      kind: 'away',
+      sentence: expect.stringContaining(socket),
+    });
+  });
+
+  test('of a dead process is taken over, of a live one is not', async () => {
+    const socket = join(folder, 'stale.sock');
+    const die = `require('net').createServer()
+      .listen(process.argv[1], () => process.kill(process.pid, 9))`;
+    spawnSync(process.execPath, ['-e', die, socket]);
+    expect(existsSync(socket)).toBe(true);
+    const first = await listen(socket);
+    expect(first.ok).toBe(true);
+    const second = await listen(socket);
+    expect(second).toEqual(err(`${socket} is in use: another chainkeeper runs already`));
+    expect(await ask(socket, '/v1/formats/volume-1')).toMatchObject({ kind: 'ok' });
+    if (first.ok) await first.value[Symbol.asyncDispose]();
+  });
+
+  test('never replaces what is no socket, and says why it cannot be', async () => {
+    const file = join(folder, 'file');
+    writeFileSync(file, 'precious');
+    expect(await listen(file)).toEqual(err(`${file} is there and is no socket: remove it`));
+    chmodSync(file, 0o600);
+    expect(await listen(join(file, 'below.sock'))).toMatchObject({
+      error: expect.stringContaining('cannot listen on'),
+    });
+  });
+});
+
+function layer(
+  at: number,
+  file: string,
+  format: string,
+  header: string,
+  cinder: string,
+  note: string,
+) {
+  return { layer: at, file, format, libvirt: 'ok', header, cinder, note };
+}

@@ -1,0 +1,263 @@
+import { mkdtempSync, rmSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { afterAll, beforeAll, beforeEach, describe, expect, test } from 'vitest';
+import { parse } from 'yaml';
+import { type AdminApi, listenAdmin } from '#adapters/operator/admin-api.ts';
+import { runCli } from '#adapters/operator/cli.ts';
+import { err, ok } from '#domain/result.ts';
+import {
+  AWAY,
+  CHAIN,
+  LYING,
+  PLAN,
+  pretendInspect,
+  pretendTelemetry,
+  ROTTEN,
+  SAID_NO,
+} from './pretend-inspect.ts';
+
+const folder = mkdtempSync(join(tmpdir(), 'ck-cli-'));
+const socket = join(folder, 'a.sock');
+const it = pretendInspect();
+let api: AdminApi;
+
+beforeAll(async () => {
+  const listening = await listenAdmin(
+    { inspect: it.inspect, telemetry: pretendTelemetry() },
+    socket,
+  );
+  if (!listening.ok) throw new Error(listening.error);
+  api = listening.value;
+});
+afterAll(async () => {
+  await api[Symbol.asyncDispose]();
+  rmSync(folder, { recursive: true });
+});
+beforeEach(() => {
+  it.asked.length = 0;
+  it.chain = ok(CHAIN);
+  it.plan = ok(PLAN);
+});
+
+async function run(...argv: string[]) {
+  let [out, said] = ['', ''];
+  const served: (readonly string[])[] = [];
+  const code = await runCli(argv, {
+    stdout: { write: (text) => (out += text) },
+    stderr: { write: (text) => (said += text) },
+    serve: async (files) => {
+      served.push(files);
+      return 7;
+    },
+    findSocket: (files) => (files.includes('bad') ? err('bad: no such file') : ok(socket)),
+  });
+  return { code, out, err: said, served };
+}
+
+describe('chain show', () => {
+  test('as a table', async () => {
+    expect(await run('chain', 'show', 'server-1:vda')).toMatchObject({
+      code: 0,
+      err: 'chainkeeper: volume volume-1, server server-1 vda\n',
+      out: `\
++-------+------+--------+---------+----------+--------+-------------------+
+| layer | file | format | libvirt | header   | cinder | note              |
++-------+------+--------+---------+----------+--------+-------------------+
+|     0 | v    | raw    | ok      | not read | -      | base, read-only   |
+|     1 | s1   | qcow2  | ok      | ok       | -      | read-only         |
+|     2 | s2   | qcow2  | ok      | ok       | ACTIVE | guest writes here |
++-------+------+--------+---------+----------+--------+-------------------+
+`,
+    });
+    expect(it.asked).toEqual([{ ref: 'server-1:vda' }]);
+  });
+
+  test('as JSON and YAML, whole or by columns', async () => {
+    const whole = JSON.parse((await run('chain', 'show', 'v', '-f', 'json')).out);
+    expect(whole).toMatchObject({ volume: 'volume-1', layers: [{ file: 'v' }, {}, {}] });
+    expect(parse((await run('chain', 'show', 'v', '-f', 'yaml')).out)).toEqual(whole);
+    const some = await run('chain', 'show', 'v', '-f', 'json', '-c', 'file', '-c', 'cinder');
+    expect(JSON.parse(some.out)[2]).toEqual({ file: 's2', cinder: 'ACTIVE' });
+  });
+
+  test('as bare values', async () => {
+    const { out } = await run('chain', 'show', 'v', '-f', 'value', '-c', 'layer', '-c', 'file');
+    expect(out).toBe('0 v\n1 s1\n2 s2\n');
+  });
+
+  test('problems go to stderr, and no terminal obeys them', async () => {
+    it.chain = ok(LYING);
+    for (const form of ['table', 'json', 'yaml', 'value']) {
+      const shown = await run('chain', 'show', 'v', '-f', form);
+      expect(shown.code).toBe(0);
+      expect(shown.err).toContain('Cinder believes that s1 is in use');
+      expect(shown.out + shown.err).not.toContain('\u001b');
+    }
+  });
+
+  test.each([
+    [ROTTEN, 1, 'is not attached'],
+    [SAID_NO, 1, 'libvirt refused'],
+    [AWAY, 5, 'libvirt cannot be reached'],
+  ])('%s', async (trouble, code, sentence) => {
+    it.chain = err(trouble);
+    const shown = await run('chain', 'show', 'v');
+    expect(shown).toMatchObject({ code, out: '', err: expect.stringContaining(sentence) });
+  });
+});
+
+describe('plan', () => {
+  const CREATE = ['plan', 'create', '--volume', 'v-1', '--snapshot', 's-1', '--new-file', 'new'];
+  const INFO = '{"volume_id":"v-1","file_to_merge":"s1","merge_target_file":"v"}';
+  const DELETE = ['plan', 'delete', '--volume', 'v-1', '--snapshot', 's-1', '--delete-info'];
+
+  test('as a table', async () => {
+    expect(await run(...DELETE, INFO)).toMatchObject({
+      code: 0,
+      err: '',
+      out: `\
++-------------+------------------+
+| Field       | Value            |
++-------------+------------------+
+| verdict     | accepted         |
+| action      | commit s1 into v |
+| mend        | None             |
+| before      | s2 (qcow2) on    |
+|             | s1 (qcow2) on    |
+|             | v (raw)          |
+| after       | s2 (qcow2) on    |
+|             | v (raw)          |
+| file_format | v: raw           |
+| refusal     | None             |
+| reason      | None             |
++-------------+------------------+
+`,
+    });
+    expect(it.asked).toEqual([
+      { volume: 'v-1', snapshot: 's-1', fileToMerge: 's1', mergeTarget: 'v' },
+    ]);
+  });
+
+  test('as JSON and bare values', async () => {
+    const json = await run(...CREATE, '-f', 'json', '-c', 'verdict', '-c', 'file_format');
+    expect(JSON.parse(json.out)).toEqual({ verdict: 'accepted', file_format: { v: 'raw' } });
+    const { out } = await run(...CREATE, '-f', 'value', '-c', 'before', '-c', 'action');
+    expect(out).toBe('s2 (qcow2) on\\ns1 (qcow2) on\\nv (raw)\ncommit s1 into v\n');
+  });
+
+  test('a refusal is data too, and exit 3', async () => {
+    it.plan = err(ROTTEN);
+    const refused = await run(...CREATE, '-f', 'json');
+    expect(refused.code).toBe(3);
+    expect(refused.err).toContain('refused: Volume volume-1 is not attached');
+    expect(JSON.parse(refused.out)).toMatchObject({ verdict: 'refused', refusal: 'not-attached' });
+    expect((await run(...CREATE.slice(0, -1), '../x')).code).toBe(3);
+    it.plan = err(AWAY);
+    expect(await run(...CREATE)).toMatchObject({ code: 5, out: '' });
+  });
+
+  test('delete-info must be an object', async () => {
+    for (const text of ['{', '1', 'null']) expect((await run(...DELETE, text)).code).toBe(2);
+    expect(it.asked).toEqual([]);
+  });
+});
+
+describe('ops', () => {
+  test('list', async () => {
+    const { code, out } = await run('ops', 'list', '--state', 'open', '--limit', '3');
+    expect(code).toBe(0);
+    expect(out).toContain('| op-2 | create | accepted | None    | volume-1 |');
+    expect(it.asked).toEqual([{ state: 'open', limit: 3 }]);
+    const json = JSON.parse((await run('ops', 'list', '-f', 'json')).out);
+    expect(json[1]).toMatchObject({
+      id: 'op-1',
+      reason: 'the chain is s2 on v',
+      request_id: 'req-1',
+    });
+    const values = await run('ops', 'list', '-f', 'value', '-c', 'id', '-c', 'global_request_id');
+    expect(values.out).toBe('op-2 None\nop-1 None\n');
+    expect((await run('ops', 'list', '--limit', 'x')).code).toBe(2);
+  });
+
+  test('show', async () => {
+    const { out } = await run('ops', 'show', 'op-1');
+    expect(out).toContain('| evidence          | 2023-11-14T22:13:20.000Z decided: commit');
+    expect(out).toContain('| notices           | deleted: accepted');
+    const { evidence } = JSON.parse((await run('ops', 'show', 'op-1', '-f', 'json')).out);
+    expect(evidence).toMatchObject([{ seq: 1, detail: 'commit\ns1 into v' }]);
+    expect(await run('ops', 'show', 'op-9')).toMatchObject({
+      code: 1,
+      err: 'chainkeeper: There is no operation op-9.\n',
+    });
+    expect((await run('ops', 'show', 'bug')).code).toBe(1);
+  });
+});
+
+test('serve gets its files, and its exit code is ours', async () => {
+  expect(await run('serve', '--config-file', 'a', '--config-file', 'b')).toMatchObject({
+    code: 7,
+    served: [['a', 'b']],
+  });
+  expect((await run('serve')).served).toEqual([[]]);
+});
+
+test('a service that is away is exit 5 with its socket', async () => {
+  const gone = join(folder, 'gone.sock');
+  for (const command of [
+    ['ops', 'list'],
+    ['chain', 'show', 'v'],
+  ]) {
+    expect(await run(...command, '--socket', gone)).toMatchObject({
+      code: 5,
+      out: '',
+      err: expect.stringContaining(`nobody listens on ${gone}`),
+    });
+  }
+  expect(await run('ops', 'list', '--config-file', 'bad')).toMatchObject({
+    code: 1,
+    err: 'chainkeeper: bad: no such file\n',
+  });
+});
+
+test.each([
+  ['header', 'FILE', '--backing', 'x'],
+  ['doctor'],
+  ['config', 'validate'],
+  ['ops', 'abort', 'op-1'],
+  ['ops', 'settle', 'op-1', '--as', 'done'],
+  ['ops', 'watch'],
+  ['sim', '--seed', '7'],
+])('%s is not there yet', async (...argv) => {
+  const shown = await run(...argv);
+  expect(shown).toMatchObject({ code: 2, out: '' });
+  expect(shown.err).toMatch(/^chainkeeper: '[a-z -]+' is not there yet\.\n$/);
+});
+
+test.each([
+  [],
+  ['nonsense\u001b[2J'],
+  ['chain'],
+  ['chain', 'show'],
+  ['chain', 'show', 'v', 'w'],
+  ['chain', 'show', 'v', '-f', 'xml'],
+  ['chain', 'show', 'v', '-c', 'colour'],
+  ['chain', 'show', 'v', '--force'],
+  ['plan', 'create', '--volume', 'v'],
+  ['ops', 'list', '--state', 'lost'],
+])('%j is a slip: exit 2', async (...argv) => {
+  const shown = await run(...argv);
+  expect(shown).toMatchObject({ code: 2, out: '' });
+  expect(shown.err).not.toBe('');
+  expect(shown.err).not.toContain('\u001b');
+});
+
+test('help and version go to stdout', async () => {
+  expect(await run('--help')).toMatchObject({
+    code: 0,
+    out: expect.stringContaining('ops'),
+    err: '',
+  });
+  expect((await run('plan', 'create', '--help')).out).toContain('--new-file');
+  expect((await run('--version')).out).toMatch(/^\d+\.\d+\.\d+\n$/);
+});

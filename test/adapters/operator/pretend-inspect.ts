@@ -1,0 +1,119 @@
+import type { OperationId } from '#domain/ids.ts';
+import { err, ok, type Result } from '#domain/result.ts';
+import type { Trouble } from '#ports/assisted-snapshots.ts';
+import type { ChainReport, Inspect, PlanReport } from '#ports/inspect.ts';
+import type { Operation } from '#ports/journal.ts';
+import type { Telemetry } from '#ports/telemetry.ts';
+import { chain, file, format } from '../../support/chains.ts';
+import { disk, header, headersOf, SERVER, SNAPSHOT, VOLUME } from '../../support/sights.ts';
+
+export const CHAIN: ChainReport = {
+  volume: VOLUME,
+  guest: disk(chain('s2', 's1', 'v')),
+  headers: headersOf(chain('s2', 's1', 'v')),
+  cinder: 's2',
+};
+export const LYING: ChainReport = {
+  ...CHAIN,
+  headers: { s2: header()('/etc/\u001b[2Jpasswd', 'raw'), s1: header()('v', 'qcow2') },
+  cinder: 's1',
+};
+export const PLAN: PlanReport = {
+  action: 'commit s1 into v',
+  before: chain('s2', 's1', 'v'),
+  after: chain('s2', 'v'),
+  fileFormat: [{ file: file('v'), format: format('raw'), provenance: 'reported' }],
+  mend: null,
+};
+const request = { volume: VOLUME, snapshot: SNAPSHOT, server: SERVER };
+export const ENDED: Operation = {
+  id: 'op-1' as OperationId,
+  saga: {
+    kind: 'delete',
+    request: { ...request, fileToMerge: file('s1'), mergeTarget: file('v') },
+    at: 'end',
+    outcome: 'merged',
+    reason: 'the chain is s2 on v',
+    formats: PLAN.fileFormat,
+    gone: file('s1'),
+  },
+  accepted: true,
+  requestId: 'req-1',
+  globalRequestId: null,
+  askedAt: 1_700_000_000_000,
+  updatedAt: 1_700_000_001_500,
+};
+export const OPEN: Operation = {
+  ...ENDED,
+  id: 'op-2' as OperationId,
+  saga: {
+    kind: 'create',
+    request: { ...request, newFile: file('new') },
+    at: 'accepted',
+    limits: { maxChainDepth: 8 },
+  },
+};
+export const ROTTEN: Trouble = {
+  kind: 'refused',
+  refusal: { kind: 'not-attached', volume: VOLUME },
+};
+export const AWAY: Trouble = {
+  kind: 'fault',
+  fault: { kind: 'unreachable', who: 'libvirt', detail: 'no socket' },
+};
+export const SAID_NO: Trouble = {
+  kind: 'fault',
+  fault: { kind: 'rejected', who: 'libvirt', code: 1, detail: 'internal error' },
+};
+
+export interface Pretended {
+  readonly inspect: Inspect;
+  /** What was asked, in order. */
+  readonly asked: unknown[];
+  /** What the next questions about chains and plans get. */
+  chain: Result<ChainReport, Trouble>;
+  plan: Result<PlanReport, Trouble>;
+}
+
+export function pretendInspect(): Pretended {
+  const asked: unknown[] = [];
+  const it: Pretended = {
+    asked,
+    chain: ok(CHAIN),
+    plan: ok(PLAN),
+    inspect: {
+      chain: async (ref) => note({ ref }, ref === 'gone' ? err(ROTTEN) : it.chain),
+      formats: async () => PLAN.fileFormat,
+      planCreate: async (plan) => note(plan, it.plan),
+      planDelete: async (plan) => note(plan, it.plan),
+      operations: async (state, limit) => note({ state, limit }, [OPEN, ENDED]),
+      operation: async (id) => {
+        if (id === 'bug') throw new Error('we contradict ourselves');
+        if (id !== ENDED.id) return null;
+        return {
+          operation: ENDED,
+          evidence: [{ seq: 1, at: ENDED.askedAt, kind: 'decided', detail: 'commit\ns1 into v' }],
+          notices: [
+            {
+              seq: 4,
+              operation: ENDED.id,
+              snapshot: SNAPSHOT,
+              update: { kind: 'deleted', formats: PLAN.fileFormat },
+              state: 'accepted',
+            },
+          ],
+        };
+      },
+    },
+  };
+  const note = <T>(what: unknown, answer: T): T => {
+    asked.push(what);
+    return answer;
+  };
+  return it;
+}
+
+export function pretendTelemetry(): Telemetry & { readonly lines: string[] } {
+  const lines: string[] = [];
+  return { lines, log: (level, message) => lines.push(`${level} ${message}`) };
+}

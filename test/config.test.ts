@@ -1,0 +1,336 @@
+import { mkdirSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { inspect } from 'node:util';
+import { afterAll, describe, expect, test } from 'vitest';
+import { describe as described, findSocket, loadConfig, Secret } from '#app/config.ts';
+import { mergeSections, nearest, parseOslo, substitute } from '#app/oslo-config.ts';
+import { err, ok } from '#domain/result.ts';
+
+const folder = mkdtempSync(join(tmpdir(), 'ck-config-'));
+afterAll(() => rmSync(folder, { recursive: true }));
+
+function file(text: string, name = 'a.conf'): string {
+  writeFileSync(join(folder, name), text);
+  return join(folder, name);
+}
+
+const GOOD = `[api]
+auth_strategy = noauth
+[cinder]
+auth_type = noauth
+endpoint = http://cinder:8776/v3/
+user_id = nova
+project_id = service
+`;
+const load = (text: string, env = {}) => loadConfig({ files: [file(text)], env });
+
+function loaded(text: string, env = {}) {
+  const config = load(text, env);
+  if (!config.ok) throw new Error(config.error.join('\n'));
+  return config.value;
+}
+
+function mistakes(text: string, env = {}): readonly string[] {
+  const config = load(text, env);
+  return config.ok ? [] : config.error.map((it) => it.replaceAll(`${folder}/`, ''));
+}
+
+describe('parseOslo', () => {
+  const values = (text: string) => {
+    const parsed = parseOslo(text, 'f');
+    if (!parsed.ok) return parsed.error;
+    return [...parsed.value].flatMap(([group, options]) =>
+      [...options].map(([key, them]) => [group, key, ...them.map(({ value }) => value)]),
+    );
+  };
+
+  test.each([
+    ['a comment sign inside a value', 'password=a;b#c', 'a;b#c'],
+    ['a URL with a port and a #', 'password = rabbit://u:p#1@h:5672/', 'rabbit://u:p#1@h:5672/'],
+    ['a colon that assigns', 'password: x=y', 'x=y'],
+    ['an equals sign before a colon', 'password = x:y', 'x:y'],
+    ['quotes at both ends', 'password = " a "', ' a '],
+    ['single quotes', "password = 'a'", 'a'],
+    ['quotes that differ', `password = "a'`, `"a'`],
+    ['a lone quote', 'password = "', ''],
+    ['nothing', 'password =', ''],
+    ['Windows line ends', 'password = a\r\n', 'a'],
+    ['white space at the end', 'password = a \t ', 'a'],
+    ['lines that continue', 'password = a\n  b\n\tc', 'a\nb\nc'],
+    ['an indented comment, which is none', 'password = a\n # b', 'a\n# b'],
+  ])('%s', (_, text, value) => {
+    expect(values(`[g]\n${text}`)).toEqual([['g', 'password', value]]);
+  });
+
+  test('a blank line and a comment end a value', () => {
+    expect(values('[g]\na = 1\n\nb = 2\n# c\nd = 3')).toEqual([
+      ['g', 'a', '1'],
+      ['g', 'b', '2'],
+      ['g', 'd', '3'],
+    ]);
+  });
+
+  test('a repeated key has all its values, a repeated group all its keys', () => {
+    expect(values('[G]\na = 1\n[DEFAULT]\nz=0\n[g]\na = 2\n')).toEqual([
+      ['g', 'a', '1', '2'],
+      ['DEFAULT', 'z', '0'],
+    ]);
+  });
+
+  test('says every mistake with its line', () => {
+    expect(values('a = 1\n[x\n[]\n[g]\nnothing\n= 1\n\n  lost\n')).toEqual([
+      "f:1: 'a' stands before the first [group]",
+      'f:2: a group must end with ]',
+      'f:3: the group has no name',
+      "f:5: neither '=' nor ':' in the line",
+      'f:6: the option has no name',
+      'f:8: an indented line continues nothing: remove the indent',
+    ]);
+  });
+
+  test('later files come last', () => {
+    const parsed = ['[g]\na=1', '[g]\na=2\nb=3'].map((text, at) => parseOslo(text, `f${at}`));
+    const all = mergeSections(parsed.flatMap((it) => (it.ok ? [it.value] : [])));
+    expect(all.get('g')?.get('a')).toEqual([
+      { value: '1', where: 'f0:2' },
+      { value: '2', where: 'f1:2' },
+    ]);
+  });
+});
+
+describe('substitute', () => {
+  const known: Record<string, string> = {
+    'g.a': 'A',
+    'DEFAULT.b': 'B',
+    'DEFAULT.a': 'no',
+    'h.c': '',
+  };
+  const lookup = (group: string, option: string) => {
+    const value = known[`${group}.${option}`];
+    return value === undefined ? err(`no ${group}.${option}`) : ok(value);
+  };
+
+  test.each([
+    [`$a/\${b}`, 'A/B'],
+    [`\${g.a}$h.c.`, null],
+    [`\${h.c}!`, '!'],
+    ['$$a \\$a', '$a $a'],
+    [`$ $1 \${ \${-} cost$`, `$ $1 \${ \${-} cost$`],
+    ['$gone', null],
+  ])('%s', (text, result) => {
+    const found = substitute(text, 'g', lookup);
+    expect(found.ok ? found.value : null).toBe(result);
+  });
+});
+
+test('nearest names a slip of the finger, and nothing else', () => {
+  expect(nearest('bind_prot', ['bind_port', 'bind_host'])).toBe('bind_port');
+  expect(nearest('Debug', ['debug'])).toBe('debug');
+  expect(nearest('colour', ['bind_port', 'bind_host'])).toBe(null);
+});
+
+describe('loadConfig', () => {
+  test('a few lines make a configuration, frozen, the rest is by default', () => {
+    const config = loaded(GOOD);
+    expect(config).toMatchObject({
+      statePath: '/var/lib/chainkeeper',
+      debug: false,
+      logFile: null,
+      policyFile: join(folder, 'policy.yaml'),
+      api: { bindHost: '127.0.0.1', bindPort: 8797, authStrategy: 'noauth', maxQueued: 512 },
+      libvirt: {
+        connectionUri: 'qemu:///system',
+        quiesce: 'never',
+        agentTimeoutMs: 30_000,
+        maxChainDepth: 64,
+        volumeDirectories: [],
+      },
+      cinder: {
+        endpoint: 'http://cinder:8776/v3',
+        auth: { type: 'noauth', userId: 'nova', projectId: 'service' },
+        statusDialect: 'auto',
+        createTimeoutMs: 540_000,
+        deleteTimeoutMs: 7_200_000,
+      },
+      operator: { socket: '/run/chainkeeper/chainkeeper.sock', bindPort: 0 },
+    });
+    expect(config.host).not.toBe('');
+    expect(() => Object.assign(config.api, { bindPort: 1 })).toThrow(TypeError);
+    expect(load(GOOD).warnings).toEqual([]);
+  });
+
+  test('the environment beats the files, the last file the first', () => {
+    const files = [
+      file(`${GOOD}[libvirt]\nmax_chain_depth = 3\n`),
+      file('[libvirt]\nmax_chain_depth=4', 'b'),
+    ];
+    const depth = (env: Record<string, string>) => {
+      const config = loadConfig({ files, env });
+      return config.ok && config.value.libvirt.maxChainDepth;
+    };
+    expect(depth({})).toBe(4);
+    expect(depth({ OS_LIBVIRT__MAX_CHAIN_DEPTH: '5' })).toBe(5);
+  });
+
+  test('names in values stand for other options', () => {
+    const config = loaded(`${GOOD}[libvirt]\nvolume_directories = $state_path/mnt, \${state_path}/b,
+[DEFAULT]\nhost = h\nstate_path = /srv/$host
+[operator]\nsocket = $state_path/\${api.bind_port}.sock`);
+    expect(config.libvirt.volumeDirectories).toEqual(['/srv/h/mnt', '/srv/h/b']);
+    expect(config.operator.socket).toBe('/srv/h/8797.sock');
+  });
+
+  test('a secret is shown to nobody who does not ask for it', () => {
+    const config = loaded(`[api]\nauth_strategy = noauth\n[cinder]\nauth_type = http_basic
+endpoint = https://c\nusername = u\npassword = "a;b#c"`);
+    const { auth } = config.cinder;
+    expect(auth.type === 'http_basic' && auth.password.reveal()).toBe('a;b#c');
+    for (const shown of [
+      inspect(config, { depth: 9 }),
+      JSON.stringify(config),
+      `${new Secret('a;b#c')}`,
+    ]) {
+      expect(shown).toContain('***');
+      expect(shown).not.toContain('a;b#c');
+    }
+    expect(described(config)).toContain('cinder.auth.password = "***"');
+    expect(described(config)).toContain('api.bind_port = 8797');
+  });
+
+  test('every mistake is said at once, with its place', () => {
+    const text = `[DEFAULT]
+debug = perhaps
+state_path = here
+log_file = /nowhere/at/all.log
+[api]
+auth_strategy = noauth
+bind_host = 0.0.0.0
+bind_port = 99999
+cert_file = /nowhere
+public_endpoint = ftp://x
+[libvirt]
+quiesce = required
+max_chain_depth = many
+volume_directories = mnt
+[cinder]
+auth_type = noauth
+status_dialect = klingon
+[operator]
+bind_host = 10.0.0.1
+bind_port = 80
+socket = $nobody
+`;
+    expect(mistakes(text)).toEqual([
+      "a.conf:3: [DEFAULT] state_path is 'here': give an absolute path",
+      "a.conf:2: [DEFAULT] debug is 'perhaps': give true or false",
+      'a.conf:4: [DEFAULT] log_file lies in a folder that cannot be written to (ENOENT)',
+      'a.conf:7: [api] bind_host is 0.0.0.0, and [api] auth_strategy noauth answers only on this ' +
+        'machine: set it to 127.0.0.1, or use http_basic',
+      'a.conf:9: [api] cert_file is /nowhere, which cannot be read (ENOENT)',
+      '[api] key_file is missing: TLS needs both files',
+      "a.conf:8: [api] bind_port is '99999': give a whole number from 0 to 65535",
+      'a.conf:10: [api] public_endpoint is no plain http or https URL',
+      'a.conf:12: [libvirt] quiesce is required, which chainkeeper cannot do yet: set it to auto ' +
+        'or never',
+      'a.conf:14: [libvirt] volume_directories names mnt: give absolute paths',
+      "a.conf:13: [libvirt] max_chain_depth is 'many': give a whole number from 2 to 200",
+      '[cinder] user_id is needed when auth_type is noauth',
+      '[cinder] project_id is needed when auth_type is noauth',
+      '[cinder] endpoint is needed when auth_type is noauth',
+      "a.conf:17: [cinder] status_dialect is 'klingon': give one of auto, spec, format, status, " +
+        'stock',
+      'a.conf:21: [operator] socket: there is no option [DEFAULT] nobody to put here ($$ is a ' +
+        'dollar sign)',
+      'a.conf:19: [operator] bind_host is 10.0.0.1, and [api] auth_strategy noauth answers only ' +
+        'on this machine: set it to 127.0.0.1, or use http_basic',
+    ]);
+  });
+
+  test('what is not there yet is refused in a sentence', () => {
+    const both = '[cinder]\nauth_type = v3applicationcredential\nendpoint = http://c';
+    expect(mistakes(both)).toEqual([
+      'by default: [api] auth_strategy is keystone, which chainkeeper cannot do yet: set it to ' +
+        'http_basic or noauth',
+      'a.conf:2: [cinder] auth_type is v3applicationcredential, which chainkeeper cannot do yet: ' +
+        'use noauth, http_basic or none, each with an endpoint',
+    ]);
+    expect(mistakes('[api]\nauth_strategy=noauth')).toEqual([
+      '[cinder] auth_type is not set: noauth, http_basic or none, each with an endpoint',
+    ]);
+  });
+
+  test('http_basic needs its users, and may then listen anywhere', () => {
+    const basic = GOOD.replace('= noauth', '= http_basic\nbind_host = 0.0.0.0');
+    expect(mistakes(basic)).toEqual([
+      '[api] http_basic_auth_user_file is needed when auth_strategy is http_basic',
+    ]);
+    const users = file('u:$2b$04$', 'htpasswd');
+    const env = { OS_API__HTTP_BASIC_AUTH_USER_FILE: users };
+    expect(loaded(basic, env).api).toMatchObject({
+      authStrategy: 'http_basic',
+      bindHost: '0.0.0.0',
+      httpBasicAuthUserFile: users,
+    });
+  });
+
+  test.each(['127.0.0.1', '127.8.9.1', '::1', 'localhost'])('noauth listens on %s', (host) => {
+    expect(mistakes(GOOD, { OS_API__BIND_HOST: host })).toEqual([]);
+  });
+  test.each(['0.0.0.0', '::', '127.evil.example', '128.0.0.1'])('noauth refuses %s', (host) => {
+    expect(mistakes(GOOD, { OS_API__BIND_HOST: host })).toHaveLength(1);
+  });
+
+  test('a loop of names is a mistake, not a hang', () => {
+    const loop = `${GOOD}[DEFAULT]\nhost = $state_path\nstate_path = /$host`;
+    expect(mistakes(loop).join()).toContain('refers to');
+  });
+
+  test('unknown names are warnings with the nearest known one', () => {
+    const text = `${GOOD}[libvrt]\na = 1\n[libvirt]\nconection_uri = x\nzzzzzzzzzzzz = 1`;
+    const env = { OS_API__BIND_PROT: '1', OS_AUTH_URL: 'x', OS_NOVA__PASSWORD: 'x' };
+    const { ok: fine, warnings } = load(text, env);
+    expect(fine).toBe(true);
+    expect(warnings.map((it) => it.replace(`${folder}/`, ''))).toEqual([
+      'unknown group [libvrt]: did you mean [libvirt]?',
+      'a.conf:11: unknown option [libvirt] conection_uri: did you mean connection_uri?',
+      'a.conf:12: unknown option [libvirt] zzzzzzzzzzzz',
+      'OS_API__BIND_PROT: unknown option [api] bind_prot: did you mean bind_port?',
+    ]);
+  });
+
+  test("nova.conf's [cinder] section pastes in without a warning", () => {
+    const pasted = `${GOOD}catalog_info = volumev3::publicURL\nos_region_name = R\nhttp_retries = 3
+auth_url = http://k/v3\nusername = nova\npassword = p$x\nuser_domain_name = Default\n`;
+    expect(load(pasted)).toMatchObject({ ok: true, warnings: [] });
+  });
+
+  test('a policy that nobody reads yet is not ignored in silence', () => {
+    const { warnings } = load(`${GOOD}[oslo_policy]\npolicy_file = strict.yaml`);
+    expect(warnings.join()).toContain('not read yet');
+  });
+
+  test('the default files, conf.d in the order of names, and none at all', () => {
+    const etc = join(folder, 'etc');
+    const socket = () => findSocket({ etc, env: {} });
+    expect(socket()).toEqual(ok('/run/chainkeeper/chainkeeper.sock'));
+    mkdirSync(join(etc, 'chainkeeper.conf.d'), { recursive: true });
+    file('[operator]\nsocket = /c.sock', 'etc/chainkeeper.conf');
+    expect(socket()).toEqual(ok('/c.sock'));
+    for (const name of ['20-b.conf', '10-a.conf', '30-c.conf.bak']) {
+      file(`[operator]\nsocket = /${name}`, `etc/chainkeeper.conf.d/${name}`);
+    }
+    expect(socket()).toEqual(ok('/20-b.conf'));
+    expect(findSocket({ etc, files: [file(GOOD)], env: {} })).toEqual(
+      ok('/run/chainkeeper/chainkeeper.sock'),
+    );
+  });
+
+  test('a file that was named must be there', () => {
+    const away = join(folder, 'away.conf');
+    expect(loadConfig({ files: [away], env: {} })).toMatchObject({
+      error: expect.arrayContaining([`${away}: cannot be read (ENOENT)`]),
+    });
+    expect(findSocket({ files: [away], env: {} }).ok).toBe(false);
+  });
+});
