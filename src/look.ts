@@ -80,7 +80,7 @@ async function readHeaders(
   const members = new Set(filesOf(guest.chain));
   const recorded = want.newcomer === null ? undefined : known.get(want.newcomer);
   const newcomer = recorded === undefined || recorded === QCOW2 ? want.newcomer : null;
-  const files = headersToRead(guest.chain, want.headers).filter(
+  const files = headersToRead(guest.chain, want.headers, known).filter(
     (file) => members.has(file) || file === newcomer,
   );
   const pages = await Promise.all(files.map((file) => images.header(directory, file)));

@@ -116,6 +116,11 @@ export function complete(
   const implied = seen.on === null ? known.get(seen.file) : QCOW2;
   const format = seen.format ?? implied;
   if (format === undefined) return err({ kind: 'unknown-format', file: seen.file });
+  // A file keeps the format it was made with; another one is a lie that somebody told QEMU.
+  const expected = seen.on === null ? (known.get(seen.file) ?? format) : QCOW2;
+  if (format !== expected) {
+    return err({ kind: 'format-differs', file: seen.file, live: format, expected });
+  }
   const provenance = seen.format === null ? 'assumed' : 'reported';
   return ok({ file: seen.file, format, provenance, on: below.value });
 }

@@ -1,4 +1,4 @@
-import { agrees, beginsLike, find, formatsOf, type Layer } from './chain.ts';
+import { agrees, beginsLike, find, formatsOf, type Layer, type SeenLayer } from './chain.ts';
 import { explain, explainFault, type Fault, type Refusal } from './failure.ts';
 import { QCOW2 } from './ids.ts';
 import { judgeOverlay } from './overlay.ts';
@@ -15,7 +15,7 @@ import {
   type Next,
   WATCH,
 } from './saga.ts';
-import type { DiskView, Sight } from './sight.ts';
+import { type DiskView, isGone, type Sight } from './sight.ts';
 
 /**
  * The story of a create. `waiting`: another operation of ours has the volume. `accepted`: decided,
@@ -36,6 +36,10 @@ export type CreateSaga = { readonly kind: 'create'; readonly request: CreateRequ
       readonly refused: Fault | null;
       /** Whether an earlier attempt may still be under way inside the hypervisor. */
       readonly pending: boolean;
+      /** Whether the hypervisor was asked and has not answered this process. */
+      readonly asking?: boolean;
+      /** It said yes, and the next look showed nothing new: it is asked again after a pause. */
+      readonly idle?: boolean;
     }
   | End
 );
@@ -59,6 +63,9 @@ export function nextCreate(saga: CreateSaga, event: Event): Step {
       return decide(saga, event.sight, true);
     case 'switching':
       if (event.kind === 'failed') return heed(saga, event.fault);
+      if (event.kind === 'woke' && saga.asking)
+        return go({ ...saga, asking: false, pending: true }, look(saga));
+      if (event.kind === 'did') return go({ ...saga, asking: false, idle: true }, look(saga));
       if (event.kind === 'blind') return go(saga, WATCH, fault(event.fault));
       if (event.kind !== 'saw') return go(saga, look(saga));
       return judge(saga, event.sight);
@@ -75,6 +82,7 @@ const look = (saga: CreateSaga): Effect => lookWithCinder(saga.request.newFile);
 
 /** The last look before the point of no return. */
 function decide(saga: At<'waiting' | 'accepted' | 'mending'>, sight: Sight, mended: boolean): Step {
+  if (sight.cinder === null) return go(saga, look(saga));
   const status = sight.cinder?.snapshot?.status ?? 'gone';
   if (status !== 'creating') return withdraw(saga, `the snapshot is ${status} in Cinder`);
   if (sight.late) return fail(saga, 'Cinder stopped waiting before the overlay was switched to');
@@ -91,12 +99,14 @@ function decide(saga: At<'waiting' | 'accepted' | 'mending'>, sight: Sight, mend
     );
   }
   return go(
-    { kind, request, limits, at: 'switching', plan: plan.value, refused: null, pending: false },
+    { kind, request, limits, at: 'switching', plan: plan.value, ...FIRST_TRY },
     switchTo(request, plan.value),
     ...(mended ? [{ kind: 'mended', detail: request.newFile } as const] : []),
     { kind: 'decided', detail: `switch ${target} from ${before.file} to ${request.newFile}` },
   );
 }
+
+const FIRST_TRY = { refused: null, pending: false, asking: true } as const;
 
 const switchTo = (request: CreateRequest, plan: CreatePlan): Effect => ({
   do: 'snapshot',
@@ -119,38 +129,57 @@ const mendWith = (request: CreateRequest, plan: CreatePlan): Effect => ({
 function heed(saga: At<'switching'>, said: Fault): Step {
   const refused = said.kind === 'rejected' ? said : null;
   const pending = saga.pending || said.kind === 'unknown';
-  return go({ ...saga, refused, pending }, look(saga), fault(said));
+  return go({ ...saga, refused, pending, asking: false }, look(saga), fault(said));
 }
 
 function judge(saga: At<'switching'>, sight: Sight): Step {
+  if (sight.cinder === null) return go(saga, look(saga));
   const view = sight.guest;
   const { plan, request } = saga;
+  const status = sight.cinder.snapshot?.status ?? 'gone';
+  if (view.kind === 'absent' && !isGone(view.why)) return park(saga, explain(view.why));
+  if (status !== 'creating' && (view.kind === 'absent' || agrees(view.chain, plan.after))) {
+    return park(saga, `${request.newFile} is in use, and the snapshot is ${status} in Cinder`);
+  }
   if (view.kind === 'absent') {
     // Whether or not the switch came first: the overlay, proven to stand on the file that was
     // active, reads as the guest left its disk in both cases. Without it, writes could be lost.
     return created(saga, null, { kind: 'switched', detail: 'the guest is gone; overlay is whole' });
   }
-  if (shows(view, plan.after)) return verify(saga, view, sight);
-  if (shows(view, plan.before)) return unswitched(saga, view, sight);
+  if (shows(view, plan.after, plan.process)) return verify(saga, view, sight);
+  if (shows(view, plan.before, plan.process)) return unswitched(saga, view, sight);
   if (find(view.chain, request.newFile) === null) {
+    if (saga.pending) return park(saga, 'an attempt that never answered may still come through');
     return fail(saga, `the chain became another one: ${view.chain.file} is active`);
   }
   return park(saga, `${request.newFile} is in a chain that was not predicted`);
 }
 
-/** A shut-off guest's XML may end its chain anywhere below the active file; a live one's is whole. */
-const shows = (view: DiskView, predicted: Layer): boolean =>
-  view.process === null ? beginsLike(view.chain, predicted) : agrees(view.chain, predicted);
+/** A shut-off guest's XML may end its chain below any file; a live one's is whole. */
+const shows = (view: DiskView, predicted: Layer, planned: string | null): boolean => {
+  if (view.process === null) return beginsLike(view.chain, predicted);
+  // It was off when this was planned, and only now its chain is whole.
+  if (planned === null) return continues(view.chain, predicted);
+  return agrees(view.chain, predicted);
+};
+
+const continues = (seen: SeenLayer | null, predicted: Layer | null): boolean =>
+  predicted === null ||
+  (seen !== null &&
+    seen.file === predicted.file &&
+    (seen.format ?? predicted.format) === predicted.format &&
+    continues(seen.on, predicted.on));
 
 /** The overlay is active. Its header is read once more: nobody swapped it meanwhile. */
 function verify(saga: At<'switching'>, view: DiskView, sight: Sight): Step {
   const { plan, request } = saga;
   const header = sight.headers[request.newFile];
   const expected = { backing: plan.before.file, format: plan.before.format, size: plan.size };
-  const verdict = header === undefined ? null : judgeOverlay(header, expected);
+  if (header === undefined) return park(saga, 'its header was not read');
+  const verdict = judgeOverlay(header, expected);
   // QEMU may mark an overlay dirty while it has it open; that alone is no lie.
-  const lies = verdict?.verdict === 'accepted' ? [] : (verdict?.reasons ?? []);
-  const lie = lies.find((reason) => reason.kind !== 'state');
+  const lies = verdict.verdict === 'accepted' ? [] : verdict.reasons;
+  const lie = lies.find((reason) => reason.kind !== 'state' || (header.ok && header.value.corrupt));
   if (lie !== undefined) return park(saga, `the header changed under us: ${lie.says}`);
   return created(saga, view, {
     kind: 'switched',
@@ -181,15 +210,23 @@ function unswitched(saga: At<'switching'>, view: DiskView, sight: Sight): Step {
   if (status !== 'creating') return withdraw(saga, `the snapshot is ${status} in Cinder`);
   if (reason !== null || !plan.ok) return fail(saga, reason ?? '');
   if (plan.value.mend !== null) return fail(saga, 'the overlay names another format than before');
-  if (refused !== null) return go({ ...saga, refused: null }, WATCH);
+  if (refused !== null || saga.idle) return go({ ...saga, refused: null, idle: false }, WATCH);
   // Asking twice is safe: QEMU cannot open the same overlay a second time (write lock, measured).
-  return go({ ...saga, plan: plan.value }, switchTo(request, plan.value));
+  return go({ ...saga, plan: plan.value, asking: true }, switchTo(request, plan.value));
 }
 
 function confirm(saga: At<'confirming'>, sight: Sight): Step {
   const view = sight.guest;
   const { request } = saga;
-  if (view.kind === 'absent') return fail(saga, explain(view.why));
+  if (view.kind === 'absent' && !isGone(view.why)) return park(saga, explain(view.why));
+  if (view.kind === 'absent') {
+    const assumed = [{ file: request.newFile, format: QCOW2, provenance: 'assumed' } as const];
+    return end(
+      ended(saga, 'created', 'it was already the active layer', assumed),
+      { kind: 'created', formats: assumed },
+      { kind: 'already', detail: `${request.newFile} was in use` },
+    );
+  }
   const layer = find(view.chain, request.newFile);
   if (layer === null) return fail(saga, `${request.newFile} is no longer in the chain`);
   const provenance = layer.format === null ? 'assumed' : 'reported';

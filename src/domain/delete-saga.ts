@@ -15,7 +15,7 @@ import {
   type Next,
   WATCH,
 } from './saga.ts';
-import type { DiskView, Job, Sight } from './sight.ts';
+import { type DiskView, isGone, type Job, type Sight } from './sight.ts';
 
 /**
  * The story of a delete. `waiting`: another operation of ours has the volume. `accepted`: decided,
@@ -35,6 +35,8 @@ export type DeleteSaga = { readonly kind: 'delete'; readonly request: DeleteRequ
       readonly heard: 'nothing' | 'completed' | 'failed' | 'canceled' | Fault;
       /** How often the header has disagreed with a chain that looks finished. */
       readonly doubts: number;
+      /** Whether an attempt that never answered may still come through. */
+      readonly unsure?: boolean;
     }
   | { readonly at: 'flushing'; readonly plan: DeletePlan; readonly formats: readonly FileFormat[] }
   | { readonly at: 'confirming'; readonly gone: FileName; readonly formats: readonly FileFormat[] }
@@ -64,8 +66,19 @@ export function nextDelete(saga: DeleteSaga, event: Event): Step {
         case 'did':
           return go(saga, WATCH, { kind: 'started', detail: describe(saga.plan) });
         case 'failed':
-          return go({ ...saga, heard: event.fault }, look(saga), fault(event.fault));
+          return go(
+            {
+              ...saga,
+              heard: event.fault,
+              unsure: saga.unsure || event.fault.kind === 'unknown',
+            },
+            look(saga),
+            fault(event.fault),
+          );
         case 'ended':
+          // After a refusal it is the end of somebody else's job.
+          if (typeof saga.heard !== 'string' && saga.heard.kind === 'rejected')
+            return go(saga, look(saga));
           return go({ ...saga, heard: event.how }, look(saga), heard(event.how));
         case 'woke':
           return go(saga, look(saga));
@@ -97,6 +110,7 @@ const look = (saga: At<'merging' | 'flushing'>): Effect => lookAt(saga.plan.repo
 
 /** The last look before the point of no return. */
 function decide(saga: At<'waiting' | 'accepted'>, sight: Sight): Step {
+  if (sight.cinder === null) return go(saga, lookFirst(saga));
   const status = sight.cinder?.snapshot?.status ?? 'gone';
   if (status !== 'deleting') return withdraw(saga, `the snapshot is ${status} in Cinder`);
   const plan = planDelete(saga.request, sight);
@@ -122,6 +136,7 @@ function start(saga: DeleteSaga, plan: DeletePlan, tries: number): Step {
  */
 function judge(saga: At<'merging'>, sight: Sight): Step {
   const view = sight.guest;
+  if (view.kind === 'absent' && !isGone(view.why)) return park(saga, explain(view.why));
   if (view.kind === 'absent') return died(saga, explain(view.why));
   if (view.process !== saga.plan.process) return died(saga, 'the guest was restarted');
   if (view.job !== null) {
@@ -137,7 +152,11 @@ function finished(saga: At<'merging'>, view: DiskView, sight: Sight): Step {
   const header = sight.headers[plan.repointed];
   const onto = find(plan.after, plan.repointed)?.on ?? null;
   const said = header?.ok ? header.value : null;
-  if (said === null || said.backingFile !== (onto?.file ?? null)) {
+  if (
+    said === null ||
+    said.backingFile !== (onto?.file ?? null) ||
+    (onto !== null && said.backingFormat !== onto.format)
+  ) {
     if (saga.doubts >= MAX_DOUBTS) {
       return park(saga, `the header of ${plan.repointed} still disagrees with the live chain`);
     }
@@ -162,16 +181,23 @@ function unmerged(saga: At<'merging'>, sight: Sight): Step {
       return park(saga, 'the job completed but the chain is unchanged');
     return go({ ...saga, doubts: saga.doubts + 1 }, WATCH);
   }
-  if (said !== 'nothing' && isBusy(said)) return go({ ...saga, heard: 'nothing' }, WATCH);
+  if (said !== 'nothing' && isBusy(said))
+    return go({ ...saga, heard: 'nothing', tries: saga.tries - 1 }, WATCH);
   if (said !== 'nothing' && said.kind === 'rejected') return fail(saga, explainFault(said));
+  if (saga.tries >= MAX_TRIES && saga.unsure)
+    return park(saga, 'a merge that never answered may still come');
   if (saga.tries >= MAX_TRIES) return fail(saga, 'the merge vanished again and again');
   // Merging twice is safe (measured), but only if Cinder still wants it.
   if (sight.cinder === null) return go(saga, lookFirst(saga));
   const status = sight.cinder.snapshot?.status ?? 'gone';
-  if (status !== 'deleting') return withdraw(saga, `the snapshot is ${status} in Cinder`);
+  if (status !== 'deleting')
+    return saga.unsure
+      ? park(saga, 'a merge that never answered may still come')
+      : withdraw(saga, `the snapshot is ${status} in Cinder`);
   const plan = planDelete(saga.request, sight);
   if (!plan.ok) return refuse(saga, plan.error);
-  return start(saga, plan.value, saga.tries + 1);
+  const step = start(saga, plan.value, saga.tries + 1);
+  return saga.unsure ? { ...step, saga: { ...step.saga, unsure: true } as DeleteSaga } : step;
 }
 
 function flush(saga: At<'flushing'>, sight: Sight): Step {
@@ -188,7 +214,7 @@ function flush(saga: At<'flushing'>, sight: Sight): Step {
  * keep the file: a commit can be redone from it, and a pull's lost clusters are still in it.
  */
 function died(saga: At<'merging' | 'flushing'>, why: string): Step {
-  return fail(saga, `${why} before the merge was safe on disk; ${describe(saga.plan)} is not done`);
+  return fail(saga, `${describe(saga.plan)} was not yet safe on disk: ${why}`);
 }
 
 function confirm(saga: At<'confirming'>, sight: Sight): Step {
@@ -198,7 +224,7 @@ function confirm(saga: At<'confirming'>, sight: Sight): Step {
   }
   const { formats } = saga;
   return end(
-    ended(saga, 'merged', 'it was merged before', formats),
+    ended(saga, 'merged', 'it was merged before', formats, saga.gone),
     { kind: 'deleted', formats },
     {
       kind: 'already',

@@ -30,6 +30,12 @@ export type Refusal =
   | { readonly kind: 'foreign-job'; readonly target: string; readonly job: string }
   | { readonly kind: 'active-differs'; readonly cinder: FileName; readonly live: FileName }
   | { readonly kind: 'unknown-format'; readonly file: FileName }
+  | {
+      readonly kind: 'format-differs';
+      readonly file: FileName;
+      readonly live: string;
+      readonly expected: string;
+    }
   | { readonly kind: 'chain-too-deep'; readonly depth: number; readonly limit: number }
   | { readonly kind: 'other-directory'; readonly file: FileName; readonly directory: string }
   | { readonly kind: 'already-in-chain'; readonly file: FileName }
@@ -97,8 +103,8 @@ export function explain(refusal: Refusal): string {
     case 'other-arguments':
       return (
         `Snapshot ${refusal.snapshot} already has a request with other arguments ` +
-        `(${refusal.state}): see 'chainkeeper ops list', and compare Cinder's .info file with the ` +
-        'live chain before trying again.'
+        `(${refusal.state}): see 'chainkeeper ops list', and compare Cinder's .info file with ` +
+        'the live chain before trying again.'
       );
     case 'unsettled':
       return (
@@ -156,6 +162,11 @@ export function explain(refusal: Refusal): string {
       return (
         `libvirt does not name the format of ${refusal.file} and none was recorded for it: ` +
         'give the disk a <driver type> or <format type>; it is never guessed.'
+      );
+    case 'format-differs':
+      return (
+        `The guest has ${refusal.file} as ${refusal.live}, and it was made as ` +
+        `${refusal.expected}: see 'chainkeeper chain show', and find out who started the guest so.`
       );
     case 'chain-too-deep':
       return (

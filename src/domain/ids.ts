@@ -25,5 +25,5 @@ export const QCOW2 = 'qcow2' as Format;
  * to a directory unchecked (nova/virt/libvirt/driver.py:3767), so `../x` reaches any file.
  */
 export function fileName(text: string): FileName | null {
-  return /^[A-Za-z0-9_][A-Za-z0-9._:@+-]{0,254}$/.test(text) ? (text as FileName) : null;
+  return /^[A-Za-z0-9_][A-Za-z0-9._@+-]{0,254}$/.test(text) ? (text as FileName) : null;
 }

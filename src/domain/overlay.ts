@@ -57,6 +57,7 @@ function fatalFlaws(header: Qcow2Header, expected: OverlayExpectation): HeaderFl
   if (header.snapshots > 0) {
     flaws.push(flaw('snapshots', `it holds ${header.snapshots} internal snapshots`));
   }
+  if (header.bitmaps) flaws.push(flaw('extensions', 'it holds dirty bitmaps'));
   if (header.corrupt) flaws.push(flaw('state', 'it is marked corrupt'));
   if (header.dirty) flaws.push(flaw('state', 'it is marked dirty: something has it open'));
   return flaws;

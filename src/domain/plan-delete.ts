@@ -72,6 +72,7 @@ export function mergeFor(request: DeleteRequest, active: Layer): Result<Merge, R
   }
   const between = onto - 1;
   if (between !== 1) {
+    if (fileToMerge === active.file) return err({ kind: 'top-is-active', top: fileToMerge });
     return err({ kind: 'not-one-layer', active: active.file, onto: fileToMerge, between });
   }
   return ok({ kind: 'pull', onto: fileToMerge });

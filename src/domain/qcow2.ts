@@ -122,6 +122,8 @@ function readFacts(at: Page): Result<Qcow2Header, HeaderFlaw> {
   const { view, version } = at;
   const size = view.getBigUint64(24);
   if (size > MAX_SIZE) return flaw('size', `its virtual size is ${size} bytes`);
+  if (size % 512n !== 0n)
+    return flaw('size', `its virtual size is ${size} bytes, no whole sectors`);
   const crypt = view.getUint32(32);
   if (crypt > 2) return flaw('encryption', `its encryption method is ${crypt}`);
   const features = version === 3 ? view.getBigUint64(72) : 0n;
@@ -133,12 +135,23 @@ function readFacts(at: Page): Result<Qcow2Header, HeaderFlaw> {
   if (version === 3 && view.getUint32(96) > 6) {
     return flaw('tables', `its refcount order is ${view.getUint32(96)}`);
   }
+  const compression = at.headerLength > 104 ? view.getUint8(104) : 0;
+  if (compression > 1 || (compression === 1) !== ((features & 8n) !== 0n))
+    return flaw('features', `its compression type is ${compression}`);
   const tables = badTable(at, Number(size), (features & EXTENDED_L2) !== 0n);
   if (tables !== null) return flaw('tables', tables);
   const name = backingName(at);
   if (!name.ok) return name;
   const extensions = readExtensions(at, name.value?.offset ?? at.cluster);
   if (!extensions.ok) return extensions;
+  if (extensions.value.encryption !== (crypt === 2))
+    return flaw('encryption', 'its encryption method and its LUKS pointer disagree');
+  if (
+    extensions.value.bitmaps &&
+    (view.getBigUint64(88) & 1n) !== 0n &&
+    extensions.value.bitmapCount === 0
+  )
+    return flaw('extensions', 'it has no bitmaps in use');
   return ok({
     version,
     clusterBits: at.clusterBits,
@@ -172,7 +185,7 @@ function badTable(at: Page, size: number, extendedL2: boolean): string | null {
   if (refcountTable !== null) return `its refcount table ${refcountTable}`;
   const snapshots = view.getUint32(60);
   if (snapshots > 65536) return `it has ${snapshots} internal snapshots`;
-  const list = snapshots === 0 ? null : outside(view.getBigUint64(64), 1, cluster, fileBytes);
+  const list = outside(view.getBigUint64(64), snapshots === 0 ? 0 : 1, cluster, fileBytes);
   return list === null ? null : `its snapshot table ${list}`;
 }
 
@@ -209,6 +222,7 @@ interface Extensions {
   encryption: boolean;
   dataFile: boolean;
   bitmaps: boolean;
+  bitmapCount?: number;
 }
 
 function readExtensions(at: Page, end: number): Result<Extensions, HeaderFlaw> {
@@ -246,7 +260,15 @@ function readExtensions(at: Page, end: number): Result<Extensions, HeaderFlaw> {
 function noteExtension(found: Extensions, type: number, data: Uint8Array): HeaderFlaw | null {
   if (type === EXTENSION.encryption) found.encryption = true;
   if (type === EXTENSION.dataFileName) found.dataFile = true;
-  if (type === EXTENSION.bitmaps) found.bitmaps = true;
+  if (type === EXTENSION.bitmaps) {
+    if (data.length !== 24)
+      return {
+        kind: 'extensions',
+        says: 'its bitmap extension has another length',
+      };
+    found.bitmaps = true;
+    found.bitmapCount = new DataView(data.buffer, data.byteOffset).getUint32(0);
+  }
   if (type !== EXTENSION.backingFormat || data.length === 0) return null;
   // A format of no bytes is no format to QEMU, which would then probe.
   const text = data.length > 15 ? null : plainText(data);

@@ -1,4 +1,4 @@
-/** What an operation found, or why it could not: data, so that it can be journalled and compared. */
+/** What was found, or why it could not be: data, so that it can be journalled and compared. */
 export type Result<T, E> = Ok<T> | Err<E>;
 
 export interface Ok<T> {

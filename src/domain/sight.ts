@@ -10,6 +10,10 @@ import type { Result } from './result.ts';
  */
 export type GuestView = DiskView | { readonly kind: 'absent'; readonly why: Refusal };
 
+/** Whether the guest or its disk is not there at all, rather than there twice. */
+export const isGone = (why: Refusal): boolean =>
+  why.kind === 'guest-not-found' || why.kind === 'disk-not-found';
+
 export interface DiskView {
   readonly kind: 'disk';
   readonly server: ServerId;
@@ -37,7 +41,7 @@ export interface OtherSource {
   readonly type: string;
 }
 
-/** A block job on the disk: libvirt allows one at a time. `done` and `total` are in its own unit. */
+/** A block job on the disk, which can have one at a time; `done` and `total` in its own unit. */
 export interface Job {
   readonly kind: 'pull' | 'copy' | 'commit' | 'active-commit' | 'other';
   readonly done: number;
@@ -77,13 +81,19 @@ export interface Sight {
 /**
  * Which headers are read when `named` are asked for: those files, the overlays that stand on them,
  * and the active one; of files in the chain only those that are qcow2 by what libvirt says or, in
- * its silence, by standing on something. The lowest layer may be raw, and its bytes are the guest's.
+ * its silence, by standing on something or by the record. The lowest layer may be raw, and its
+ * bytes are the guest's.
  */
-export function headersToRead(chain: SeenLayer, named: readonly FileName[]): readonly FileName[] {
+export function headersToRead(
+  chain: SeenLayer,
+  named: readonly FileName[],
+  known: ReadonlyMap<FileName, Format> = new Map(),
+): readonly FileName[] {
   const layers = layersOf(chain);
   const wanted = layers.filter(
     (layer, at) =>
-      (layer.format === null ? layer.on !== null : layer.format === QCOW2) &&
+      ((layer.format === null && layer.on !== null) ||
+        (layer.format ?? known.get(layer.file)) === QCOW2) &&
       (at === 0 ||
         named.includes(layer.file) ||
         (layer.on !== null && named.includes(layer.on.file))),

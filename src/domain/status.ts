@@ -34,7 +34,7 @@ export function mayMove(from: SnapshotStatus, to: SnapshotStatus): boolean {
   return to !== 'available' && (MOVES[from]?.includes(to) ?? false);
 }
 
-/** What the compute side has to say about a snapshot. `percent` is live progress, 0 to 99, not 90. */
+/** What the compute side has to say. `percent` is live progress, 0 to 99, never 90. */
 export type Update =
   | { readonly kind: 'created'; readonly formats: readonly FileFormat[] }
   | { readonly kind: 'deleted'; readonly formats: readonly FileFormat[] }
@@ -90,7 +90,7 @@ export function statusFor(update: Update): 'creating' | 'deleting' {
 
 /** A whole percentage below 100 that Cinder cannot mistake for "done". */
 export function livePercent(percent: number): number {
-  const whole = Math.min(99, Math.max(0, Math.floor(percent)));
+  const whole = Math.min(99, Math.max(0, Math.floor(percent) || 0));
   return whole === 90 ? 89 : whole;
 }
 

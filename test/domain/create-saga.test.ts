@@ -1,0 +1,395 @@
+import fc from 'fast-check';
+import { describe, expect, test, vi } from 'vitest';
+import { agrees } from '#domain/chain.ts';
+import { type CreateSaga, nextCreate } from '#domain/create-saga.ts';
+import type { Event, Next } from '#domain/saga.ts';
+import type { Sight } from '#domain/sight.ts';
+import { chain, file, stripped } from '../support/chains.ts';
+import { play, reloaded, type Taken } from '../support/sagas.ts';
+import {
+  BEFORE,
+  CREATE,
+  CREATE_SCENES,
+  CREATED,
+  LIMITS,
+  NEW_HEADER,
+  predicted,
+} from '../support/scenes.ts';
+import {
+  AMBIGUOUS,
+  AWAY,
+  BUSY,
+  DID,
+  disk,
+  ended,
+  events,
+  failed,
+  GONE,
+  glance,
+  header,
+  moments,
+  REFUSED,
+  saw,
+  sight,
+  UNKNOWN,
+  WOKE,
+} from '../support/sights.ts';
+
+// Thousands of histories take a while on a busy machine.
+vi.setConfig({ testTimeout: 60_000 });
+
+type At<A extends CreateSaga['at']> = Extract<CreateSaga, { at: A }>;
+
+const ACCEPTED: CreateSaga = { kind: 'create', request: CREATE, at: 'accepted', limits: LIMITS };
+const WAITING: CreateSaga = { ...ACCEPTED, at: 'waiting' };
+const CONFIRMING: CreateSaga = { kind: 'create', request: CREATE, at: 'confirming' };
+
+const ready = sight(disk(BEFORE), 'creating', { headers: NEW_HEADER });
+const unmended = sight(disk(BEFORE), 'creating', { headers: { new: header()('s1', 'raw') } });
+const done = sight(disk(CREATED), 'creating');
+const late = { ...ready, late: true };
+const withdrawn = { ...ready, cinder: { snapshot: null, active: null } };
+
+/** Steps along and answers the last step. */
+function along(saga: CreateSaga, ...happened: readonly Event[]): Next<CreateSaga> {
+  const steps = happened.map((event) => {
+    const next = nextCreate(saga, event);
+    saga = next.saga;
+    return next;
+  });
+  return steps.at(-1) ?? expect.unreachable();
+}
+
+const SWITCHING = along(ACCEPTED, saw(ready)).saga as At<'switching'>;
+const MENDING = along(ACCEPTED, saw(unmended)).saga as At<'mending'>;
+const END = along(SWITCHING, saw(done)).saga;
+const STATES = { WAITING, ACCEPTED, MENDING, SWITCHING, CONFIRMING, END };
+
+const LOOK = { do: 'look', headers: ['new'], cinder: true };
+const SWITCH = {
+  do: 'snapshot',
+  target: 'vda',
+  process: 'qemu-1',
+  directory: '/mnt',
+  file: 'new',
+  active: 's1',
+};
+const MEND = { do: 'mend', overlay: 'new', directory: '/mnt', backing: 's1', format: 'qcow2' };
+
+/** How a saga ended, and what Cinder hears of it. */
+const ending = ({ saga, tell }: Next<CreateSaga>) =>
+  saga.at === 'end' ? `${saga.outcome}, ${tell?.kind ?? 'silent'}` : saga.at;
+
+const reasonOf = ({ saga }: Next<CreateSaga>) => (saga.at === 'end' ? saga.reason : '');
+
+describe('the story', () => {
+  test('look, switch, look, tell', () => {
+    expect(nextCreate(ACCEPTED, WOKE)).toMatchObject({ effect: LOOK, tell: null });
+    const decided = nextCreate(ACCEPTED, saw(ready));
+    expect(decided).toMatchObject({ saga: { at: 'switching' }, effect: SWITCH, tell: null });
+    expect(decided.evidence.map(({ kind }) => kind)).toEqual(['decided']);
+    expect(nextCreate(decided.saga, DID)).toMatchObject({ effect: LOOK, tell: null });
+    const told = nextCreate(decided.saga, saw(done));
+    const formats = [{ file: 'new', format: 'qcow2', provenance: 'reported' }];
+    expect(told).toMatchObject({ tell: { kind: 'created', formats }, effect: null });
+    expect(told.saga).toMatchObject({ at: 'end', outcome: 'created', formats });
+    expect(told.evidence.map(({ kind }) => kind)).toEqual(['switched']);
+  });
+
+  test('the plan is what the chain becomes', () => {
+    expect(SWITCHING.plan.after).toEqual(predicted(SWITCHING.plan.before, 'new'));
+    expect(agrees(CREATED, SWITCHING.plan.after)).toBe(true);
+  });
+
+  test('a header with another format is mended, looked at again, and then used', () => {
+    const mending = nextCreate(ACCEPTED, saw(unmended));
+    expect(mending).toMatchObject({ saga: { at: 'mending' }, effect: MEND });
+    expect(along(MENDING, DID)).toMatchObject({ saga: { at: 'mending' }, effect: LOOK });
+    const mended = along(MENDING, DID, saw(ready));
+    expect(mended).toMatchObject({ saga: { at: 'switching' }, effect: SWITCH });
+    expect(mended.evidence.map(({ kind }) => kind)).toEqual(['mended', 'decided']);
+  });
+
+  test('after a restart in the middle of mending it is mended again', () => {
+    expect(nextCreate(MENDING, WOKE)).toMatchObject({ saga: { at: 'mending' }, effect: MEND });
+  });
+
+  test('an old libvirt that names no format: qcow2, marked assumed', () => {
+    const told = nextCreate(SWITCHING, saw({ ...done, guest: disk(stripped(CREATED)) }));
+    const formats = [{ file: 'new', format: 'qcow2', provenance: 'assumed' }];
+    expect(told.tell).toEqual({ kind: 'created', formats });
+  });
+
+  test('a shut-off guest has its disk switched too', () => {
+    const off = { ...ready, guest: disk(BEFORE, { process: null }) };
+    expect(nextCreate(ACCEPTED, saw(off)).effect).toEqual({ ...SWITCH, process: null });
+  });
+
+  test('the XML of a shut-off guest need not name the whole chain', () => {
+    const off = (...names: readonly string[]) => disk(chain(...names), { process: null });
+    const s1 = { ...ready, guest: off('s1:qcow2') };
+    const accepted = along(ACCEPTED, saw(s1));
+    expect(accepted.effect).toEqual({ ...SWITCH, process: null });
+    for (const shown of [off('new:qcow2'), off('new', 's1:qcow2')]) {
+      const headers = { new: header()('s1', 'qcow2') };
+      expect(ending(along(accepted.saga, saw({ ...done, guest: shown, headers })))).toBe(
+        'created, created',
+      );
+    }
+    expect(ending(along(accepted.saga, DID, saw(withdrawn)))).not.toBe('created, created');
+  });
+
+  test('a repeated request for an overlay in use is answered from a look', () => {
+    expect(nextCreate(CONFIRMING, WOKE).effect).toEqual(LOOK);
+    expect(ending(nextCreate(CONFIRMING, saw(done)))).toBe('created, created');
+    expect(ending(nextCreate(CONFIRMING, saw(ready)))).toBe('failed, create-failed');
+  });
+});
+
+describe('how it ends', () => {
+  const busy = along(SWITCHING, failed(BUSY)).saga;
+  const unknown = along(SWITCHING, failed(UNKNOWN)).saga;
+  const refused = along(SWITCHING, failed(REFUSED)).saga;
+  const other = { ...ready, guest: disk(chain('x', 'v')) };
+  const deeper = { ...ready, guest: disk(chain('later', 'new', 's1', 'v')) };
+  const lies = { ...done, headers: { new: header()('/etc/passwd', 'raw') } };
+  const dirty = { ...done, headers: { new: header({ dirty: true })('s1', 'qcow2') } };
+  const job = { ...ready, guest: disk(BEFORE, { job: { kind: 'copy', done: 0, total: 0 } }) };
+  test.each<[string, CreateSaga, Event, string]>([
+    ['Cinder withdrew before', ACCEPTED, saw(withdrawn), 'withdrawn, silent'],
+    ['Cinder withdrew while it waited', WAITING, saw(withdrawn), 'withdrawn, silent'],
+    ['Cinder withdrew while it was mended', MENDING, saw(withdrawn), 'withdrawn, silent'],
+    ['Cinder withdrew, nothing switched', SWITCHING, saw(withdrawn), 'withdrawn, silent'],
+    ['the time was over before', ACCEPTED, saw(late), 'failed, create-failed'],
+    ['the time was over, nothing switched', SWITCHING, saw(late), 'failed, create-failed'],
+    ['refused by the plan', ACCEPTED, saw({ ...ready, headers: {} }), 'failed, create-failed'],
+    ['mending failed', MENDING, failed(REFUSED), 'failed, create-failed'],
+    ['mending changed nothing', MENDING, saw(unmended), 'failed, create-failed'],
+    ['the hypervisor refused', refused, saw(ready), 'failed, create-failed'],
+    ['the hypervisor refused, but it is done', refused, saw(done), 'created, created'],
+    ['nobody answered, but it is done', unknown, saw(done), 'created, created'],
+    ['nobody answered, and time is over', unknown, saw(late), 'unknown, silent'],
+    ['nobody answered, and Cinder withdrew', unknown, saw(withdrawn), 'unknown, silent'],
+    ['the guest is gone', SWITCHING, saw(sight(GONE, 'creating')), 'created, created'],
+    ['another chain without the overlay', SWITCHING, saw(other), 'failed, create-failed'],
+    ['another chain with the overlay', SWITCHING, saw(deeper), 'unknown, silent'],
+    ['the header lies afterwards', SWITCHING, saw(lies), 'unknown, silent'],
+    ['the header is dirty while open', SWITCHING, saw(dirty), 'created, created'],
+    ['busy: not now', busy, saw(ready), 'switching'],
+    ['a job of somebody in the way', SWITCHING, saw(job), 'switching'],
+    ['the overlay lies now', SWITCHING, saw(unmended), 'failed, create-failed'],
+  ])('%s', (_, saga, event, expected) => {
+    const next = nextCreate(saga, event);
+    expect(ending(next)).toBe(expected);
+    if (next.saga.at === 'end') expect(reasonOf(next)).not.toBe('');
+  });
+
+  test('a busy hypervisor is asked again after a pause, not at once', () => {
+    const pause = nextCreate(busy, saw(ready));
+    expect(pause.effect).toEqual({ do: 'watch' });
+    expect(along(pause.saga, WOKE, saw(ready)).effect).toEqual(SWITCH);
+  });
+
+  test('an unreachable hypervisor is asked again', () => {
+    expect(along(SWITCHING, failed(AWAY), saw(ready)).effect).toEqual(SWITCH);
+  });
+});
+
+const cases = Object.entries(STATES).map(([name, saga]) => [name, saga] as const);
+
+test.each(cases)('%s stands every event, always with one way on', (_, saga) => {
+  fc.assert(
+    fc.property(events(CREATE_SCENES), (event) => {
+      const next = nextCreate(saga, event);
+      expect(next.effect === null).toBe(next.saga.at === 'end');
+      expect(next.saga.kind).toBe('create');
+      expect(reloaded(next)).toEqual(next);
+    }),
+    { numRuns: 500 },
+  );
+});
+
+const histories = fc.array(moments(CREATE_SCENES), { minLength: 1, maxLength: 20 });
+const starts = fc.constantFrom(ACCEPTED, ACCEPTED, ACCEPTED, WAITING, CONFIRMING);
+
+/** Holds after every step of every history. */
+function always(holds: (taken: readonly Taken<CreateSaga>[]) => void, numRuns = 3000): void {
+  fc.assert(
+    fc.property(starts, histories, (start, happened) => {
+      holds(play<CreateSaga>(nextCreate, start, happened));
+    }),
+    { numRuns },
+  );
+}
+
+test('a saga that was journalled and loaded goes on as if nothing had been', () => {
+  fc.assert(
+    fc.property(starts, histories, (start, happened) => {
+      const whole = play<CreateSaga>(nextCreate, start, happened);
+      const cut = play<CreateSaga>(
+        (saga, event) => nextCreate(reloaded(saga), event),
+        start,
+        happened,
+      );
+      expect(cut.map(({ next }) => next)).toEqual(whole.map(({ next }) => next));
+    }),
+  );
+});
+
+test('the end is the end: nothing is told, done, or changed any more', () => {
+  always((taken) => {
+    for (const { from, next } of taken.filter((step) => step.from.at === 'end')) {
+      expect(next).toEqual({ saga: from, evidence: [], tell: null, progress: null, effect: null });
+    }
+  });
+});
+
+test('Cinder hears at most one last word, and only at the end', () => {
+  always((taken) => {
+    const told = taken.filter(({ next }) => next.tell !== null);
+    expect(told.length).toBeLessThanOrEqual(1);
+    for (const { next } of told) {
+      const outcome = next.saga.at === 'end' ? next.saga.outcome : 'not at the end';
+      expect([next.tell?.kind, outcome]).toEqual(
+        outcome === 'created' ? ['created', 'created'] : ['create-failed', 'failed'],
+      );
+    }
+    for (const { next } of taken.filter((step) => isSilent(step.next))) {
+      expect(next.tell).toBeNull();
+    }
+  });
+});
+
+test('created is told only of an overlay that was seen active, or whose guest is gone', () => {
+  always((taken) => {
+    for (const { event, from } of taken.filter(({ next }) => next.tell?.kind === 'created')) {
+      if (event.kind !== 'saw') expect.unreachable();
+      const { guest } = event.sight;
+      // A layer above it is fine for a repeated request only: it was told once already.
+      if (guest.kind === 'disk' && from.at === 'switching') expect(guest.chain.file).toBe('new');
+    }
+  });
+});
+
+test('nothing is changed but straight after a look in which Cinder still wants it', () => {
+  always((taken) => {
+    for (const { event, from, next } of taken) {
+      if (next.effect?.do === 'mend' && event.kind === 'woke') expect(from.at).toBe('mending');
+      else if (next.effect?.do === 'mend' || next.effect?.do === 'snapshot') {
+        expect(wanted(event)).toBe(true);
+      }
+    }
+  });
+});
+
+test('the overlay is only switched to when its header and the chain fit the plan', () => {
+  always((taken) => {
+    for (const { event, next } of taken) {
+      if (next.effect?.do !== 'snapshot' || next.saga.at !== 'switching') continue;
+      const { guest, headers } = seenIn(event);
+      if (guest.kind === 'absent') expect.unreachable();
+      expect(agrees(guest.chain, next.saga.plan.before)).toBe(true);
+      expect(headers.new).toMatchObject({ value: { backingFile: guest.chain.file } });
+      expect(next.effect).toMatchObject({ active: guest.chain.file, process: guest.process });
+    }
+  });
+});
+
+test('every ending is reached', () => {
+  const seen = new Set<string>();
+  always((taken) => {
+    for (const { from, next } of taken) if (from.at !== 'end') seen.add(ending(next));
+  }, 5000);
+  expect([...seen].sort()).toEqual([
+    'accepted',
+    'confirming',
+    'created, created',
+    'failed, create-failed',
+    'mending',
+    'switching',
+    'unknown, silent',
+    'waiting',
+    'withdrawn, silent',
+  ]);
+});
+
+describe('to be mended', () => {
+  test('two disks with the volume are no guest that is gone', () => {
+    const next = nextCreate(SWITCHING, saw(sight(AMBIGUOUS, 'creating')));
+    expect(ending(next)).toBe('unknown, silent');
+  });
+
+  test('after an attempt that never answered nothing is called failed', () => {
+    const other = { ...ready, guest: disk(chain('x', 'v')) };
+    const next = along(SWITCHING, failed(UNKNOWN), saw(other));
+    expect(ending(next)).toBe('unknown, silent');
+  });
+
+  test('an attempt from before a restart may still come through', () => {
+    // The first call waits in a guest that is being frozen; the second gives up on the lock.
+    const again = along(reloaded(SWITCHING), WOKE, saw(ready));
+    expect(again.effect).toEqual(SWITCH);
+    const next = along(again.saga, failed({ ...BUSY, code: 68 }), saw(late));
+    expect(ending(next)).toBe('unknown, silent');
+  });
+
+  test('a repeated request whose guest is gone has not failed', () => {
+    expect(ending(nextCreate(CONFIRMING, saw(sight(GONE, 'creating'))))).toBe('created, created');
+  });
+
+  test('an active overlay that Cinder has given up is never simply created', () => {
+    const next = nextCreate(SWITCHING, saw({ ...done, cinder: withdrawn.cinder }));
+    expect(ending(next)).toBe('unknown, silent');
+  });
+
+  test('an active overlay whose header was not read is not yet created', () => {
+    const next = nextCreate(SWITCHING, saw({ ...done, headers: {} }));
+    expect(next.tell).toBeNull();
+  });
+
+  test('an active overlay that is marked corrupt is not created', () => {
+    const headers = { new: header({ corrupt: true })('s1', 'qcow2') };
+    expect(nextCreate(SWITCHING, saw({ ...done, headers })).tell).toBeNull();
+  });
+
+  test('a guest that was off and is on now shows more of its chain', () => {
+    const off = { ...ready, guest: disk(chain('s1:qcow2'), { process: null }) };
+    const switching = along(ACCEPTED, saw(off)).saga;
+    expect(ending(nextCreate(switching, saw(done)))).toBe('created, created');
+  });
+
+  test.each([
+    ['accepted', ACCEPTED],
+    ['switching', SWITCHING],
+  ])('a look in which Cinder was not asked withdraws nothing: %s', (_, saga) => {
+    const next = nextCreate(saga, saw(glance(disk(BEFORE), { headers: NEW_HEADER })));
+    expect(next.effect).toEqual(LOOK);
+  });
+
+  test('a switch that keeps changing nothing is asked for after a pause', () => {
+    expect(along(SWITCHING, DID, saw(ready)).effect).toEqual({ do: 'watch' });
+  });
+});
+
+test('a stray event of a job only makes it look', () => {
+  for (const [name, saga] of cases.filter(([, { at }]) => at !== 'end' && at !== 'mending')) {
+    expect(nextCreate(saga, ended('completed')).effect, name).toEqual(LOOK);
+  }
+});
+
+test('the file that becomes active is the one that was asked for', () => {
+  expect(CREATE.newFile).toBe(file('new'));
+  expect(SWITCHING.plan.after.file).toBe(CREATE.newFile);
+});
+
+function isSilent({ saga }: Next<CreateSaga>): boolean {
+  return saga.at === 'end' && (saga.outcome === 'withdrawn' || saga.outcome === 'unknown');
+}
+
+function seenIn(event: Event): Sight {
+  return event.kind === 'saw' ? event.sight : expect.unreachable();
+}
+
+function wanted(event: Event): boolean {
+  return event.kind === 'saw' && event.sight.cinder?.snapshot?.status === 'creating';
+}

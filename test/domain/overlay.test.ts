@@ -1,0 +1,117 @@
+import fc from 'fast-check';
+import { describe, expect, test } from 'vitest';
+import { judgeOverlay, type OverlayExpectation } from '#domain/overlay.ts';
+import type { HeaderFlaw, Qcow2Header } from '#domain/qcow2.ts';
+import { err, ok } from '#domain/result.ts';
+import { file, format } from '../support/chains.ts';
+
+const EXPECTED: OverlayExpectation = { backing: file('s1'), format: format('raw'), size: 4096 };
+const GOOD: Qcow2Header = {
+  version: 3,
+  clusterBits: 16,
+  size: 4096,
+  backingFile: 's1',
+  backingFormat: format('raw'),
+  encrypted: false,
+  dataFile: false,
+  dirty: false,
+  corrupt: false,
+  snapshots: 0,
+  bitmaps: false,
+  headerLength: 112,
+};
+
+const judge = (says: Partial<Qcow2Header>) => judgeOverlay(ok({ ...GOOD, ...says }), EXPECTED);
+
+test('a header that says what it must is accepted', () => {
+  expect(judge({})).toEqual({ verdict: 'accepted' });
+  expect(judge({ version: 2, clusterBits: 9, headerLength: 72 })).toEqual({ verdict: 'accepted' });
+});
+
+/** Every way in which a header may not be good enough, and the words for it. */
+const fatal: readonly [Partial<Qcow2Header>, HeaderFlaw['kind'], RegExp][] = [
+  [{ backingFile: null }, 'backing-name', /names no backing file, and the guest writes to s1$/],
+  [{ backingFile: 'S1' }, 'backing-name', /names S1,/],
+  [{ backingFile: '/mnt/s1' }, 'backing-name', /names \/mnt\/s1,/],
+  [{ backingFile: './s1' }, 'backing-name', /names \.\/s1,/],
+  [{ backingFile: 'json:{"driver":"file"}' }, 'backing-name', /names json:/],
+  [{ backingFile: 'nbd://10.0.0.1' }, 'backing-name', /names nbd:/],
+  [{ size: 4095 }, 'size', /size is 4095, and the disk's 4096$/],
+  [{ size: 8192 }, 'size', /size is 8192, and the disk's 4096$/],
+  [{ dataFile: true }, 'data-file', /data in another file$/],
+  [{ encrypted: true }, 'encryption', /encrypted/],
+  [{ snapshots: 3 }, 'snapshots', /3 internal snapshots$/],
+  [{ corrupt: true }, 'state', /corrupt$/],
+  [{ dirty: true }, 'state', /dirty/],
+];
+
+describe('refused', () => {
+  test.each(fatal)('%j', (says, kind, words) => {
+    const flaw = { kind, says: expect.stringMatching(words) };
+    expect(judge(says)).toEqual({ verdict: 'refused', reasons: [flaw] });
+  });
+
+  test('a header that is no header, for that one reason', () => {
+    const flaw: HeaderFlaw = { kind: 'not-qcow2', says: 'it is not a qcow2 file' };
+    expect(judgeOverlay(err(flaw), EXPECTED)).toEqual({ verdict: 'refused', reasons: [flaw] });
+  });
+
+  test('bitmaps, which no empty overlay has', () => {
+    expect(judge({ bitmaps: true })).toMatchObject({ verdict: 'refused' });
+  });
+});
+
+test.each([
+  [null, /calls s1 nothing, and the guest has it as raw$/],
+  ['qcow2', /calls s1 qcow2, and the guest has it as raw$/],
+  ['RAW', /calls s1 RAW/],
+  ['file', /calls s1 file/],
+])('mendable: only the format is another one: %s', (said, words) => {
+  const backingFormat = said === null ? null : format(said);
+  expect(judge({ backingFormat })).toEqual({
+    verdict: 'mendable',
+    reasons: [{ kind: 'backing-format', says: expect.stringMatching(words) }],
+  });
+});
+
+test('every reason is given, and one fatal one is enough to refuse', () => {
+  const wrongFormat: Partial<Qcow2Header> = { backingFormat: format('qcow2') };
+  const all = [...fatal.filter(([, kind]) => kind !== 'backing-name' && kind !== 'size')];
+  fc.assert(
+    fc.property(fc.subarray(all), fc.boolean(), (chosen, alsoFormat) => {
+      const says = Object.assign({}, ...chosen.map(([one]) => one));
+      const verdict = judge({ ...says, ...(alsoFormat ? wrongFormat : {}) });
+      const reasons = verdict.verdict === 'accepted' ? [] : verdict.reasons;
+      const kinds = chosen.map(([, kind]) => kind);
+      expect(reasons.map(({ kind }) => kind)).toEqual(
+        alsoFormat ? [...kinds, 'backing-format'] : kinds,
+      );
+      const expected = chosen.length > 0 ? 'refused' : alsoFormat ? 'mendable' : 'accepted';
+      expect(verdict.verdict).toBe(expected);
+    }),
+  );
+});
+
+test('whatever a header says, what is accepted is what was expected', () => {
+  const some = fc.record({
+    size: fc.constantFrom(4096, 4097, 0),
+    backingFile: fc.constantFrom('s1', 's1', 's2', null),
+    backingFormat: fc.constantFrom(format('raw'), format('raw'), format('qcow2'), null),
+    dataFile: fc.boolean(),
+    encrypted: fc.boolean(),
+    dirty: fc.boolean(),
+    corrupt: fc.boolean(),
+    snapshots: fc.constantFrom(0, 0, 1),
+  });
+  fc.assert(
+    fc.property(some, (says) => {
+      const { verdict } = judge(says);
+      const { dataFile, encrypted, dirty, corrupt, snapshots } = says;
+      const clean = !dataFile && !encrypted && !dirty && !corrupt && snapshots === 0;
+      const whole = clean && says.backingFile === 's1' && says.size === 4096;
+      const named = says.backingFormat === 'raw';
+      expect(verdict).toBe(whole ? (named ? 'accepted' : 'mendable') : 'refused');
+    }),
+    { numRuns: 500 },
+  );
+});
