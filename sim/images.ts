@@ -1,0 +1,55 @@
+import type { Fault } from '#domain/failure.ts';
+import { type FileName, type Format, QCOW2 } from '#domain/ids.ts';
+import { err, ok, type Result } from '#domain/result.ts';
+import type { HeaderView } from '#domain/sight.ts';
+import type { Images } from '#ports/images.ts';
+import { headOf } from './header-bytes.ts';
+import { forged, type SimFile, type SimShare } from './share.ts';
+
+/** The domain's parser of header pages; handed in, because the sim imports no rule. */
+export type HeaderParser = (page: Uint8Array, fileBytes: number) => HeaderView;
+
+/** The files of the simulated share, as bytes: they go through the same parser as real ones. */
+export class SimImages implements Images {
+  readonly #share: SimShare;
+  readonly #parse: HeaderParser;
+  /** Every file whose bytes were asked for, in order. */
+  readonly opened: FileName[] = [];
+
+  constructor(share: SimShare, parse: HeaderParser) {
+    this.#share = share;
+    this.#parse = parse;
+  }
+
+  async header(directory: string, file: FileName): Promise<Result<HeaderView, Fault>> {
+    const found = this.#find(directory, file);
+    if (found === null) return ok(err({ kind: 'missing', says: 'it is not there' }));
+    this.opened.push(file);
+    const { page, fileBytes } = headOf(found);
+    return ok(this.#parse(page, fileBytes));
+  }
+
+  async mend(
+    directory: string,
+    overlay: FileName,
+    backing: FileName,
+    format: Format,
+  ): Promise<Result<null, Fault>> {
+    const found = this.#find(directory, overlay);
+    if (found === null) return failed(`Could not open '${overlay}': No such file or directory`);
+    if (this.#share.isOpen(found)) return failed('Failed to get "write" lock');
+    const header = found.header ?? forged(found);
+    if (header === null) return failed('Image is not in qcow2 format');
+    const mended = { ...header, backing, format };
+    if (found.format === QCOW2) found.header = mended;
+    else found.content[0] = mended;
+    return ok(null);
+  }
+
+  #find(directory: string, file: FileName): SimFile | null {
+    return directory === this.#share.directory ? this.#share.file(file) : null;
+  }
+}
+
+const failed = (detail: string): Result<null, Fault> =>
+  err({ kind: 'rejected', who: 'qemu-img', code: 1, detail });

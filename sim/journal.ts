@@ -1,0 +1,185 @@
+import type { FileName, Format, OperationId, VolumeId } from '#domain/ids.ts';
+import type { Clock } from '#ports/clock.ts';
+import type {
+  Entry,
+  EvidenceRow,
+  Journal,
+  Notice,
+  NoticeFilter,
+  Operation,
+  OperationFilter,
+} from '#ports/journal.ts';
+
+/** Everything a journal holds, as it would lie on disk. */
+interface Pages {
+  readonly operations: Operation[];
+  readonly evidence: (EvidenceRow & { readonly operation: OperationId })[];
+  readonly notices: Notice[];
+  readonly formats: Map<VolumeId, Map<FileName, Format>>;
+  readonly defects: Map<string, number>;
+  seq: number;
+}
+
+/** `lost`: the process dies before the commit is on disk; `kept`: after it, before the answer. */
+export type CommitFate = 'done' | 'lost' | 'kept';
+
+/**
+ * A journal that survives whoever writes to it. Nothing in it is shared with the outside: what
+ * goes in and what comes out is copied.
+ */
+export class SimJournal implements Journal {
+  readonly #clock: Clock;
+  #pages: Pages = empty();
+  #commits = 0;
+  /**
+   * Decides what becomes of the n-th commit, counted from 1. One that dies never answers: the
+   * process that waits for it is gone.
+   */
+  fate: (commit: number) => CommitFate = () => 'done';
+
+  constructor(clock: Clock) {
+    this.#clock = clock;
+  }
+
+  get commits(): number {
+    return this.#commits;
+  }
+
+  /** What opening it again does: a request that was never answered is dropped. */
+  reopen(): void {
+    const asked = this.#pages.operations.filter((one) => !one.accepted);
+    for (const one of asked) remove(this.#pages.operations, one);
+  }
+
+  snapshot(): unknown {
+    return structuredClone(this.#pages);
+  }
+
+  restore(snapshot: unknown): void {
+    this.#pages = structuredClone(snapshot) as Pages;
+  }
+
+  async ask(operation: Operation): Promise<void> {
+    const copy = structuredClone(operation);
+    if (this.#find(operation.id)) throw new Error(`operation ${operation.id} is there already`);
+    this.#pages.operations.push(copy);
+  }
+
+  async accept(id: OperationId): Promise<void> {
+    this.#change(id, { accepted: true });
+  }
+
+  async drop(id: OperationId): Promise<void> {
+    const found = this.#find(id);
+    if (found !== undefined && !found.accepted) remove(this.#pages.operations, found);
+  }
+
+  async commit(id: OperationId, entry: Entry): Promise<Notice | null> {
+    const fate = this.fate(++this.#commits);
+    if (fate === 'lost') return new Promise(() => {});
+    const copy = structuredClone(entry);
+    const at = this.#clock.now();
+    this.#change(id, { saga: copy.saga, updatedAt: at });
+    for (const one of copy.evidence) {
+      this.#pages.evidence.push({ ...one, operation: id, at, seq: ++this.#pages.seq });
+    }
+    this.#remember(copy);
+    const notice = copy.tell === null ? null : this.#tell(id, copy, copy.tell);
+    if (fate === 'kept') return new Promise(() => {});
+    return structuredClone(notice);
+  }
+
+  async unfinished(): Promise<readonly Operation[]> {
+    const open = this.#pages.operations.filter((one) => one.accepted && one.saga.at !== 'end');
+    return structuredClone(open);
+  }
+
+  async operation(id: OperationId): Promise<Operation | null> {
+    return structuredClone(this.#find(id) ?? null);
+  }
+
+  async operations(filter: OperationFilter): Promise<readonly Operation[]> {
+    const { snapshot, volume, kind, limit } = filter;
+    const wanted = ({ accepted, saga }: Operation) =>
+      accepted &&
+      (snapshot === undefined || saga.request.snapshot === snapshot) &&
+      (volume === undefined || saga.request.volume === volume) &&
+      (kind === undefined || saga.kind === kind);
+    return structuredClone(this.#pages.operations.filter(wanted).reverse().slice(0, limit));
+  }
+
+  async evidence(id: OperationId): Promise<readonly EvidenceRow[]> {
+    const rows = this.#pages.evidence.filter((one) => one.operation === id);
+    return rows.map(({ operation: _, ...row }) => structuredClone(row));
+  }
+
+  async notices({ operation, state }: NoticeFilter): Promise<readonly Notice[]> {
+    const wanted = (one: Notice) =>
+      (operation === undefined || one.operation === operation) &&
+      (state === undefined || one.state === state);
+    return structuredClone(this.#pages.notices.filter(wanted));
+  }
+
+  async settle(seq: number, state: 'accepted' | 'obsolete'): Promise<void> {
+    const { notices } = this.#pages;
+    const at = notices.findIndex((one) => one.seq === seq);
+    const found = notices[at];
+    if (found !== undefined) notices[at] = { ...found, state };
+  }
+
+  async formats(volume: VolumeId): Promise<ReadonlyMap<FileName, Format>> {
+    return new Map(this.#pages.formats.get(volume));
+  }
+
+  async defect(id: OperationId): Promise<number> {
+    const found = this.#find(id);
+    if (found === undefined) return 0;
+    const key = `${id} ${found.saga.at}`;
+    const times = (this.#pages.defects.get(key) ?? 0) + 1;
+    this.#pages.defects.set(key, times);
+    return times;
+  }
+
+  /** The pages stay: another process may open them. */
+  async [Symbol.asyncDispose](): Promise<void> {}
+
+  #find(id: OperationId): Operation | undefined {
+    return this.#pages.operations.find((one) => one.id === id);
+  }
+
+  #change(id: OperationId, what: Partial<Operation>): void {
+    const at = this.#pages.operations.findIndex((one) => one.id === id);
+    const found = this.#pages.operations[at];
+    if (found !== undefined) this.#pages.operations[at] = { ...found, ...what };
+  }
+
+  /** A file keeps the format it was first recorded with. */
+  #remember({ saga, formats }: Entry): void {
+    const { volume } = saga.request;
+    const known = this.#pages.formats.get(volume) ?? new Map<FileName, Format>();
+    for (const { file, format } of formats) if (!known.has(file)) known.set(file, format);
+    this.#pages.formats.set(volume, known);
+  }
+
+  #tell(operation: OperationId, { saga }: Entry, update: Notice['update']): Notice {
+    const seq = ++this.#pages.seq;
+    const { snapshot } = saga.request;
+    const notice: Notice = { seq, operation, snapshot, update, state: 'pending' };
+    this.#pages.notices.push(notice);
+    return notice;
+  }
+}
+
+const empty = (): Pages => ({
+  operations: [],
+  evidence: [],
+  notices: [],
+  formats: new Map(),
+  defects: new Map(),
+  seq: 0,
+});
+
+function remove<T>(from: T[], one: T): void {
+  const at = from.indexOf(one);
+  if (at >= 0) from.splice(at, 1);
+}

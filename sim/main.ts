@@ -1,0 +1,63 @@
+import { parseArgs } from 'node:util';
+import { stopAsked } from '#app/stop.ts';
+import { SimulatedHost } from './simulated-host.ts';
+
+const USAGE = `usage: chainkeeper sim [--port PORT]
+
+The service over a simulated cloud: one guest with one volume, on which a simulated Cinder takes
+and deletes snapshots every few seconds. Look at it from another terminal, as at a real one.
+`;
+
+/** `chainkeeper sim`: the exit code. */
+async function main(argv: readonly string[]): Promise<number> {
+  const { values } = parseArgs({
+    args: [...argv],
+    options: { port: { type: 'string', default: '8797' }, help: { type: 'boolean' } },
+  });
+  if (values.help) {
+    process.stdout.write(USAGE);
+    return 0;
+  }
+  await using host = await SimulatedHost.open({ port: Number(values.port) });
+  const { socket } = host.config.operator;
+  process.stderr.write(`chainkeeper over a simulated cloud
+  what Cinder calls   ${host.url}
+  volume              ${host.cloud.volume}
+  look at it with     bin/chainkeeper.js chain show ${host.cloud.volume} --socket ${socket}
+                      bin/chainkeeper.js ops list --socket ${socket}
+  log                 ${host.config.logFile}
+Ctrl-C ends it and removes everything.
+`);
+  const stop = stopAsked();
+  let stopped = false;
+  void stop.then(() => {
+    stopped = true;
+  });
+  void users(host, () => stopped);
+  await stop;
+  return 0;
+}
+
+/** What people do to their volumes, for ever. */
+async function users({ cloud }: SimulatedHost, over: () => boolean): Promise<void> {
+  const { cinder, clock } = cloud;
+  for (let byte = 1; !over(); byte = (byte % 250) + 1) {
+    cloud.disk.write(byte % 8, byte);
+    const taken = [...cinder.snapshots.keys()];
+    const oldest = taken[Math.floor(clock.random() * taken.length)];
+    if (taken.length < 2 || clock.random() < 0.4) await cinder.createSnapshot(cloud.volume);
+    else if (oldest !== undefined) await cinder.deleteSnapshot(oldest);
+    await clock.sleep(5000);
+  }
+}
+
+if (import.meta.main) {
+  try {
+    process.exitCode = await main(process.argv.slice(2));
+  } catch (error) {
+    process.stderr.write(`chainkeeper sim: ${error instanceof Error ? error.message : error}\n`);
+    process.exitCode = 2;
+  }
+  // The simulated users sleep on; nobody waits for them.
+  process.exit();
+}

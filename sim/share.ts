@@ -1,0 +1,119 @@
+import { type FileName, type Format, fileName, QCOW2, RAW } from '#domain/ids.ts';
+
+/** QEMU's default for qcow2, and the grain of everything here. */
+export const CLUSTER_BYTES = 65536;
+
+/**
+ * One cluster of a file: not there, a zero cluster (which hides what is below), one byte over and
+ * over, or bytes that a guest wrote so that they read as a qcow2 header. `GARBAGE` is what a
+ * reader sees who takes a file of one format for another.
+ */
+export type Cluster = 'absent' | 'zero' | number | Header;
+export const GARBAGE = -1;
+
+/** What a qcow2 header says, true or forged. `backing` as written: relative or absolute. */
+export interface Header {
+  readonly backing: string | null;
+  readonly format: string | null;
+  /** Virtual size in clusters. */
+  readonly clusters: number;
+  /** Incompatible feature bits: 1 dirty, 2 corrupt, 4 data file. */
+  readonly features: number;
+}
+
+/** A file as it is on disk, whatever a process that has it open still holds in memory. */
+export interface SimFile {
+  readonly name: FileName;
+  /** What it was made as. Its bytes may say otherwise to whoever probes it. */
+  readonly format: Format;
+  /** Virtual size. */
+  clusters: number;
+  readonly content: Cluster[];
+  /** Of a qcow2 file. */
+  header: Header | null;
+}
+
+export interface NewFile {
+  readonly format?: Format;
+  readonly clusters?: number;
+  readonly backing?: string | null;
+  /** The backing format the header gives; null leaves it out, as old tools do. */
+  readonly backingFormat?: string | null;
+  readonly features?: number;
+}
+
+/** The directory in which Cinder keeps volumes: what outlives every process. */
+export class SimShare {
+  readonly directory: string;
+  readonly files = new Map<FileName, SimFile>();
+  /** What lies elsewhere on the host, by absolute path: one byte over and over. */
+  readonly elsewhere = new Map<string, number>([['/etc/shadow', 0x53]]);
+  /** Files that a QEMU has open, by how many nodes: it locks them. */
+  readonly #users = new Map<SimFile, number>();
+  /** Clusters that can still be allocated by block jobs; then the disk is full. */
+  space: number = Number.POSITIVE_INFINITY;
+
+  constructor(directory = '/var/lib/nova/mnt/5f4dcc3b') {
+    this.directory = directory;
+  }
+
+  /** Makes a file, or empties the one of that name, as `qemu-img create` does. */
+  create(name: FileName, made: NewFile = {}): SimFile {
+    const { format = QCOW2, clusters = 8, backing = null, features = 0 } = made;
+    const backingFormat = made.backingFormat ?? null;
+    const header = { backing, format: backingFormat, clusters, features };
+    const content = Array<Cluster>(clusters).fill('absent');
+    const file = { name, format, clusters, content, header: format === QCOW2 ? header : null };
+    this.files.set(name, file);
+    return file;
+  }
+
+  file(name: FileName): SimFile | null {
+    return this.files.get(name) ?? null;
+  }
+
+  /** What a backing name in a header leads to from this directory; links and `..` are not here. */
+  behind(backing: string): SimFile | null {
+    const inside = `${this.directory}/`;
+    const bare = backing.startsWith(inside) ? backing.slice(inside.length) : backing;
+    const name = fileName(bare);
+    if (name !== null) return this.file(name);
+    const byte = this.elsewhere.get(backing);
+    if (byte === undefined) return null;
+    const content = Array<Cluster>(8).fill(byte);
+    const outside = backing.replaceAll('/', '_') as FileName;
+    return { name: outside, format: RAW, clusters: content.length, content, header: null };
+  }
+
+  /** What `qemu-img info` without a format says: the bytes decide, also a raw file's. */
+  probe(file: SimFile): Format {
+    return forged(file) === null ? file.format : QCOW2;
+  }
+
+  lock(file: SimFile): void {
+    this.#users.set(file, (this.#users.get(file) ?? 0) + 1);
+  }
+
+  unlock(file: SimFile): void {
+    const users = (this.#users.get(file) ?? 0) - 1;
+    if (users > 0) this.#users.set(file, users);
+    else this.#users.delete(file);
+  }
+
+  isOpen(file: SimFile): boolean {
+    return this.#users.has(file);
+  }
+
+  /** Takes room for one more cluster; false when the disk is full. */
+  take(): boolean {
+    if (this.space <= 0) return false;
+    this.space--;
+    return true;
+  }
+}
+
+/** The qcow2 header that a guest wrote into the first cluster of its raw file. */
+export function forged(file: SimFile): Header | null {
+  const first = file.content[0];
+  return file.format === RAW && typeof first === 'object' ? first : null;
+}

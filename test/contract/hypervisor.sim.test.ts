@@ -1,0 +1,74 @@
+import type { Merge } from '#domain/chain.ts';
+import { type FileName, type Format, RAW } from '#domain/ids.ts';
+import { SimClock } from '#sim/clock.ts';
+import { SimCloud, type SimCloudOptions } from '#sim/cloud.ts';
+import { type HypervisorLab, hypervisorContract } from './hypervisor.ts';
+
+type Options = Omit<SimCloudOptions, 'clock'>;
+
+hypervisorContract('sim', async () => lab({}));
+hypervisorContract('sim over qcow2', async () => lab({ baseFormat: 'qcow2' as Format }));
+hypervisorContract('sim over vhd', async () => lab({ baseFormat: 'vpc' as Format }));
+hypervisorContract('old sim', async () => lab({ oldLibvirt: true }));
+
+function lab(options: Options): HypervisorLab {
+  const clock = new SimClock();
+  const cloud = new SimCloud({ clock, ...options });
+  const { hypervisor, share, disk, server, volume, root } = cloud;
+  const where = { server, volume };
+  return {
+    hypervisor,
+    server,
+    volume,
+    other: root.volume,
+    base: disk.xml.file,
+    baseFormat: options.baseFormat ?? RAW,
+    directory: share.directory,
+    oldLibvirt: options.oldLibvirt ?? false,
+    async overlay(name, { backing, format }) {
+      return share.create(name as FileName, { backing, backingFormat: format }).name;
+    },
+    async write(at, byte) {
+      disk.write(at, byte);
+    },
+    async writeZeroes(at) {
+      disk.writeZeroes(at);
+    },
+    async hash() {
+      return JSON.stringify(disk.view());
+    },
+    async headerOf(file) {
+      const { backing, format } = share.file(file)?.header ?? { backing: null, format: null };
+      return { backing, format };
+    },
+    async idle() {
+      while (disk.job !== null) await clock.advance(100);
+    },
+    /** One cluster of it is copied; it goes on only with the clock. */
+    async startEndless(merge: Merge) {
+      const view = await hypervisor.look(where);
+      if (!view.ok || view.value.kind !== 'disk') throw new Error('no disk');
+      const { target, process } = view.value;
+      const chain: FileName[] = [];
+      for (let at: typeof disk.xml | null = disk.xml; at; at = at.on) chain.push(at.file);
+      await hypervisor.merge({ ...where, target, process, merge, chain });
+      await clock.advance(400);
+    },
+    async cancel() {
+      hypervisor.cancel(where);
+    },
+    async kill() {
+      hypervisor.end(server, 'killed');
+    },
+    async stop() {
+      hypervisor.end(server, 'stopped');
+    },
+    async start() {
+      const started = hypervisor.start(server);
+      if (!started.ok) throw new Error(started.error);
+    },
+    async [Symbol.asyncDispose]() {
+      await hypervisor[Symbol.asyncDispose]();
+    },
+  };
+}

@@ -1,0 +1,104 @@
+import { expect, test } from 'vitest';
+import type { VolumeId } from '#domain/ids.ts';
+import { type FileName, QCOW2, RAW, type ServerId, type SnapshotId } from '#domain/ids.ts';
+import { type Dialect, type StatusBody, speak, type Update } from '#domain/status.ts';
+import type { Volumes } from '#ports/volumes.ts';
+
+/** A Cinder with one volume that one server has attached. */
+export interface VolumesLab extends AsyncDisposable {
+  readonly volumes: Volumes;
+  readonly volume: VolumeId;
+  readonly server: ServerId;
+  readonly attachment: string;
+  /** The file that the attachment's connection_info names. */
+  readonly active: FileName;
+  /** How much of the Nova spec this Cinder has. */
+  readonly knows: Dialect;
+  /** A snapshot of the volume, in this status. */
+  snapshot(status: string, progress?: string): Promise<SnapshotId>;
+  remove(snapshot: SnapshotId): Promise<void>;
+  /** What Cinder has of a snapshot now, read past the port. */
+  row(snapshot: SnapshotId): Promise<{ readonly status: string; readonly progress: string }>;
+  /** The bodies that Cinder accepted, oldest first. */
+  accepted(): Promise<readonly StatusBody[]>;
+}
+
+export function volumesContract(name: string, open: () => Promise<VolumesLab>): void {
+  const law = (what: string, check: (lab: VolumesLab) => Promise<void>) =>
+    test(`${name}: ${what}`, async () => {
+      await using lab = await open();
+      await check(lab);
+    });
+
+  law('a snapshot is seen with its volume, status and progress', async (lab) => {
+    const id = await lab.snapshot('creating', '0%');
+    const view = { volume: lab.volume, status: 'creating', progress: '0%' };
+    expect(await lab.volumes.snapshot(id)).toEqual({ ok: true, value: view });
+  });
+
+  law('what Cinder does not have is null', async ({ volumes }) => {
+    const nothing = { ok: true, value: null };
+    expect(await volumes.snapshot(NOBODY as SnapshotId)).toEqual(nothing);
+    expect(await volumes.attachments(NOBODY as VolumeId)).toEqual(nothing);
+    expect(await volumes.activeFile(NOBODY)).toEqual(nothing);
+  });
+
+  law('a volume has its attachments, each naming the file in use', async (lab) => {
+    const { volumes, attachment, server, active } = lab;
+    const value = [{ id: attachment, server }];
+    expect(await volumes.attachments(lab.volume)).toEqual({ ok: true, value });
+    expect(await volumes.activeFile(attachment)).toEqual({ ok: true, value: active });
+  });
+
+  for (const [update, from] of UPDATES) {
+    law(`'${update.kind}' is said in the most telling words`, async (lab) => {
+      const id = await lab.snapshot(from, '0%');
+      expect(await lab.volumes.update(id, update)).toEqual(ACCEPTED);
+      const body = speak(update, lab.knows);
+      expect(await lab.accepted()).toEqual([body]);
+      expect(await lab.row(id)).toMatchObject({ status: body.status, progress: body.progress });
+    });
+
+    law(`'${update.kind}' is obsolete once the snapshot is elsewhere`, async (lab) => {
+      const { volumes } = lab;
+      const elsewhere = await lab.snapshot('available', '100%');
+      const gone = await lab.snapshot(from);
+      await lab.remove(gone);
+      expect(await volumes.update(elsewhere, update)).toEqual(OBSOLETE);
+      expect(await volumes.update(gone, update)).toEqual(OBSOLETE);
+      expect(await volumes.update(NOBODY as SnapshotId, update)).toEqual(OBSOLETE);
+      expect(await lab.row(elsewhere)).toMatchObject({ status: 'available', progress: '100%' });
+      expect(await lab.accepted()).toEqual([]);
+    });
+  }
+
+  law('the last word may be said twice', async (lab) => {
+    const id = await lab.snapshot('deleting');
+    expect(await lab.volumes.update(id, DELETED)).toEqual(ACCEPTED);
+    const once = await lab.row(id);
+    expect(await lab.volumes.update(id, DELETED)).toEqual(ACCEPTED);
+    expect(await lab.row(id)).toEqual(once);
+  });
+
+  law('a left-over 90% can be taken back', async (lab) => {
+    const id = await lab.snapshot('deleting', '90%');
+    expect(await lab.volumes.update(id, { kind: 'deleting', percent: 0 })).toEqual(ACCEPTED);
+    expect(await lab.row(id)).toMatchObject({ status: 'deleting', progress: '0%' });
+  });
+}
+
+const NOBODY = '00000000-0000-4000-8000-00000000dead';
+const ACCEPTED = { ok: true, value: 'accepted' };
+const OBSOLETE = { ok: true, value: 'obsolete' };
+
+const file = (name: string, format: typeof RAW) =>
+  ({ file: name as FileName, format, provenance: 'reported' }) as const;
+const DELETED: Update = { kind: 'deleted', formats: [file('volume-1234', RAW)] };
+
+const UPDATES: readonly (readonly [Update, 'creating' | 'deleting'])[] = [
+  [{ kind: 'created', formats: [file('volume-1234.snapshot', QCOW2)] }, 'creating'],
+  [DELETED, 'deleting'],
+  [{ kind: 'deleting', percent: 42 }, 'deleting'],
+  [{ kind: 'create-failed' }, 'creating'],
+  [{ kind: 'delete-failed' }, 'deleting'],
+];
