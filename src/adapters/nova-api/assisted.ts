@@ -1,0 +1,120 @@
+import type { FastifyInstance, FastifyReply, FastifyRequest } from 'fastify';
+import type { Result } from '#domain/result.ts';
+import type { Answer, AssistedSnapshots } from '#ports/assisted-snapshots.ts';
+import type { Authenticator } from './auth.ts';
+import { badRequest, faultOf, JSON_TYPE, type NovaFault, sendFault } from './fault.ts';
+import { isJson, UNSUPPORTED_TYPE } from './guards.ts';
+import { microversion } from './microversion.ts';
+import { parseQuery, type Query } from './query.ts';
+import { callerOf } from './request-id.ts';
+import { addResource, type Handler, isLegacy, PREFIXES, PROJECTS } from './resource.ts';
+import { parseCreate, parseDelete, unknownParameter } from './wire.ts';
+
+export interface AssistedOptions {
+  readonly assisted: AssistedSnapshots;
+  readonly auth: Authenticator;
+  readonly maxQueued: number;
+  readonly defect?: (error: unknown) => void;
+}
+
+/** os-assisted-volume-snapshots (nova/api/openstack/compute/assisted_volume_snapshots.py). */
+export function addAssisted(
+  app: FastifyInstance,
+  options: AssistedOptions,
+  closing: () => boolean,
+): void {
+  const { assisted } = options;
+  const ask = queue(options, closing);
+
+  const create: Handler = async (request, reply) => {
+    if (!isJson(request.headers['content-type'])) return sendFault(reply, UNSUPPORTED_TYPE);
+    const body = request.body instanceof Uint8Array ? request.body : new Uint8Array();
+    const parsed = parseCreate(body, isLegacy(request.url));
+    if (!parsed.ok) return sendFault(reply, badRequest(parsed.error));
+    const { request: asked, echoId } = parsed.value;
+    const no = await ask(() => assisted.create(asked, callerOf(request.id, request.headers)));
+    if (no !== null) return sendFault(reply, no);
+    const snapshot = { id: echoId, volumeId: asked.volume };
+    return reply.header('content-type', JSON_TYPE).send(JSON.stringify({ snapshot }));
+  };
+
+  const remove: Handler = async (request, reply) => {
+    const query = parseQuery(request.url);
+    const surplus = query.ok ? surplusOf(request, query.value) : null;
+    if (surplus !== null) return sendFault(reply, badRequest(surplus));
+    const { snapshot = '' } = request.params as { snapshot?: string };
+    const parsed = query.ok ? parseDelete(snapshot, query.value) : query;
+    if (!parsed.ok) return sendFault(reply, badRequest(parsed.error));
+    const caller = callerOf(request.id, request.headers);
+    const no = await ask(() => assisted.delete(parsed.value, caller));
+    return no === null ? reply.code(204).send() : sendFault(reply, no);
+  };
+
+  const before = [authenticate(options.auth), checkVersion];
+  for (const prefix of PREFIXES) {
+    for (const project of PROJECTS) {
+      const url = `${prefix}${project}/os-assisted-volume-snapshots`;
+      addResource(app, url, { POST: create }, before);
+      addResource(app, `${url}/:snapshot`, { DELETE: remove }, before);
+    }
+  }
+}
+
+/**
+ * Asks the port and says what is in the way, if anything. Callers wait while a request is decided,
+ * so their number has a limit; beyond it, and while we stop, they are sent away at once.
+ */
+function queue(options: AssistedOptions, closing: () => boolean) {
+  let waiting = 0;
+  return async (ask: () => Promise<Answer>): Promise<NovaFault | null> => {
+    if (closing()) return unavailable('This service is stopping: nothing was changed.');
+    if (waiting >= options.maxQueued) {
+      return unavailable('Too many requests are waiting: nothing was changed, try again.');
+    }
+    waiting += 1;
+    try {
+      const answer = await ask();
+      return answer.ok ? null : faultOf(answer.error);
+    } catch (error) {
+      (options.defect ?? die)(error);
+      throw error;
+    } finally {
+      waiting -= 1;
+    }
+  };
+}
+
+/** Thrown where nobody catches it: we contradict ourselves, and the journal resumes our work. */
+function die(error: unknown): void {
+  setImmediate(() => {
+    throw error;
+  });
+}
+
+function authenticate(auth: Authenticator) {
+  return async (request: FastifyRequest, reply: FastifyReply): Promise<unknown> => {
+    const verdict = await auth.authenticate(request.headers);
+    if (verdict.ok) return;
+    const { wwwAuthenticate } = verdict;
+    if (wwwAuthenticate !== undefined) reply.header('www-authenticate', wwwAuthenticate);
+    return sendFault(reply, verdict);
+  };
+}
+
+async function checkVersion(request: FastifyRequest, reply: FastifyReply): Promise<unknown> {
+  const version: Result<number, NovaFault> = microversion(request.headers);
+  if (version.ok || isLegacy(request.url)) return;
+  return sendFault(reply, version.error);
+}
+
+/** The microversion whose query schema allows no other parameters (schema :56-69). */
+const STRICT_QUERY = 75;
+
+/** Nova strips unknown parameters below 2.75 and under /v2, and refuses them from 2.75 on. */
+function surplusOf(request: FastifyRequest, query: Query): string | null {
+  const version = microversion(request.headers);
+  const strict = version.ok && version.value >= STRICT_QUERY && !isLegacy(request.url);
+  return strict ? unknownParameter(query) : null;
+}
+
+const unavailable = (message: string): NovaFault => ({ status: 503, message });
