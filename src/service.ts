@@ -57,7 +57,7 @@ export class Service implements AssistedSnapshots {
     return this.#inTime({ kind: 'delete', ...request }, caller);
   }
 
-  /** Once it is too late nothing is accepted any more, so that no answer contradicts the journal. */
+  /** Once it is too late nothing is accepted any more: no answer contradicts the journal. */
   async #inTime(plain: Plain, caller: Caller): Promise<Answer> {
     const late = new AbortController();
     const decided = new AbortController();

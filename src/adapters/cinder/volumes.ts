@@ -72,6 +72,8 @@ export class CinderVolumes implements Volumes {
     const { status } = answer.value;
     if (status === 202 || status === 200) {
       this.#learn(update, dialect);
+      const words = JSON.stringify(speak(update, dialect));
+      this.#telemetry.log('info', `Cinder accepted for snapshot ${id}: ${words}`);
       return ok('accepted');
     }
     if (isMissing(answer.value)) return ok('obsolete');

@@ -218,7 +218,7 @@ export class SqliteJournal implements Journal {
 function migrate(db: DatabaseSync, path: string): string | null {
   const version = Number(db.prepare('PRAGMA user_version').get()?.user_version ?? 0);
   if (version > SCHEMA_VERSION) {
-    return `The journal ${path} was written by a newer chainkeeper (schema ${version}): run that one.`;
+    return `A newer chainkeeper wrote the journal ${path} (schema ${version}): run that one.`;
   }
   if (version === 0) db.exec(`BEGIN; ${SCHEMA} PRAGMA user_version=${SCHEMA_VERSION}; COMMIT`);
   db.exec('DELETE FROM operation WHERE accepted = 0');

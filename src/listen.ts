@@ -1,0 +1,31 @@
+import { novaApi } from '#adapters/nova-api/server.ts';
+import { listenAdmin } from '#adapters/operator/admin-api.ts';
+import { explainFault } from '#domain/failure.ts';
+import { authenticatorFor, type Hexagon, StartupProblem } from './composition.ts';
+import type { Config } from './config.ts';
+
+/** Listens until it is told to stop. Whatever is interrupted, the journal takes up again. */
+export async function listen(hexagon: Hexagon, config: Config): Promise<AsyncDisposable> {
+  const { assisted, inspect, telemetry, clock, hypervisor } = hexagon;
+  await using opening = new AsyncDisposableStack();
+  const admin = await listenAdmin({ inspect, telemetry }, config.operator.socket);
+  if (!admin.ok) throw new StartupProblem(admin.error);
+  opening.use(admin.value);
+  const { api } = config;
+  const nova = novaApi({
+    assisted,
+    telemetry,
+    clock,
+    auth: authenticatorFor(config),
+    maxQueued: api.maxQueued,
+    publicEndpoint: api.publicEndpoint,
+    health: async () => {
+      const about = await hypervisor.about();
+      return about.ok ? null : explainFault(about.error);
+    },
+  });
+  opening.defer(() => nova.close());
+  await nova.listen({ host: api.bindHost, port: api.bindPort });
+  telemetry.log('info', `chainkeeper listens on http://${api.bindHost}:${api.bindPort}`);
+  return opening.move();
+}
