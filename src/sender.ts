@@ -64,6 +64,8 @@ export class Sender {
   progress(snapshot: SnapshotId, percent: number): void {
     const line = this.#line(snapshot);
     const now = this.#world.clock.now();
+    // 0% is what a delete began with.
+    if (livePercent(percent) === 0) return;
     if (line.waiting > 0 || line.progressMuted || now - line.progressAt < PROGRESS_EVERY_MS) return;
     line.progressAt = now;
     const update = { kind: 'deleting', percent: livePercent(percent) } as const;
