@@ -24,7 +24,10 @@ const imports = Object.fromEntries(
 
 rmSync(dist, { recursive: true, force: true });
 const tsc = join(root, 'node_modules/typescript/bin/tsc');
-const built = spawnSync(process.execPath, [tsc, '-b'], { cwd: root, stdio: 'inherit' });
+const built = spawnSync(process.execPath, [tsc, '-b', 'src', 'sim'], {
+  cwd: root,
+  stdio: 'inherit',
+});
 if (built.status !== 0) process.exit(built.status ?? 1);
 
 const manifest = { name, version, private: true, type: 'module', imports };
