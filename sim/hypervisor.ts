@@ -48,8 +48,8 @@ export class SimHypervisor implements Hypervisor {
   }
 
   async disks() {
-    const all = this.guests.flatMap(({ server, disks }) =>
-      disks.map(({ volume, target }) => ({ server, volume, target })),
+    const all = this.guests.flatMap(({ server, name, disks }) =>
+      disks.map(({ volume, target }) => ({ server, guest: name, volume, target })),
     );
     return ok(all);
   }

@@ -150,19 +150,16 @@ export class Inspector implements Inspect {
     const [, domain, target] = /^([^:]+):([^:]+)$/.exec(ref) ?? [];
     if (domain !== undefined && target !== undefined) return this.#ofDisk(domain, target);
     if (/^[A-Za-z0-9_-]{1,64}$/.test(ref)) return this.#ofVolume(ref as VolumeId);
-    return badRequest(`'${ref}' is neither a volume id nor DOMAIN:DISK (say, <uuid>:vda).`);
+    return badRequest(
+      `'${ref}' is neither a volume id nor DOMAIN:DISK (say, instance-00000001:vda).`,
+    );
   }
 
   async #ofDisk(domain: string, target: string): Promise<Result<Place, Trouble>> {
-    if (!UUID.test(domain)) {
-      return badRequest(
-        `'${domain}' is no UUID, and guests are not looked up by name yet: give what ` +
-          "'virsh domuuid' says.",
-      );
-    }
     const disks = await this.#world.hypervisor.disks();
     if (!disks.ok) return fault(disks.error);
-    const ofGuest = disks.value.filter(({ server }) => server === domain.toLowerCase());
+    const uuid = domain.toLowerCase();
+    const ofGuest = disks.value.filter(({ server, guest }) => server === uuid || guest === domain);
     const disk = ofGuest.find((it) => it.target === target);
     if (disk === undefined) {
       const has = ofGuest.map((it) => it.target).join(', ') || 'none';
@@ -236,8 +233,6 @@ function actionOf({ merge, before }: DeletePlan): string {
     merge.onto === null ? 'everything below it' : `what lies between it and ${merge.onto}`;
   return `pull ${down} into ${before.file}`;
 }
-
-const UUID = /^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$/i;
 
 const recorded = (file: FileName, format: Format): FileFormat => ({
   file,

@@ -5,7 +5,7 @@ import type { Fault } from '#domain/failure.ts';
 import type { FileName, OperationId, ServerId, SnapshotId, VolumeId } from '#domain/ids.ts';
 import { err, ok, type Result } from '#domain/result.ts';
 import type { GuestView, HeaderView } from '#domain/sight.ts';
-import type { Hypervisor } from '#ports/hypervisor.ts';
+import type { Hypervisor, ListedDisk } from '#ports/hypervisor.ts';
 import type { Images } from '#ports/images.ts';
 import type { Journal, Operation } from '#ports/journal.ts';
 import type { Attachment, Volumes } from '#ports/volumes.ts';
@@ -20,7 +20,7 @@ interface Seen {
   headers: Record<string, HeaderView>;
   attachments: Result<readonly Attachment[] | null, Fault>;
   active: Result<FileName | null, Fault>;
-  disks: Result<readonly { server: ServerId; volume: VolumeId; target: string }[], Fault>;
+  disks: Result<readonly ListedDisk[], Fault>;
   snapshotOf: Result<VolumeId | null, Fault>;
   known: ReadonlyMap<FileName, ReturnType<typeof format>>;
   operations: Operation[];
@@ -34,7 +34,7 @@ function inspector(says: Partial<Seen> = {}) {
     headers: headersOf(before),
     attachments: ok([{ id: 'attachment-1', server: SERVER }]),
     active: ok(file('s2')),
-    disks: ok([{ server: SERVER, volume: VOLUME, target: 'vda' }]),
+    disks: ok([{ server: SERVER, guest: 'instance-1', volume: VOLUME, target: 'vda' }]),
     snapshotOf: ok(VOLUME),
     known: new Map(),
     operations: [],
@@ -87,12 +87,13 @@ describe('chain', () => {
   });
 
   test('by the guest and its disk, with or without Cinder', async () => {
-    const disks = ok([{ server: GUEST, volume: VOLUME, target: 'vdb' }]);
+    const disks = ok([{ server: GUEST, guest: 'instance-7', volume: VOLUME, target: 'vdb' }]);
     const attachments = ok([{ id: 'attachment-1', server: GUEST }]);
     const whole = inspector({ disks, attachments });
     expect(await whole.it.chain(`${GUEST.toUpperCase()}:vdb`)).toMatchObject({
       value: { volume: VOLUME, cinder: 's2' },
     });
+    expect(await whole.it.chain('instance-7:vdb')).toMatchObject({ value: { volume: VOLUME } });
     const alone = inspector({ disks, attachments: err(CINDER_AWAY) });
     expect(await alone.it.chain(`${GUEST}:vdb`)).toMatchObject({
       value: { volume: VOLUME, cinder: null },
@@ -129,7 +130,7 @@ describe('chain', () => {
       { attachments: err(CINDER_AWAY), disks: err(AWAY) },
       { fault: AWAY },
     ],
-    ['a name', 'instance-1:vda', {}, { refusal: { kind: 'bad-request' } }],
+    ['another name', 'instance-2:vda', {}, { refusal: { kind: 'bad-request' } }],
     ['a path', '../etc', {}, { refusal: { kind: 'bad-request' } }],
   ])('%s', async (_, ref, says, error) => {
     expect(await inspector(says).it.chain(ref)).toMatchObject({ ok: false, error });

@@ -10,6 +10,12 @@ export interface DiskOf {
   readonly volume: VolumeId;
 }
 
+/** A disk as people name it: `guest` is the name that libvirt has for it. */
+export interface ListedDisk extends DiskOf {
+  readonly guest: string;
+  readonly target: string;
+}
+
 /** A disk that was seen: what every change of it names, and must still find. */
 export interface SeenDisk extends DiskOf {
   readonly target: string;
@@ -54,7 +60,7 @@ export interface Hypervisor extends AsyncDisposable {
   /** What the guest has open now: asked for, never remembered. */
   look(disk: DiskOf): Promise<Result<GuestView, Fault>>;
   /** Every disk of every guest on this host that has a serial; for people who ask by volume. */
-  disks(): Promise<Result<readonly (DiskOf & { readonly target: string })[], Fault>>;
+  disks(): Promise<Result<readonly ListedDisk[], Fault>>;
   /** Makes `file` the active layer, leaving every other disk of the guest alone. */
   snapshot(order: SnapshotOrder): Promise<Result<null, Fault>>;
   /** Starts the merge, names kept relative; returns before it is finished. */

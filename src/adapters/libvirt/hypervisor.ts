@@ -7,6 +7,7 @@ import type {
   DiskOf,
   Happening,
   Hypervisor,
+  ListedDisk,
   MergeOrder,
   SeenDisk,
   SnapshotOrder,
@@ -81,11 +82,11 @@ export class LibvirtHypervisor implements Hypervisor {
     });
   }
 
-  async disks(): Promise<Result<readonly (DiskOf & { readonly target: string })[], Fault>> {
+  async disks(): Promise<Result<readonly ListedDisk[], Fault>> {
     const domains = await this.#lanes.listDomains();
     if (!domains.ok) return err(faultOf(domains.error));
-    const found: (DiskOf & { readonly target: string })[] = [];
-    for (const { uuid } of domains.value) {
+    const found: ListedDisk[] = [];
+    for (const { uuid, name } of domains.value) {
       const xml = await this.#lanes.domainXml(uuid, false);
       // A guest that went away since the list was made has no disks.
       if (!xml.ok && isGone(xml.error)) continue;
@@ -94,7 +95,7 @@ export class LibvirtHypervisor implements Hypervisor {
       if (!domain.ok) return err(unreadable(domain.error));
       for (const { serial, target } of domain.value.disks) {
         if (serial === null) continue;
-        found.push({ server: uuid as ServerId, volume: serial as VolumeId, target });
+        found.push({ server: uuid as ServerId, guest: name, volume: serial as VolumeId, target });
       }
     }
     return ok(found);
