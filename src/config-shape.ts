@@ -22,9 +22,6 @@ export interface ApiConfig {
   /** Set when `authStrategy` is http_basic. */
   readonly httpBasicAuthUserFile: string | null;
   readonly publicEndpoint: string | null;
-  readonly certFile: string | null;
-  readonly keyFile: string | null;
-  readonly caFile: string | null;
   readonly maxQueued: number;
 }
 

@@ -227,8 +227,8 @@ socket = $nobody
       'a.conf:4: [DEFAULT] log_file lies in a folder that cannot be written to (ENOENT)',
       'a.conf:7: [api] bind_host is 0.0.0.0, and [api] auth_strategy noauth answers only on this ' +
         'machine: set it to 127.0.0.1, or use http_basic',
-      'a.conf:9: [api] cert_file is /nowhere, which cannot be read (ENOENT)',
-      '[api] key_file is missing: TLS needs both files',
+      'a.conf:9: [api] cert_file asks for TLS, which chainkeeper cannot do yet: let a proxy on ' +
+        'this host terminate it',
       "a.conf:8: [api] bind_port is '99999': give a whole number from 0 to 65535",
       'a.conf:10: [api] public_endpoint is no plain http or https URL',
       'a.conf:12: [libvirt] quiesce is required, which chainkeeper cannot do yet: set it to auto ' +
