@@ -22,6 +22,9 @@ export interface RunnerWorld extends LookWorld {
   readonly die: (defect: unknown) => void;
 }
 
+/** A wait for something that libvirt or a share is about to show. */
+const SOON_MS = 200;
+
 /** How often an operation may meet a defect in one state before it is left to a person. */
 const MAX_DEFECTS = 2;
 
@@ -141,7 +144,7 @@ export class Runner {
       case 'look':
         return this.#look(effect, saga, operation);
       case 'watch':
-        return mailbox.next(this.#world.pollMs);
+        return mailbox.next(effect.soon ? SOON_MS : this.#world.pollMs);
       case 'mend':
         return did(
           await images.mend(effect.directory, effect.overlay, effect.backing, effect.format),

@@ -14,6 +14,7 @@ import {
   lookWithCinder,
   type Next,
   WATCH,
+  WATCH_SOON,
 } from './saga.ts';
 import { type DiskView, isGone, type Job, type Sight } from './sight.ts';
 
@@ -50,7 +51,7 @@ type At<A extends DeleteSaga['at']> = Extract<DeleteSaga, { at: A }>;
 type Step = Next<DeleteSaga>;
 
 const MAX_TRIES = 3;
-const MAX_DOUBTS = 10;
+const MAX_DOUBTS = 30;
 
 export function nextDelete(saga: DeleteSaga, event: Event): Step {
   switch (saga.at) {
@@ -140,6 +141,8 @@ function judge(saga: At<'merging'>, sight: Sight): Step {
   if (view.kind === 'absent') return died(saga, explain(view.why));
   if (view.process !== saga.plan.process) return died(saga, 'the guest was restarted');
   if (view.job !== null) {
+    // libvirt tells of the end a moment before it forgets the job.
+    if (saga.heard === 'completed') return go(saga, WATCH_SOON);
     return { ...go(saga, WATCH), progress: ours(saga, view.job) ? percent(view.job) : null };
   }
   if (agrees(view.chain, saga.plan.after)) return finished(saga, view, sight);
@@ -160,7 +163,7 @@ function finished(saga: At<'merging'>, view: DiskView, sight: Sight): Step {
     if (saga.doubts >= MAX_DOUBTS) {
       return park(saga, `the header of ${plan.repointed} still disagrees with the live chain`);
     }
-    return go({ ...saga, doubts: saga.doubts + 1 }, WATCH);
+    return go({ ...saga, doubts: saga.doubts + 1 }, WATCH_SOON);
   }
   const formats = formatsOf(changedBy(plan.before, plan.merge), view.chain, plan.after);
   const next = { kind, request, at: 'flushing', plan, formats } as const;
@@ -179,7 +182,7 @@ function unmerged(saga: At<'merging'>, sight: Sight): Step {
     // The event can outrun the XML on some versions (bz 1202719): look again, not for ever.
     if (saga.doubts >= MAX_DOUBTS)
       return park(saga, 'the job completed but the chain is unchanged');
-    return go({ ...saga, doubts: saga.doubts + 1 }, WATCH);
+    return go({ ...saga, doubts: saga.doubts + 1 }, WATCH_SOON);
   }
   if (said !== 'nothing' && isBusy(said))
     return go({ ...saga, heard: 'nothing', tries: saga.tries - 1 }, WATCH);

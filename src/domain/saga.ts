@@ -32,7 +32,8 @@ export type Event =
 export type Effect =
   /** `headers`: of these files, of the overlays that stand on them, and of the active one. */
   | { readonly do: 'look'; readonly headers: readonly FileName[]; readonly cinder: boolean }
-  | { readonly do: 'watch' }
+  /** `soon`: what is waited for is due, so the wait for an event is a short one. */
+  | { readonly do: 'watch'; readonly soon: boolean }
   | {
       readonly do: 'mend';
       readonly overlay: FileName;
@@ -110,7 +111,8 @@ export function end<S extends Saga>(
   return { saga, evidence, tell, progress: null, effect: null };
 }
 
-export const WATCH: Effect = { do: 'watch' };
+export const WATCH: Effect = { do: 'watch', soon: false };
+export const WATCH_SOON: Effect = { do: 'watch', soon: true };
 export const lookAt = (...headers: readonly FileName[]): Effect => ({
   do: 'look',
   headers,

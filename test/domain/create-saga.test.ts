@@ -186,7 +186,7 @@ describe('how it ends', () => {
 
   test('a busy hypervisor is asked again after a pause, not at once', () => {
     const pause = nextCreate(busy, saw(ready));
-    expect(pause.effect).toEqual({ do: 'watch' });
+    expect(pause.effect).toEqual({ do: 'watch', soon: false });
     expect(along(pause.saga, WOKE, saw(ready)).effect).toEqual(SWITCH);
   });
 
@@ -367,7 +367,7 @@ describe('to be mended', () => {
   });
 
   test('a switch that keeps changing nothing is asked for after a pause', () => {
-    expect(along(SWITCHING, DID, saw(ready)).effect).toEqual({ do: 'watch' });
+    expect(along(SWITCHING, DID, saw(ready)).effect).toEqual({ do: 'watch', soon: false });
   });
 });
 

@@ -85,7 +85,7 @@ describe.each(DELETES)('the story of a $name', (it) => {
     expect(decided.effect).toMatchObject({
       ...{ do: 'merge', target: 'vda', process: 'qemu-1', merge: it.merge },
     });
-    expect(nextDelete(merging, DID).effect).toEqual({ do: 'watch' });
+    expect(nextDelete(merging, DID).effect).toEqual({ do: 'watch', soon: false });
     const look = { do: 'look', headers: [it.repointed], cinder: false };
     expect(along(merging, DID, ended('completed')).effect).toEqual(look);
     const seen = along(merging, DID, ended('completed'), saw(done));
@@ -147,7 +147,7 @@ describe('how it ends', () => {
   const shutOff = { ...ready, guest: disk(DELETES[0]!.before, { process: null }) };
   const odd = glance(disk(chain('s3', 'v')));
   const tired = { ...merging, tries: 3 };
-  const doubtful = { ...merging, doubts: 10 };
+  const doubtful = { ...merging, doubts: 30 };
   const oldHeader = { ...done, headers: unchanged.headers };
   const job = { kind: 'copy', done: 0, total: 0 } as const;
   const foreign = glance(disk(DELETES[0]!.before, { job }));
@@ -377,7 +377,10 @@ describe('to be mended', () => {
     // At the next start the guest would have its raw base read as qcow2 (OSSA-2014-033).
     const raw = told(DELETES[0]!);
     const headers = { ...done.headers, s3: header()('s1', 'raw') };
-    expect(nextDelete(raw.merging, saw({ ...done, headers })).effect).toEqual({ do: 'watch' });
+    expect(nextDelete(raw.merging, saw({ ...done, headers })).effect).toEqual({
+      do: 'watch',
+      soon: true,
+    });
   });
 
   test('a merge that never answered is never called failed', () => {

@@ -210,7 +210,7 @@ export class LibvirtHypervisor implements Hypervisor {
     const disk = diskOf(domain.value, volume);
     if ('kind' in disk) return ok(disk);
     const { name, id } = domain.value;
-    const process = id === null ? null : await processOf(this.#options.connectionUri, name, id);
+    const process = id === null ? null : processOf(this.#options.connectionUri, name, id);
     return ok({ domain: domain.value, disk, process });
   }
 }
