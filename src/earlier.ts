@@ -1,5 +1,5 @@
 import type { Refusal } from '#domain/failure.ts';
-import type { ServerId } from '#domain/ids.ts';
+import type { FileName, ServerId } from '#domain/ids.ts';
 import type { CreateRequest } from '#domain/plan-create.ts';
 import type { DeleteRequest } from '#domain/plan-delete.ts';
 import type { Saga } from '#domain/saga.ts';
@@ -12,11 +12,18 @@ export type Request =
 
 /** What the journal says about a request that comes again. */
 export type Earlier =
-  | { readonly kind: 'none' }
+  /** `doubt`: this file may have been merged away by an attempt with other arguments. */
+  | { readonly kind: 'none'; readonly doubt?: Doubt }
   | { readonly kind: 'running'; readonly operation: Operation }
   /** It is done; `confirm` makes the saga that looks once more and says so again. */
   | { readonly kind: 'done'; readonly confirm: (server: ServerId) => Saga }
   | { readonly kind: 'refused'; readonly refusal: Refusal };
+
+/** Unless the file is still in the chain, the request reckons from what our merge made untrue. */
+export interface Doubt {
+  readonly gone: FileName;
+  readonly refusal: Refusal;
+}
 
 type Plain =
   | ({ readonly kind: 'create' } & AssistedCreate)
@@ -42,7 +49,7 @@ export async function earlier(journal: Journal, plain: Plain): Promise<Earlier> 
   switch (saga.outcome) {
     case 'failed':
     case 'withdrawn':
-      return { kind: 'none' };
+      return doubtful(plain, found);
     case 'unknown':
       return {
         kind: 'refused',
@@ -53,6 +60,18 @@ export async function earlier(journal: Journal, plain: Plain): Promise<Earlier> 
       if (!same) return { kind: 'refused', refusal };
       return { kind: 'done', confirm: (server) => confirming(saga, server) };
   }
+}
+
+/** An attempt that has, or may have, merged a file away binds those after it to its arguments. */
+function doubtful(plain: Plain, found: readonly Operation[]): Earlier {
+  for (const { saga } of found) {
+    if (saga.kind !== 'delete' || saga.at !== 'end' || saga.gone === null) continue;
+    if (sameArguments(plain, saga)) continue;
+    const { snapshot } = plain;
+    const refusal: Refusal = { kind: 'other-arguments', snapshot, state: saga.outcome };
+    return { kind: 'none', doubt: { gone: saga.gone, refusal } };
+  }
+  return { kind: 'none' };
 }
 
 function sameArguments(plain: Plain, saga: Saga): boolean {

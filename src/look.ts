@@ -76,6 +76,8 @@ async function readHeaders(
   known: Sight['known'],
 ): Promise<Result<Readonly<Record<string, HeaderView>>, Fault>> {
   if (guest.kind === 'absent' || guest.source.kind === 'other') return ok({});
+  // A name of another folder, read in this one, could be any file: a raw one too.
+  if (guest.stray !== null) return ok({});
   const { directory } = guest.source;
   const members = new Set(filesOf(guest.chain));
   const recorded = want.newcomer === null ? undefined : known.get(want.newcomer);

@@ -14,6 +14,8 @@ export class Mailbox implements Disposable {
   #target: string | null = null;
   #waiting: Event[] = [];
   #wake = new AbortController();
+  /** Something happened while nobody waited: the next wait is over at once. */
+  #rung = false;
 
   constructor(hypervisor: Hypervisor, server: ServerId, clock: Clock) {
     this.#server = server;
@@ -29,15 +31,17 @@ export class Mailbox implements Disposable {
 
   /** The next event, or `woke` once `pollMs` have passed without one. */
   async next(pollMs: number): Promise<Event> {
-    if (this.#waiting.length === 0) {
+    if (this.#waiting.length === 0 && !this.#rung) {
       this.#wake = new AbortController();
       await this.#clock.sleep(pollMs, this.#wake.signal);
     }
+    this.#rung = false;
     return this.#waiting.shift() ?? { kind: 'woke' };
   }
 
   /** Ends a wait. */
   nudge(): void {
+    this.#rung = true;
     this.#wake.abort();
   }
 
@@ -51,6 +55,6 @@ export class Mailbox implements Disposable {
       if (happening.target !== this.#target) return;
       if (happening.how !== 'ready') this.#waiting.push({ kind: 'ended', how: happening.how });
     }
-    this.#wake.abort();
+    this.nudge();
   }
 }

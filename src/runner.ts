@@ -46,11 +46,12 @@ export class Runner {
 
   /** Takes up what an earlier process left. Those that had begun come before those that wait. */
   async resume(): Promise<void> {
+    // First what was left unsaid: what is taken up below writes notices of its own.
+    await this.#world.sender.resume();
     const open = await this.#world.journal.unfinished();
     const begun = (operation: Operation) => operation.saga.at !== 'waiting';
     for (const one of open.filter(begun)) this.start(one);
     for (const one of open.filter((operation) => !begun(operation))) this.start(one);
-    await this.#world.sender.resume();
   }
 
   /** Whether an operation of ours has the volume, so that another one must wait its turn. */
@@ -92,6 +93,7 @@ export class Runner {
   #leave(operation: Operation): void {
     this.#running.get(operation.id)?.mailbox[Symbol.dispose]();
     this.#running.delete(operation.id);
+    this.#world.sender.forget(operation.saga.request.snapshot);
     const { volume } = operation.saga.request;
     const queue = this.#queues.get(volume) ?? [];
     queue.shift();
@@ -106,6 +108,8 @@ export class Runner {
     let saga = operation.saga;
     let event: Event = { kind: 'woke' };
     let last: Evidence | null = null;
+    // A job that an earlier process began: how it ends is told to this one.
+    if (saga.at === 'merging') mailbox.expect(saga.plan.target);
     while (!this.#stopped) {
       const step = next(saga, event);
       const evidence = step.evidence.filter((one) => !sameEvidence(one, last));

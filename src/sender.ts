@@ -62,10 +62,10 @@ export class Sender {
    * unclear answer it falls silent: a late arrival must not overwrite the last word.
    */
   progress(snapshot: SnapshotId, percent: number): void {
-    const line = this.#line(snapshot);
-    const now = this.#world.clock.now();
     // 0% is what a delete began with.
     if (livePercent(percent) === 0) return;
+    const line = this.#line(snapshot);
+    const now = this.#world.clock.now();
     if (line.waiting > 0 || line.progressMuted || now - line.progressAt < PROGRESS_EVERY_MS) return;
     line.progressAt = now;
     const update = { kind: 'deleting', percent: livePercent(percent) } as const;
@@ -75,15 +75,26 @@ export class Sender {
     });
   }
 
+  /** An operation is over: no more progress of it comes, and nothing of it need be remembered. */
+  forget(snapshot: SnapshotId): void {
+    const line = this.#lines.get(snapshot);
+    if (line === undefined) return;
+    line.progressAt = 0;
+    line.progressMuted = false;
+    this.#drop(snapshot, line);
+  }
+
   /** A newer request replaces whatever an ended attempt still had to say about the snapshot. */
   async supersede(snapshot: SnapshotId): Promise<void> {
     const pending = await this.#world.journal.notices({ state: 'pending' });
     for (const { seq, snapshot: whose } of pending) {
       if (whose !== snapshot) continue;
-      const line = this.#line(snapshot);
-      line.superseded = Math.max(line.superseded, seq);
-      line.progressMuted = false;
-      line.nudge.abort();
+      const line = this.#lines.get(snapshot);
+      if (line !== undefined) {
+        line.superseded = Math.max(line.superseded, seq);
+        line.progressMuted = false;
+        line.nudge.abort();
+      }
       await this.#world.journal.settle(seq, 'obsolete');
     }
   }
@@ -111,6 +122,8 @@ export class Sender {
       telemetry.log('warning', `${explainFault(answer.error)} Telling it again.`, {
         operation: notice.operation,
       });
+      // Whoever nudged while Cinder was being asked must not wait for the pause as well.
+      if (this.#stopped || notice.seq <= line.superseded) return;
       const most = Math.min(LONGEST_RETRY_MS, FIRST_RETRY_MS * 2 ** Math.min(attempt, 10));
       if (line.nudge.signal.aborted) line.nudge = new AbortController();
       await clock.sleep(FIRST_RETRY_MS / 2 + clock.random() * most, line.nudge.signal);
@@ -123,12 +136,16 @@ export class Sender {
     const done = line.tail.then(() => job(line));
     const settled = () => {
       line.waiting--;
-      if (line.waiting === 0 && line.superseded === 0 && line.progressAt === 0) {
-        this.#lines.delete(snapshot);
-      }
+      this.#drop(snapshot, line);
     };
     line.tail = done.then(settled, settled);
     return done;
+  }
+
+  /** Nothing under way and nothing to remember: what was superseded has left the line too. */
+  #drop(snapshot: SnapshotId, line: Line): void {
+    if (line.waiting > 0 || line.progressAt > 0) return;
+    if (this.#lines.get(snapshot) === line) this.#lines.delete(snapshot);
   }
 
   #line(snapshot: SnapshotId): Line {

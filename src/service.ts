@@ -1,3 +1,4 @@
+import { find } from '#domain/chain.ts';
 import type { Fault, Refusal } from '#domain/failure.ts';
 import type { OperationId, SnapshotId, VolumeId } from '#domain/ids.ts';
 import { type Limits, planCreate } from '#domain/plan-create.ts';
@@ -61,7 +62,8 @@ export class Service implements AssistedSnapshots {
   async #inTime(plain: Plain, caller: Caller): Promise<Answer> {
     const late = new AbortController();
     const decided = new AbortController();
-    const answer = this.#throughDoor(plain, caller, late.signal);
+    const time = { late: late.signal, decide: () => decided.abort() };
+    const answer = this.#throughDoor(plain, caller, time);
     const alarm = this.#world.clock.sleep(DECIDE_WITHIN_MS, decided.signal).then(() => {
       if (!decided.signal.aborted) late.abort();
       return decided.signal.aborted ? answer : tooSlow('libvirt');
@@ -69,9 +71,9 @@ export class Service implements AssistedSnapshots {
     return Promise.race([answer, alarm]).finally(() => decided.abort());
   }
 
-  #throughDoor(plain: Plain, caller: Caller, late: AbortSignal): Promise<Answer> {
+  #throughDoor(plain: Plain, caller: Caller, time: Time): Promise<Answer> {
     const before = this.#doors.get(plain.volume) ?? Promise.resolve();
-    const mine = before.then(() => this.#decide(plain, caller, late));
+    const mine = before.then(() => this.#decide(plain, caller, time));
     const settled = mine.then(
       () => {},
       () => {},
@@ -83,7 +85,8 @@ export class Service implements AssistedSnapshots {
     return mine;
   }
 
-  async #decide(plain: Plain, caller: Caller, late: AbortSignal): Promise<Answer> {
+  async #decide(plain: Plain, caller: Caller, time: Time): Promise<Answer> {
+    if (time.late.aborted) return tooSlow('libvirt');
     const { volumes } = this.#world;
     const snapshot = await volumes.snapshot(plain.snapshot);
     if (!snapshot.ok) return fault(snapshot.error);
@@ -93,10 +96,10 @@ export class Service implements AssistedSnapshots {
     if (wrong !== null) return refused(wrong);
     const history = await earlier(this.#world.journal, plain);
     if (history.kind === 'refused') return refused(history.refusal);
-    if (history.kind === 'running') return this.#join(plain, history.operation, caller, late);
+    if (history.kind === 'running') return this.#join(plain, history.operation, caller, time);
     const saga = await this.#open(plain, history);
     if (!saga.ok) return saga;
-    return this.#accept(saga.value, caller, late);
+    return this.#accept(saga.value, caller, time);
   }
 
   /** Checks all that can be known now, and answers the saga that would begin. */
@@ -106,6 +109,8 @@ export class Service implements AssistedSnapshots {
     const request = { ...plain, server: server.value.server };
     if (history.kind === 'done') return ok(history.confirm(request.server));
     const { limits, runner } = this.#world;
+    const doubt = history.kind === 'none' ? history.doubt : undefined;
+    if (doubt && runner.busy(plain.volume)) return refused(doubt.refusal);
     if (runner.busy(plain.volume)) return ok(sagaAt(request, 'waiting', limits));
     const sight = await look(this.#world, {
       disk: { server: request.server, volume: plain.volume },
@@ -116,6 +121,10 @@ export class Service implements AssistedSnapshots {
       late: false,
     });
     if (!sight.ok) return fault(sight.error);
+    const { guest } = sight.value;
+    if (doubt && !(guest.kind === 'disk' && find(guest.chain, doubt.gone))) {
+      return refused(doubt.refusal);
+    }
     const plan =
       request.kind === 'create'
         ? planCreate(request, sight.value, limits)
@@ -134,7 +143,7 @@ export class Service implements AssistedSnapshots {
     return refused({ kind: 'attached-twice', volume, times: others.length + 1 });
   }
 
-  async #accept(saga: Saga, caller: Caller, late: AbortSignal): Promise<Answer> {
+  async #accept(saga: Saga, caller: Caller, { late, decide }: Time): Promise<Answer> {
     const { journal, clock, runner, sender } = this.#world;
     if (late.aborted) return tooSlow('libvirt');
     const now = clock.now();
@@ -155,18 +164,16 @@ export class Service implements AssistedSnapshots {
       await journal.drop(id);
       return ready ?? tooSlow('Cinder');
     }
+    // From here on the journal has the last word, and the answer waits for it.
+    decide();
     await journal.accept(id);
     runner.start(operation);
     return ok({ operation: id });
   }
 
   /** The same request again while its operation runs: it gets that operation's result. */
-  async #join(
-    plain: Plain,
-    operation: Operation,
-    caller: Caller,
-    late: AbortSignal,
-  ): Promise<Answer> {
+  async #join(plain: Plain, operation: Operation, caller: Caller, time: Time): Promise<Answer> {
+    if (time.late.aborted) return tooSlow('Cinder');
     if (plain.kind === 'delete') {
       const trouble = await this.#reset(plain.snapshot);
       if (trouble !== null) return trouble;
@@ -179,7 +186,7 @@ export class Service implements AssistedSnapshots {
     if (history.kind === 'running') return ok({ operation: history.operation.id });
     const saga = await this.#open(plain, history);
     if (!saga.ok) return saga;
-    return this.#accept(saga.value, caller, late);
+    return this.#accept(saga.value, caller, time);
   }
 
   /**
@@ -193,6 +200,12 @@ export class Service implements AssistedSnapshots {
     if (told.value === 'accepted') return null;
     return refused({ kind: 'wrong-status', snapshot, status: 'gone', needed: 'deleting' });
   }
+}
+
+/** `late`: the answer is out, and nothing may be accepted. `decide`: it will be what it will be. */
+interface Time {
+  readonly late: AbortSignal;
+  readonly decide: () => void;
 }
 
 type Err = { readonly ok: false; readonly error: Trouble };

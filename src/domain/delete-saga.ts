@@ -42,7 +42,10 @@ export type DeleteSaga = { readonly kind: 'delete'; readonly request: DeleteRequ
   | { readonly at: 'flushing'; readonly plan: DeletePlan; readonly formats: readonly FileFormat[] }
   | { readonly at: 'confirming'; readonly gone: FileName; readonly formats: readonly FileFormat[] }
   | (End & {
-      /** The file that was merged away, which a repeated request must find gone. */
+      /**
+       * The file that was merged away, which a repeated request must find gone; of an attempt
+       * whose QEMU died, the file that may have been.
+       */
       readonly gone: FileName | null;
     })
 );
@@ -217,7 +220,9 @@ function flush(saga: At<'flushing'>, sight: Sight): Step {
  * keep the file: a commit can be redone from it, and a pull's lost clusters are still in it.
  */
 function died(saga: At<'merging' | 'flushing'>, why: string): Step {
-  return fail(saga, `${describe(saga.plan)} was not yet safe on disk: ${why}`);
+  const reason = `${describe(saga.plan)} was not yet safe on disk: ${why}`;
+  const last = ended(saga, 'failed', reason, [], leftover(saga.plan));
+  return end(last, { kind: 'delete-failed' });
 }
 
 function confirm(saga: At<'confirming'>, sight: Sight): Step {

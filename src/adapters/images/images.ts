@@ -1,4 +1,4 @@
-import { execFile } from 'node:child_process';
+import { spawn } from 'node:child_process';
 import { constants } from 'node:fs';
 import { type FileHandle, open } from 'node:fs/promises';
 import { join } from 'node:path';
@@ -18,8 +18,7 @@ export class ShareImages implements Images {
     const path = join(directory, file);
     let handle: FileHandle;
     try {
-      // O_NONBLOCK: opening a FIFO that somebody put there must not hang.
-      handle = await open(path, constants.O_RDONLY | constants.O_NOFOLLOW | constants.O_NONBLOCK);
+      handle = await open(path, FOR_LOOKING);
     } catch (error) {
       return notOpened(error, file);
     }
@@ -42,26 +41,53 @@ export class ShareImages implements Images {
     backing: FileName,
     format: Format,
   ): Promise<Result<null, Fault>> {
-    // -u writes the header only; QEMU's image lock refuses a file that somebody has open.
-    const args = ['rebase', '-u', '-f', 'qcow2', '-F', format, '-b', backing];
-    return new Promise((resolve) => {
-      execFile(
-        'qemu-img',
-        [...args, `./${overlay}`],
-        {
-          cwd: directory,
-          timeout: QEMU_IMG_TIMEOUT_MS,
-          env: { PATH: '/usr/bin:/bin', LC_ALL: 'C' },
-        },
-        (error, _stdout, stderr) => {
-          if (error === null) return resolve(ok(null));
-          const code = error.killed ? 'timeout' : (error.code ?? 'signal');
-          const detail = stderr.trim().split('\n').at(-1) ?? error.message;
-          resolve(err({ kind: 'rejected', who: 'qemu-img', code, detail }));
-        },
-      );
-    });
+    const no = (code: string, detail: string) =>
+      err<Fault>({ kind: 'rejected', who: 'qemu-img', code, detail });
+    let handle: FileHandle;
+    try {
+      handle = await open(join(directory, overlay), FOR_LOOKING);
+    } catch (error) {
+      return no(codeOf(error), `${overlay} cannot be opened`);
+    }
+    try {
+      const facts = await handle.stat();
+      if (!facts.isFile()) return no('EINVAL', `${overlay} is not a regular file`);
+      // -u writes the header only; QEMU's image lock refuses a file that somebody has open. It is
+      // handed the file, not the name, behind which there may be a link by now.
+      const args = ['rebase', '-u', '-f', 'qcow2', '-F', format, '-b', backing, '/dev/fd/3'];
+      const ended = await qemuImg(args, handle.fd);
+      return ended === null ? ok(null) : no(ended.code, `${overlay}: ${ended.detail}`);
+    } finally {
+      await handle.close().catch(() => {});
+    }
   }
+}
+
+// O_NONBLOCK: opening a FIFO that somebody put there must not hang.
+const FOR_LOOKING = constants.O_RDONLY | constants.O_NOFOLLOW | constants.O_NONBLOCK;
+
+/** Runs qemu-img with `fd` as its descriptor 3; null when it succeeded. */
+function qemuImg(
+  args: readonly string[],
+  fd: number,
+): Promise<{ readonly code: string; readonly detail: string } | null> {
+  return new Promise((resolve) => {
+    const child = spawn('qemu-img', args, {
+      stdio: ['ignore', 'ignore', 'pipe', fd],
+      timeout: QEMU_IMG_TIMEOUT_MS,
+      env: { PATH: '/usr/bin:/bin', LC_ALL: 'C' },
+    });
+    let said = '';
+    child.stderr?.setEncoding('utf8').on('data', (text: string) => {
+      said = (said + text).slice(-4096);
+    });
+    child.on('error', (error) => resolve({ code: codeOf(error), detail: error.message }));
+    child.on('close', (code, signal) => {
+      if (code === 0) return resolve(null);
+      const detail = said.trim().split('\n').at(-1) ?? '';
+      resolve({ code: signal === null ? String(code) : 'timeout', detail });
+    });
+  });
 }
 
 async function fill(handle: FileHandle, page: Uint8Array): Promise<number> {

@@ -1,0 +1,382 @@
+import { describe, expect, test, vi } from 'vitest';
+import type { OperationId, VolumeId } from '#domain/ids.ts';
+import { err, ok } from '#domain/result.ts';
+import type { Saga } from '#domain/saga.ts';
+import type { Operation } from '#ports/journal.ts';
+import { CALLER, Desk, NEVER } from './support/desk.ts';
+
+vi.setConfig({ testTimeout: 30_000 });
+
+const AWAY = err({ kind: 'unreachable', who: 'libvirt', detail: 'connection refused' } as const);
+
+const volumeOf = (args: readonly unknown[]) =>
+  (args[0] as { volume?: VolumeId } | undefined)?.volume;
+
+/** An operation as an earlier process left it. */
+async function left(desk: Desk, name: string, saga: Saga): Promise<OperationId> {
+  const id = name as OperationId;
+  const now = desk.clock.now();
+  const operation: Operation = {
+    id,
+    saga,
+    accepted: false,
+    ...CALLER,
+    askedAt: now,
+    updatedAt: now,
+  };
+  await desk.journal.ask(operation);
+  await desk.journal.accept(id);
+  return id;
+}
+
+const LIMITS = { maxChainDepth: 64 };
+
+function createAt(desk: Desk, at: 'waiting' | 'accepted', disk = desk.cloud.disk): Saga {
+  const { server } = desk.cloud;
+  const request = { ...desk.prepared(disk), server };
+  return { kind: 'create', request, at, limits: LIMITS };
+}
+
+const outcome = async (desk: Desk, id: OperationId): Promise<string> => {
+  const saga = (await desk.journal.operation(id))?.saga;
+  return saga === undefined ? 'gone' : saga.at === 'end' ? saga.outcome : saga.at;
+};
+
+describe('order', () => {
+  test('operations of one volume run one after the other, as they were accepted', async () => {
+    const desk = new Desk({ tickMs: 1_000 });
+    const ids = await desk.taken(4);
+    const heard: string[] = [];
+    desk.between = async (port, method, call, args) => {
+      const answer = await call();
+      if (port === 'libvirt' && method !== 'look') heard.push(method);
+      const saga = (args[1] as { saga?: Saga } | undefined)?.saga;
+      if (method === 'commit' && saga?.at === 'end') heard.push(`end ${saga.request.snapshot}`);
+      return answer;
+    };
+    const asked = [desk.deletion(ids, 1), desk.deletion(ids, 2)];
+    for (const one of asked) {
+      expect(await desk.answered(desk.service.delete(one, CALLER))).toMatchObject({ ok: true });
+    }
+    const last = desk.prepared();
+    await desk.answered(desk.service.create(last, CALLER));
+    await desk.idle();
+    expect(heard[0]).toBe('merge');
+    expect(heard[1]).toBe(`end ${ids[1]}`);
+    // Cinder reckoned the second from what the first has changed: refused, when its turn came.
+    expect(heard[2]).toBe(`end ${ids[2]}`);
+    expect(heard.slice(3)).toEqual(['snapshot', `end ${last.snapshot}`]);
+  });
+
+  test('what waits does not look before its turn', async () => {
+    const desk = new Desk({ tickMs: 1_000 });
+    const asked = desk.deletion(await desk.taken(2), 0);
+    await desk.answered(desk.service.delete(asked, CALLER));
+    let read = 0;
+    const second = desk.prepared();
+    desk.between = (port, _method, call, args) => {
+      if (port === 'images' && args[1] === second.newFile) read++;
+      return call();
+    };
+    await desk.answered(desk.service.create(second, CALLER));
+    await desk.clock.advance(2_000);
+    expect(desk.cloud.disk.job).not.toBeNull();
+    expect(read).toBe(0);
+    await desk.idle();
+    expect(read).toBeGreaterThan(0);
+  });
+
+  test('volumes do not wait for each other', async () => {
+    const desk = new Desk({ tickMs: 60_000 });
+    const slow = desk.deletion(await desk.taken(2), 0);
+    await desk.answered(desk.service.delete(slow, CALLER));
+    await desk.clock.advance(1_000);
+    const fast = desk.prepared(desk.cloud.root);
+    await desk.answered(desk.service.create(fast, CALLER));
+    await desk.clock.advance(1_000);
+    expect(await desk.standing(fast.snapshot)).toEqual(['created']);
+    expect(await desk.standing(slow.snapshot)).toEqual(['merging']);
+    expect(desk.runner.busy(desk.cloud.volume)).toBe(true);
+    expect(desk.runner.busy(desk.cloud.root.volume)).toBe(false);
+  });
+});
+
+describe('another process', () => {
+  test('takes up everything: what had begun comes before what waits', async () => {
+    const desk = new Desk();
+    const waiting = createAt(desk, 'waiting');
+    const begun = createAt(desk, 'accepted');
+    await left(desk, 'older, waits', waiting);
+    await left(desk, 'younger, had begun', begun);
+    const elsewhere = await left(desk, 'root', createAt(desk, 'accepted', desk.cloud.root));
+    const order: string[] = [];
+    desk.between = (_port, method, call, args) => {
+      if (method === 'snapshot' && volumeOf(args) === desk.cloud.volume) {
+        order.push((args[0] as { file: string }).file);
+      }
+      return call();
+    };
+    await desk.boot();
+    await desk.idle();
+    expect(order[0]).toBe((begun.request as { newFile?: string }).newFile);
+    expect(await outcome(desk, 'younger, had begun' as OperationId)).toBe('created');
+    // Its overlay stood on the base, and the base is no longer in use.
+    expect(await outcome(desk, 'older, waits' as OperationId)).toBe('failed');
+    expect(await outcome(desk, elsewhere)).toBe('created');
+    expect(await desk.journal.unfinished()).toEqual([]);
+    expect(desk.runner.busy(desk.cloud.volume)).toBe(false);
+  });
+
+  test('says what the one before had left unsaid, once', async () => {
+    const desk = new Desk();
+    const asked = desk.prepared();
+    desk.between = (_port, method, call) => (method === 'update' ? AWAY : call());
+    await desk.answered(desk.service.create(asked, CALLER));
+    await desk.clock.advance(10_000);
+    expect(await desk.standing(asked.snapshot)).toEqual(['created']);
+    desk.between = (_port, _method, call) => call();
+    await desk.boot();
+    await desk.clock.advance(5_000);
+    expect(desk.told(asked.snapshot)).toEqual(['creating 90%']);
+    expect(await desk.journal.notices({ state: 'pending' })).toEqual([]);
+  });
+
+  test('hears how a job ended that the one before had begun', async () => {
+    const desk = new Desk({ tickMs: 2_000 });
+    const asked = desk.deletion(await desk.taken(2), 0);
+    let merges = 0;
+    desk.between = (_port, method, call) => {
+      if (method === 'merge') merges++;
+      return call();
+    };
+    await desk.answered(desk.service.delete(asked, CALLER));
+    await desk.clock.advance(1_000);
+    await desk.boot();
+    await desk.clock.advance(2_000);
+    // Somebody ends it on purpose: `virsh blockjob --abort`.
+    desk.cloud.hypervisor.cancel(desk.cloud);
+    await desk.idle();
+    expect(await desk.standing(asked.snapshot)).toEqual(['failed']);
+    expect(merges).toBe(1);
+  });
+});
+
+describe('a defect', () => {
+  test('is journalled and kills; the next process goes on', async () => {
+    const desk = new Desk();
+    let broken = true;
+    desk.between = (port, method, call) => {
+      if (port === 'libvirt' && method === 'snapshot' && broken) {
+        broken = false;
+        throw new Error('planted');
+      }
+      return call();
+    };
+    const id = await left(desk, 'a', createAt(desk, 'accepted'));
+    await desk.boot();
+    await desk.clock.advance(5_000);
+    expect(desk.defects).toMatchObject([{ message: 'planted' }]);
+    expect(desk.log.some((line) => line.includes('defect: Error: planted'))).toBe(true);
+    expect(await outcome(desk, id)).not.toBe('unknown');
+    expect(await outcome(desk, id)).not.toBe('created');
+    await desk.boot();
+    await desk.idle();
+    expect(desk.defects).toHaveLength(1);
+    expect(await outcome(desk, id)).toBe('created');
+  });
+
+  test('twice at one step sets that operation aside, and the rest goes on', async () => {
+    const desk = new Desk();
+    const poisoned = await left(desk, 'poisoned', createAt(desk, 'accepted'));
+    const behind = createAt(desk, 'waiting');
+    await left(desk, 'behind', behind);
+    const beside = await left(desk, 'beside', createAt(desk, 'accepted', desk.cloud.root));
+    const file = (await desk.journal.operation(poisoned))!.saga.request as { newFile?: string };
+    desk.between = (_port, method, call, args) => {
+      if (method === 'header' && args[1] === file.newFile) throw new Error('planted');
+      return call();
+    };
+    for (const times of [1, 2]) {
+      await desk.boot();
+      await desk.clock.advance(5_000);
+      expect(desk.defects).toHaveLength(times);
+    }
+    expect(await outcome(desk, poisoned)).toBe('unknown');
+    // Nothing is said to Cinder of what nobody knows.
+    expect(await desk.journal.notices({ operation: poisoned })).toEqual([]);
+    await desk.boot();
+    await desk.idle();
+    expect(desk.defects).toHaveLength(2);
+    expect(await outcome(desk, 'behind' as OperationId)).toBe('created');
+    expect(await outcome(desk, beside)).toBe('created');
+  });
+
+  test('in two different steps is no second one', async () => {
+    const desk = new Desk();
+    const id = await left(desk, 'a', createAt(desk, 'accepted'));
+    const thrown = new Set<string>();
+    desk.between = (port, method, call) => {
+      const step = port === 'cinder' ? 'none' : method;
+      if ((step === 'header' || step === 'snapshot') && !thrown.has(step)) {
+        thrown.add(step);
+        throw new Error(`planted in ${step}`);
+      }
+      return call();
+    };
+    for (let times = 0; times < 3; times++) {
+      await desk.boot();
+      await desk.clock.advance(5_000);
+    }
+    expect(desk.defects).toHaveLength(2);
+    expect(await outcome(desk, id)).toBe('created');
+  });
+});
+
+describe('stopping', () => {
+  test('lets the call in flight come back and leaves the rest to the next process', async () => {
+    const desk = new Desk({ tickMs: 2_000 });
+    const ids = await desk.taken(2);
+    const first = desk.deletion(ids, 0);
+    await desk.answered(desk.service.delete(first, CALLER));
+    const second = desk.prepared();
+    await desk.answered(desk.service.create(second, CALLER));
+    await desk.clock.advance(1_000);
+    const before = desk.clock.now();
+    await desk.clock.until(desk.runner.stop());
+    await desk.clock.until(desk.sender.stop());
+    expect(desk.clock.now() - before).toBeLessThanOrEqual(1_000);
+    const calls: string[] = [];
+    desk.between = (port, method, call) => {
+      calls.push(`${port} ${method}`);
+      return call();
+    };
+    await desk.clock.advance(60_000);
+    expect(calls).toEqual([]);
+    expect(await desk.standing(first.snapshot)).toEqual(['merging']);
+    expect(await desk.standing(second.snapshot)).toEqual(['waiting']);
+    await desk.boot();
+    await desk.idle();
+    expect(await desk.standing(first.snapshot)).toEqual(['merged']);
+    expect(await desk.standing(second.snapshot)).toEqual(['created']);
+  });
+
+  test('waits for a call that changes something', async () => {
+    const desk = new Desk();
+    const id = await left(desk, 'a', createAt(desk, 'accepted'));
+    const { promise, resolve } = Promise.withResolvers<void>();
+    desk.between = async (port, method, call) => {
+      if (port === 'libvirt' && method === 'snapshot') await promise;
+      return call();
+    };
+    await desk.boot();
+    await desk.clock.advance(10);
+    let stopped = false;
+    const stopping = desk.runner.stop().then(() => {
+      stopped = true;
+    });
+    await desk.clock.advance(5_000);
+    expect(stopped).toBe(false);
+    resolve();
+    await desk.clock.until(stopping);
+    expect(await outcome(desk, id)).toBe('switching');
+    await desk.boot();
+    await desk.idle();
+    expect(await outcome(desk, id)).toBe('created');
+  });
+});
+
+describe('time', () => {
+  test('a create that is late is failed, not switched', async () => {
+    const desk = new Desk();
+    const asked = desk.prepared();
+    let away = false;
+    desk.between = (port, _method, call) => (port === 'libvirt' && away ? AWAY : call());
+    const answer = await desk.answered(
+      desk.service.create(asked, CALLER).then((it) => {
+        away = true;
+        return it;
+      }),
+    );
+    expect(answer).toMatchObject({ ok: true });
+    const chain = desk.cloud.chainLines();
+    await desk.clock.advance(541_000);
+    away = false;
+    await desk.idle();
+    expect(await desk.standing(asked.snapshot)).toEqual(['failed']);
+    expect(desk.told(asked.snapshot)).toEqual(['error 0%']);
+    expect(desk.cloud.chainLines()).toEqual(chain);
+  });
+
+  test('the time counts on while the process is down', async () => {
+    const desk = new Desk();
+    const id = await left(desk, 'a', createAt(desk, 'accepted'));
+    await desk.clock.advance(541_000);
+    await desk.boot();
+    await desk.idle();
+    expect(await outcome(desk, id)).toBe('failed');
+  });
+
+  test('libvirt away for a while is waited out', async () => {
+    const desk = new Desk({ tickMs: 1_000 });
+    const asked = desk.deletion(await desk.taken(2), 1);
+    await desk.answered(desk.service.delete(asked, CALLER));
+    await desk.clock.advance(1_500);
+    desk.cloud.hypervisor.deaf = true;
+    desk.between = (port, _method, call) => (port === 'libvirt' ? AWAY : call());
+    await desk.clock.advance(120_000);
+    expect(await desk.standing(asked.snapshot)).toEqual(['merging']);
+    const commits = desk.journal.commits;
+    await desk.clock.advance(120_000);
+    expect(desk.journal.commits, 'the same fault is not written down again').toBe(commits);
+    desk.between = (_port, _method, call) => call();
+    desk.cloud.hypervisor.deaf = false;
+    await desk.idle();
+    expect(await desk.standing(asked.snapshot)).toEqual(['merged']);
+  });
+
+  test('what happens while nobody listens is looked at before the next poll', async () => {
+    const desk = new Desk({ tickMs: 60_000 });
+    const asked = desk.deletion(await desk.taken(2), 1);
+    await desk.answered(desk.service.delete(asked, CALLER));
+    await desk.clock.advance(10);
+    // The answer is underway when the guest dies: it shows the guest as it was.
+    let looked = false;
+    desk.between = async (_port, method, call) => {
+      const answer = await call();
+      if (method === 'look' && !looked) {
+        looked = true;
+        desk.cloud.hypervisor.end(desk.cloud.server, 'killed');
+      }
+      return answer;
+    };
+    desk.cloud.hypervisor.tell({ kind: 'guest', server: desk.cloud.server });
+    await desk.clock.advance(10);
+    expect(looked).toBe(true);
+    expect(await desk.standing(asked.snapshot)).toEqual(['failed']);
+  });
+});
+
+test('a name in another folder is never read in this one', async () => {
+  const desk = new Desk();
+  const [first] = await desk.taken(1);
+  const asked = desk.deletion([first!], 0);
+  const stray = { file: desk.file(first!), directory: '/elsewhere' };
+  desk.between = async (_port, method, call) => {
+    const answer = await call();
+    if (method !== 'look') return answer;
+    const { value } = answer as { value: object };
+    return ok({ ...value, stray });
+  };
+  const opened = desk.images.opened.length;
+  expect(await desk.answered(desk.service.delete(asked, CALLER))).toMatchObject({ ok: false });
+  expect(desk.images.opened.slice(opened)).toEqual([]);
+});
+
+test('a runner that is idle holds nothing', async () => {
+  const desk = new Desk();
+  const asked = desk.prepared();
+  desk.between = (_port, method, call) => (method === 'attachments' ? NEVER : call());
+  expect(await desk.answered(desk.service.create(asked, CALLER))).toMatchObject({ ok: false });
+  expect(desk.runner.busy(desk.cloud.volume)).toBe(false);
+  await desk.clock.until(desk.runner.idle());
+});
