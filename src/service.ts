@@ -198,7 +198,12 @@ export class Service implements AssistedSnapshots {
     const told = await this.#world.sender.say(snapshot, { kind: 'deleting', percent: 0 });
     if (!told.ok) return fault(told.error);
     if (told.value === 'accepted') return null;
-    return refused({ kind: 'wrong-status', snapshot, status: 'gone', needed: 'deleting' });
+    return refused({
+      kind: 'wrong-status',
+      snapshot,
+      status: 'no longer deleting',
+      needed: 'deleting',
+    });
   }
 }
 
