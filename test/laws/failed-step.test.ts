@@ -1,7 +1,8 @@
 import fc from 'fast-check';
 import { expect, test, vi } from 'vitest';
 import type { Fault } from '#domain/failure.ts';
-import type { Call, Fate } from '#sim/faulty.ts';
+import { err } from '#domain/result.ts';
+import { type Call, type Fate, Life, wrapped } from '#sim/faulty.ts';
 import { expectAllIsWell, wholeStory } from './story.ts';
 import { World } from './world.ts';
 
@@ -91,4 +92,42 @@ test('whatever each call meets for a while, the story ends well', async () => {
     ),
     { numRuns: 300 },
   );
+});
+
+/** A process whose n-th change gets no clear answer, and is made `delayMs` later all the same. */
+class Belated extends Life {
+  readonly #belated: (method: string, call: () => unknown) => unknown;
+
+  constructor(belated: (method: string, call: () => unknown) => unknown) {
+    super();
+    this.#belated = belated;
+  }
+
+  override holds<T extends object>(name: string, port: T, counts?: (method: string) => boolean): T {
+    if (name !== 'libvirt' && name !== 'images') return super.holds(name, port, counts);
+    const seam = wrapped(port, (method, args, call) => this.#belated(method, () => call(args)));
+    return super.holds(name, seam, counts);
+  }
+}
+
+test('a change that comes through long after nobody knew, ends well', async () => {
+  const CHANGES = /^(snapshot|merge|flush|mend)$/;
+  for (const delayMs of [10, 900, 1_500, 5_000, 30_000, 200_000]) {
+    for (let at = 1; at <= 8; at++) {
+      let nth = 0;
+      const life = new Belated((method, call) => {
+        if (!CHANGES.test(method) || ++nth !== at) return call();
+        void world.clock.sleep(delayMs).then(call);
+        return Promise.resolve(err({ kind: 'unknown', who: 'libvirt', detail: 'planted' }));
+      });
+      const world: World = new World({ lives: [life] });
+      try {
+        await expectAllIsWell(world, await world.tell(wholeStory));
+        expect(nth).toBeGreaterThanOrEqual(at);
+      } catch (error) {
+        const what = `change ${at}, ${delayMs} ms late`;
+        throw new Error(`${what}\n${world.log.join('\n')}`, { cause: error });
+      }
+    }
+  }
 });

@@ -1,0 +1,111 @@
+import { randomUUID } from 'node:crypto';
+import { chmod, mkdir } from 'node:fs/promises';
+import { join } from 'node:path';
+import { afterAll, beforeAll } from 'vitest';
+import { LibvirtHypervisor } from '#adapters/libvirt/hypervisor.ts';
+import type { Merge } from '#domain/chain.ts';
+import type { FileName, Format, ServerId, VolumeId } from '#domain/ids.ts';
+import type { Happening } from '#ports/hypervisor.ts';
+import { createImage, type ImageFormat, imageInfo } from '../live/lab/images.ts';
+import { type Lab, openLab } from '../live/lab/lab.ts';
+import { LIBVIRT_URI, virsh } from '../live/lab/libvirt.ts';
+import { waitFor } from '../live/lab/processes.ts';
+import { type HypervisorLab, hypervisorContract } from './hypervisor.ts';
+
+let machine: Lab<null>;
+
+beforeAll(async () => {
+  machine = await openLab({ cinder: false });
+});
+
+afterAll(() => machine?.[Symbol.asyncDispose]());
+
+hypervisorContract('libvirt', () => lab('raw'));
+
+/** The eight clusters that the laws write to, and room for a job to be held up in. */
+const SIZE = 16 * 1024 * 1024;
+const CLUSTER = 65_536;
+const BASE = 'volume';
+
+async function lab(baseFormat: ImageFormat): Promise<HypervisorLab> {
+  await using parts = new AsyncDisposableStack();
+  const directory = join(machine.images, randomUUID());
+  await mkdir(directory);
+  await chmod(directory, 0o755);
+  const path = (name: string) => join(directory, name);
+  const [volume, other] = [randomUUID(), randomUUID()];
+  const disks = await Promise.all(
+    [
+      { name: BASE, serial: volume },
+      { name: 'other', serial: other },
+    ].map(async ({ name, serial }) => {
+      const made = await createImage(path(name), { format: baseFormat, size: SIZE });
+      return { path: made, format: baseFormat, serial };
+    }),
+  );
+  const guest = parts.use(await machine.guest({ disks, persistent: true }));
+  const server = guest.uuid as ServerId;
+  const options = { connectionUri: LIBVIRT_URI, bandwidthMib: 0, volumeDirectories: [] };
+  const hypervisor = parts.use(await LibvirtHypervisor.connect(options));
+  let heard: Happening[] = [];
+  hypervisor.listen((happening) => {
+    if ('server' in happening && happening.server === server) heard.push(happening);
+  });
+  /** What `does` brings about is told some milliseconds later. */
+  const until = async (kind: Happening['kind'], does: () => Promise<unknown>) => {
+    await does();
+    await waitFor(`news of the ${kind}`, () => heard.some((it) => it.kind === kind), {
+      everyMs: 10,
+    });
+    heard = [];
+  };
+  const job = async () => (await virsh('blockjob', guest.name, 'vda', '--info')).trim();
+  const all = parts.move();
+  return {
+    hypervisor,
+    server,
+    volume: volume as VolumeId,
+    other: other as VolumeId,
+    base: BASE as FileName,
+    baseFormat: baseFormat as string as Format,
+    directory,
+    oldLibvirt: false,
+    async overlay(name, { backing, format }) {
+      if (format === null) throw new Error('qemu-img writes no overlay without a format');
+      const says = { name: backing, format: format as string as ImageFormat };
+      const image = { format: 'qcow2', size: SIZE, backing: says, checkBacking: false } as const;
+      await createImage(path(name), image);
+      return name as FileName;
+    },
+    write: (at, byte) => guest.write('vda', at * CLUSTER, CLUSTER, byte),
+    writeZeroes: (at) => guest.writeZeroes('vda', at * CLUSTER, CLUSTER),
+    hash: () => guest.hash('vda'),
+    async headerOf(file) {
+      const info = await imageInfo(path(file), 'qcow2');
+      const backing = info['backing-filename'] ?? null;
+      return { backing, format: info['backing-filename-format'] ?? null };
+    },
+    idle: () =>
+      until('job', () => waitFor('the job to end', async () => (await job()) === '', NIMBLY)),
+    /** At a byte a second QEMU copies one piece and then waits for days. */
+    async startEndless(merge: Merge) {
+      heard = [];
+      const slow = ['--bandwidth', '1', '--bytes', '--keep-relative'];
+      if (merge.kind === 'commit') {
+        const files = ['--top', path(merge.top), '--base', path(merge.into)];
+        await virsh('blockcommit', guest.name, 'vda', ...files, ...slow);
+      } else {
+        if (merge.onto === null) throw new Error('a pull of everything keeps no name');
+        await virsh('blockpull', guest.name, 'vda', '--base', path(merge.onto), ...slow);
+      }
+      await waitFor('the job', async () => (await job()) !== '', NIMBLY);
+    },
+    cancel: () => until('job', () => virsh('blockjob', guest.name, 'vda', '--abort')),
+    kill: () => until('guest', () => guest.kill9()),
+    stop: () => until('guest', () => guest.destroy()),
+    start: () => until('guest', () => guest.startFromTopOnly()),
+    [Symbol.asyncDispose]: () => all.disposeAsync(),
+  };
+}
+
+const NIMBLY = { everyMs: 20 };

@@ -1,0 +1,41 @@
+/** What the lab is made of: Debian's own packages, unmodified. */
+import { existsSync } from 'node:fs';
+import { run } from './processes.ts';
+
+/** A file that proves each package; looking at files is 500 times faster than asking dpkg. */
+const HYPERVISOR = {
+  '/usr/sbin/libvirtd': ['libvirt-daemon-system'],
+  '/usr/bin/virsh': ['libvirt-clients'],
+  '/usr/bin/qemu-system-x86_64': ['qemu-system-x86'],
+  '/usr/bin/qemu-img': ['qemu-utils'],
+} as const;
+
+/** mount.nfs is never run here, but Cinder's NFS driver refuses to start without it. */
+const CINDER = {
+  '/usr/bin/cinder-api': ['cinder-api'],
+  '/usr/bin/cinder-volume': ['cinder-volume'],
+  '/usr/bin/cinder-scheduler': ['cinder-scheduler'],
+  '/usr/sbin/rabbitmq-server': ['rabbitmq-server'],
+  '/usr/lib/postgresql/15/bin/postgres': ['postgresql-15'],
+  '/usr/sbin/mount.nfs': ['nfs-common'],
+} as const;
+
+/**
+ * Installs what is missing and returns its names. RUNLEVEL=1 keeps invoke-rc.d from starting
+ * services: the lab starts its own, and Debian's RabbitMQ would listen on every interface.
+ */
+export async function ensurePackages(wanted: { cinder: boolean }): Promise<readonly string[]> {
+  const table: Record<string, readonly string[]> = wanted.cinder
+    ? { ...HYPERVISOR, ...CINDER }
+    : HYPERVISOR;
+  const missing = Object.keys(table)
+    .filter((file) => !existsSync(file))
+    .flatMap((file) => table[file]!);
+  if (missing.length === 0) return [];
+  if (process.getuid?.() !== 0) throw new Error(`needs root to install ${missing.join(', ')}`);
+  const env = { ...process.env, DEBIAN_FRONTEND: 'noninteractive' };
+  await run('apt-get', ['update', '-qq'], { env, timeoutMs: 300_000 });
+  const install = ['install', '-y', '-qq', '--no-install-recommends', ...missing];
+  await run('apt-get', install, { env: { ...env, RUNLEVEL: '1' }, timeoutMs: 900_000 });
+  return missing;
+}

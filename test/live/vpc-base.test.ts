@@ -1,0 +1,86 @@
+/** A volume that began as Hyper-V's vhd, which libvirt calls vpc. */
+import { randomUUID } from 'node:crypto';
+import { join } from 'node:path';
+import { afterAll, beforeAll, expect, test } from 'vitest';
+import { TOKEN, wrapped } from '#app/composition.ts';
+import type { SnapshotId, VolumeId } from '#domain/ids.ts';
+import { createImage, createOverlay } from './lab/images.ts';
+import { type Lab, openLab } from './lab/lab.ts';
+import { RememberedVolumes } from './remembered-volumes.ts';
+import { askCreate, askDelete, type DeleteInfo } from './requests.ts';
+import { inProcess, type Place, place, tellOnFailure } from './service.ts';
+import { liveChain } from './witnesses.ts';
+
+const KIB = 1024;
+const MIB = 1024 * KIB;
+
+let lab: Lab<null>;
+let at: Place;
+
+beforeAll(async () => {
+  lab = await openLab({ cinder: false });
+  at = await place(join(lab.dir, 'chainkeeper'), 'http://127.0.0.1:9');
+});
+
+afterAll(() => lab?.[Symbol.asyncDispose]());
+
+test('a commit leaves the vpc base vpc, a pull onto it makes nothing else of it', async () => {
+  tellOnFailure(at);
+  const volumes = new RememberedVolumes();
+  await using _service = await inProcess(
+    at,
+    wrapped(TOKEN.volumes, () => volumes),
+  );
+  const volume = randomUUID() as VolumeId;
+  const base = `volume-${volume}`;
+  const path = (name: string) => join(lab.images, name);
+  await createImage(path(base), { format: 'vpc', size: 16 * MIB });
+  const disks = [{ path: path(base), format: 'vpc', serial: volume }];
+  await using guest = await lab.guest({ disks });
+  volumes.attach(volume, guest.uuid);
+  await guest.write('vda', 0, 4 * MIB, 0x10);
+
+  const files = [base];
+  const snapshots: SnapshotId[] = [];
+  const create = async (byte: number) => {
+    const id = volumes.put(volume, 'creating');
+    const file = `${base}.${id}`;
+    const name = files.at(-1) ?? '';
+    await createOverlay(path(file), { name, format: name === base ? 'vpc' : 'qcow2' });
+    expect(await askCreate(at, volume, id, file)).toMatchObject({ status: 200 });
+    const formats = [{ file, format: 'qcow2', provenance: 'reported' }];
+    expect(await volumes.hear(id)).toEqual({ kind: 'created', formats });
+    await guest.write('vda', (byte & 15) * 64 * KIB, 512 * KIB, byte);
+    files.push(file);
+    snapshots.push(id);
+  };
+  for (const byte of [0x21, 0x32, 0x43]) await create(byte);
+  const written = await guest.hash('vda');
+  const [, one = '', two = '', three = ''] = files;
+  const formatsAfter = async (index: number, info: DeleteInfo) => {
+    const id = volumes.put(volume, 'deleting', snapshots[index]);
+    expect(await askDelete(at, volume, id, info)).toMatchObject({ status: 204 });
+    const verdict = await volumes.hear(id);
+    expect(await guest.hash('vda')).toBe(written);
+    return verdict.kind === 'deleted' && verdict.formats;
+  };
+  const vpc = { file: base, format: 'vpc', provenance: 'reported' };
+  const active = { file: three, format: 'qcow2', provenance: 'reported' };
+
+  // The oldest overlay goes into the base.
+  expect(await formatsAfter(0, { file_to_merge: one, merge_target_file: base })).toEqual([vpc]);
+  expect((await liveChain(guest, volume)).map((layer) => layer.file)).toEqual([three, two, base]);
+
+  // What lies between the active file and the base is pulled up.
+  const pull = { file_to_merge: base, merge_target_file: null };
+  expect(await formatsAfter(2, pull)).toEqual([active, vpc]);
+  expect(await liveChain(guest, volume)).toEqual([
+    { file: three, format: 'qcow2' },
+    { file: base, format: 'vpc' },
+  ]);
+
+  // The rest is pulled too, and the volume is qcow2 from then on.
+  const all = { file_to_merge: null, merge_target_file: null };
+  expect(await formatsAfter(1, all)).toEqual([active]);
+  expect(await liveChain(guest, volume)).toEqual([{ file: three, format: 'qcow2' }]);
+});
