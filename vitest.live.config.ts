@@ -4,6 +4,8 @@ import { defineConfig } from 'vitest/config';
 export default defineConfig({
   test: {
     include: ['test/live/**/*.test.ts', 'test/**/*.live.test.ts'],
+    // Whichever file comes first finds every package there.
+    globalSetup: 'test/live/lab/everything.ts',
     passWithNoTests: true,
     pool: 'forks',
     fileParallelism: false,

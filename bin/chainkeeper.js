@@ -1,26 +1,39 @@
 #!/usr/bin/env node
 // Starts the program from the sources of a checkout, or from dist/ of the package. Plain
 // JavaScript that an old Node can parse, so that it gets a sentence instead of a syntax error.
+import { spawn } from 'node:child_process';
 import { existsSync } from 'node:fs';
 import Module from 'node:module';
 import { fileURLToPath } from 'node:url';
 
 if (Number(process.versions.node.split('.')[0]) < 24) {
-  const at = `this is ${process.versions.node} at ${process.execPath}`;
-  process.stderr.write(`chainkeeper: Node 24 or later is needed; ${at}.\n`);
-  process.exit(1);
+  // A checkout has Node 24 among its development dependencies.
+  const node = fileURLToPath(new URL('../node_modules/node/bin/node', import.meta.url));
+  if (existsSync(node)) {
+    const child = spawn(node, process.argv.slice(1), { stdio: 'inherit' });
+    for (const signal of ['SIGINT', 'SIGTERM', 'SIGHUP']) {
+      process.on(signal, () => child.kill(signal));
+    }
+    child.on('exit', (code, signal) => process.exit(code ?? (signal === 'SIGINT' ? 130 : 143)));
+  } else {
+    const at = `this is ${process.versions.node} at ${process.execPath}`;
+    process.stderr.write(`chainkeeper: Node 24 or later is needed; ${at}.\n`);
+    process.exit(1);
+  }
+} else start();
+
+function start() {
+  // libuv makes its threads when the first of them has work, and never more; a call into libvirt
+  // that does not return keeps one.
+  if (!process.env.UV_THREADPOOL_SIZE) process.env.UV_THREADPOOL_SIZE = '32';
+
+  const sim = process.argv[2] === 'sim' && !process.argv.some((word) => /^--seed(=|$)/.test(word));
+  // `node sim/main.ts` in a checkout sees the same words.
+  if (sim) process.argv.splice(2, 1);
+
+  const at = (path) => fileURLToPath(new URL(`../${path}`, import.meta.url));
+  const source = at(sim ? 'sim/main.ts' : 'src/main.ts');
+  const built = at(sim ? 'dist/sim/main.js' : 'dist/main.js');
+  // As `node FILE` would: both act only when import.meta.main is true, which import() leaves false.
+  Module.runMain(existsSync(source) ? source : built);
 }
-
-// libuv makes its threads when the first of them has work, and never more; a call into libvirt
-// that does not return keeps one.
-if (!process.env.UV_THREADPOOL_SIZE) process.env.UV_THREADPOOL_SIZE = '32';
-
-const sim = process.argv[2] === 'sim' && !process.argv.some((word) => /^--seed(=|$)/.test(word));
-// `node sim/main.ts` in a checkout sees the same words.
-if (sim) process.argv.splice(2, 1);
-
-const at = (path) => fileURLToPath(new URL(`../${path}`, import.meta.url));
-const source = at(sim ? 'sim/main.ts' : 'src/main.ts');
-const built = at(sim ? 'dist/sim/main.js' : 'dist/main.js');
-// As `node FILE` would: both act only when import.meta.main is true, which import() leaves false.
-Module.runMain(existsSync(source) ? source : built);

@@ -1,4 +1,5 @@
 import { parseArgs } from 'node:util';
+import { stopAsked } from '#app/stop.ts';
 import { tell } from './story.ts';
 
 const USAGE = `usage: npm run demo [-- --live]
@@ -20,15 +21,19 @@ async function main(): Promise<number> {
   await using stage = values.live
     ? await (await import('./live.ts')).liveStage()
     : await (await import('./simulated.ts')).simulatedStage();
-  return (await tell(stage, say)) ? 0 : 1;
+  const told = tell(stage, say).then((kept) => (kept ? 0 : 1));
+  // Ctrl-C, or a reader that has gone: everything is put away all the same.
+  return Promise.race([told, stopAsked().then(() => 130), unheard()]);
+}
+
+function unheard(): Promise<number> {
+  return new Promise((resolve) => process.stdout.on('error', () => resolve(1)));
 }
 
 try {
   process.exitCode = await main();
 } catch (error) {
-  process.stderr.write(
-    `demo: ${error instanceof Error ? (error.stack ?? error.message) : error}\n`,
-  );
+  process.stderr.write(`demo: ${error instanceof Error ? error.message : error}\n`);
   process.exitCode = 1;
 }
 // The simulated world's timers go on; nobody waits for them.

@@ -15,7 +15,7 @@ export async function simulatedStage(): Promise<Stage> {
   };
   return {
     about: 'the whole service over a simulated cloud (libvirt, QEMU, Cinder are simulated)',
-    chain: async () => cloud.chainLines(),
+    chain: async () => [...cloud.chainLines(), LEGEND],
     write: async (at) => cloud.disk.write(at, 16 * at + at),
     attack: async () => cloud.disk.forge({}),
     bytes: async () => createHash('sha256').update(JSON.stringify(cloud.disk.view())).digest('hex'),
@@ -47,6 +47,8 @@ async function newestEvidence({ hexagon }: SimulatedHost): Promise<readonly stri
   const report = newest && (await hexagon.inspect.operation(newest.id));
   return (report?.evidence ?? []).map(({ kind, detail }) => `${kind}: ${short(detail)}`);
 }
+
+const LEGEND = '(one letter a cluster: D data, Z zeros, . what is below)';
 
 const words = (body: unknown): string =>
   short(JSON.stringify((body as Readonly<Record<string, unknown>>)['os-update_snapshot_status']));

@@ -101,7 +101,7 @@ export class RemoteFsDriver {
   }
 
   /**
-   * _qemu_img_info: `qemu-img info` without a format, so a raw file's bytes are believed (F6);
+   * _qemu_img_info: `qemu-img info` without a format, so a raw file's bytes are believed;
    * a backing file of another name than the volume's own is refused.
    */
   #inspect(file: FileName, volume: VolumeRow): Inspected | string {

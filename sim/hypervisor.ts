@@ -28,7 +28,7 @@ export interface SimHypervisorOptions {
   readonly clustersPerTick?: number;
 }
 
-/** libvirt and QEMU over memory: facts/libvirt.md in miniature, with its error codes. */
+/** libvirt and QEMU over memory: libvirt 9.0 as it was measured, with its error codes. */
 export class SimHypervisor implements Hypervisor {
   readonly guests: SimGuest[];
   readonly #options: Required<Omit<SimHypervisorOptions, 'guests'>>;

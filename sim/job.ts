@@ -6,8 +6,8 @@ import { nodesFrom, type SimNode } from './node.ts';
 import type { Cluster } from './share.ts';
 
 /**
- * How far a job is, in the order in which QEMU and libvirt take it (measured: facts/libvirt.md
- * section 5): clusters are copied, the overlay's header is rewritten, QEMU is done, libvirt
+ * How far a job is, in the order in which QEMU and libvirt take it (measured on 9.0):
+ * clusters are copied, the overlay's header is rewritten, QEMU is done, libvirt
  * changes its XML, tells, and only then forgets the job.
  */
 export type Phase = 'copying' | 'header' | 'concluding' | 'xml' | 'telling' | 'forgetting' | 'over';

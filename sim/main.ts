@@ -18,7 +18,12 @@ async function main(argv: readonly string[]): Promise<number> {
     process.stdout.write(USAGE);
     return 0;
   }
-  await using host = await SimulatedHost.open({ port: Number(values.port) });
+  const port = Number(values.port);
+  if (!Number.isInteger(port) || port < 0 || port > 65535) {
+    throw new Error(`--port is '${values.port}': give a whole number from 0 to 65535`);
+  }
+  const stop = stopAsked();
+  await using host = await SimulatedHost.open({ port });
   const { socket } = host.config.operator;
   process.stderr.write(`chainkeeper over a simulated cloud
   what Cinder calls   ${host.url}
@@ -28,7 +33,6 @@ async function main(argv: readonly string[]): Promise<number> {
   log                 ${host.config.logFile}
 Ctrl-C ends it and removes everything.
 `);
-  const stop = stopAsked();
   let stopped = false;
   void stop.then(() => {
     stopped = true;

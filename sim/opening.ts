@@ -15,7 +15,7 @@ interface Found {
 /**
  * Opens a chain as a starting guest does: the top by the format that its XML gives, each backing
  * file by what the header above says of it, and by its own bytes where that header is silent
- * (measured on libvirt 9.0: facts/libvirt.md section 4).
+ * (measured on libvirt 9.0).
  */
 export function openChain(share: SimShare, top: SimFile, driver: Format): Result<SimNode, string> {
   const found: Found[] = [];

@@ -53,7 +53,12 @@ export class SimulatedHost implements AsyncDisposable {
     const http = await CinderHttp.open(cloud.cinder, { token });
     const port = options.port === 0 ? await freePort() : options.port;
     const host = new SimulatedHost(cloud, http, { ...options, port });
-    await host.boot();
+    try {
+      await host.boot();
+    } catch (error) {
+      await host[Symbol.asyncDispose]();
+      throw error;
+    }
     return host;
   }
 

@@ -119,7 +119,7 @@ export function bindOutside(bind: Bind, config: Config, die: Settings['die']): v
   const { volumes, journal, clock, telemetry, rest, settings } = TOKEN;
   provide(bind, settings, [], () => settingsOf(config, die));
   provide(bind, clock, [], () => systemClock);
-  provide(bind, telemetry, [], () => new OsloLog({ ...config, file: config.logFile }));
+  provide(bind, telemetry, [], () => openLog(config));
   provide(bind, journal, [clock], (clock) => openJournal(config, clock));
   provide(bind, rest, [], () => restFor(config.cinder));
   provide(bind, volumes, [rest, telemetry], (rest, telemetry) => {
@@ -143,6 +143,15 @@ function openJournal(config: Config, clock: Clock): Journal {
   return journal.value;
 }
 
+function openLog(config: Config): OsloLog {
+  try {
+    return new OsloLog({ ...config, file: config.logFile });
+  } catch (error) {
+    const why = error instanceof Error ? error.message : String(error);
+    throw new StartupProblem(`The log_file ${config.logFile} cannot be written to: ${why}`);
+  }
+}
+
 function restFor(cinder: CinderConfig): Rest {
   const { endpoint, auth, timeoutMs, caFile, certFile, keyFile, insecure } = cinder;
   const authorizer =
@@ -163,7 +172,12 @@ function restFor(cinder: CinderConfig): Rest {
 /** Who may call, as [api] auth_strategy says. */
 export function authenticatorFor({ api }: Config): Authenticator {
   if (api.authStrategy === 'noauth' || api.httpBasicAuthUserFile === null) return noAuth();
-  return novaHttpBasic(readFileSync(api.httpBasicAuthUserFile, 'utf8'));
+  try {
+    return novaHttpBasic(readFileSync(api.httpBasicAuthUserFile, 'utf8'));
+  } catch (error) {
+    const why = error instanceof Error ? error.message : String(error);
+    throw new StartupProblem(`${api.httpBasicAuthUserFile}: ${why}`);
+  }
 }
 
 /** The running hexagon. Closing it stops what drives the ports before the ports themselves. */

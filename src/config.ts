@@ -93,7 +93,7 @@ function api(options: Options): ApiConfig {
   };
 }
 
-/** The most layers that libvirt allows is 200 (facts/libvirt.md, error 84). */
+/** The most layers that libvirt allows is 200 (qemu_block.c; error 84 beyond). */
 function libvirt(options: Options): LibvirtConfig {
   if (options.oneOf('libvirt', 'quiesce', ['auto', 'never', 'required']) === 'required') {
     options.wrong('libvirt', 'quiesce', `is required, ${NOT_YET}: set it to auto or never`);
@@ -171,6 +171,9 @@ function operator(options: Options): OperatorConfig {
     options.wrong('operator', 'socket', 'is longer than the 107 bytes that a socket name may have');
   }
   const bindPort = options.whole('operator', 'bind_port', 0, 65535);
+  if (bindPort !== 0) {
+    options.wrong('operator', 'bind_port', `asks for the page and metrics, ${NOT_YET}: leave it 0`);
+  }
   const bindHost = host(options, 'operator', bindPort === 0 ? null : auth);
   return { socket, bindHost, bindPort };
 }

@@ -1,6 +1,8 @@
-import { mkdirSync } from 'node:fs';
+import { mkdirSync, statSync } from 'node:fs';
 import { exitNow } from '#adapters/libvirt/ffi.ts';
 import { runCli } from '#adapters/operator/cli.ts';
+import { OsloLog } from '#adapters/operator/log.ts';
+import { explainFault } from '#domain/failure.ts';
 import { compose, production, StartupProblem } from './composition.ts';
 import { findSocket, loadConfig } from './config.ts';
 import { listen } from './listen.ts';
@@ -18,11 +20,16 @@ export async function serve(files: readonly string[]): Promise<number> {
     return 2;
   }
   try {
-    mkdirSync(config.value.statePath, { recursive: true, mode: 0o750 });
+    makeStatePath(config.value.statePath);
     await using hexagon = await compose(production(config.value, die));
+    const { telemetry, hypervisor } = hexagon;
+    const about = await hypervisor.about();
+    if (!about.ok) telemetry.log('warning', explainFault(about.error));
+    else telemetry.log('info', about.value);
+    process.on('SIGHUP', () => telemetry instanceof OsloLog && telemetry.reopen());
     await using _listening = await listen(hexagon, config.value);
     await stopAsked();
-    hexagon.telemetry.log('info', 'chainkeeper stops');
+    telemetry.log('info', 'chainkeeper stops');
     setTimeout(() => exitNow(0), DRAIN_MS).unref();
   } catch (error) {
     if (!(error instanceof StartupProblem) && !isBindProblem(error)) throw error;
@@ -30,6 +37,16 @@ export async function serve(files: readonly string[]): Promise<number> {
     return 1;
   }
   return 0;
+}
+
+/** One level only: a parent that is not there is a mistake, or a file system not yet mounted. */
+function makeStatePath(path: string): void {
+  try {
+    if (!statSync(path, { throwIfNoEntry: false })?.isDirectory()) mkdirSync(path, 0o750);
+  } catch (error) {
+    const why = error instanceof Error ? error.message : String(error);
+    throw new StartupProblem(`The state_path ${path} cannot be made (${why}): make the folder.`);
+  }
 }
 
 /** A defect: the journal has it, and a fresh process begins from what is true. */
@@ -43,6 +60,8 @@ const isBindProblem = (error: unknown): error is Error =>
   error instanceof Error && 'syscall' in error && error.syscall === 'listen';
 
 if (import.meta.main) {
+  // A reader that has gone, a full disk: the data cannot be told, and a stack trace would not help.
+  process.stdout.on('error', () => exitNow(1));
   const { stdout, stderr } = process;
   const socketOf = (files: readonly string[]) => findSocket({ files });
   const io = { stdout, stderr, serve, findSocket: socketOf };

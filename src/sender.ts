@@ -113,7 +113,7 @@ export class Sender {
       if (notice.seq <= line.superseded) return;
       const answer = await volumes.update(notice.snapshot, notice.update);
       if (answer.ok) {
-        const level = answer.value === 'accepted' ? 'info' : 'warning';
+        const level = answer.value === 'accepted' ? 'debug' : 'warning';
         telemetry.log(level, `Cinder: ${notice.snapshot} ${notice.update.kind}: ${answer.value}`, {
           operation: notice.operation,
         });

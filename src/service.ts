@@ -62,11 +62,11 @@ export class Service implements AssistedSnapshots {
   async #inTime(plain: Plain, caller: Caller): Promise<Answer> {
     const late = new AbortController();
     const decided = new AbortController();
-    const time = { late: late.signal, decide: () => decided.abort() };
+    const time: Time = { late: late.signal, decide: () => decided.abort(), asking: 'Cinder' };
     const answer = this.#throughDoor(plain, caller, time);
     const alarm = this.#world.clock.sleep(DECIDE_WITHIN_MS, decided.signal).then(() => {
       if (!decided.signal.aborted) late.abort();
-      return decided.signal.aborted ? answer : tooSlow('libvirt');
+      return decided.signal.aborted ? answer : tooSlow(time.asking);
     });
     return Promise.race([answer, alarm]).finally(() => decided.abort());
   }
@@ -74,10 +74,9 @@ export class Service implements AssistedSnapshots {
   #throughDoor(plain: Plain, caller: Caller, time: Time): Promise<Answer> {
     const before = this.#doors.get(plain.volume) ?? Promise.resolve();
     const mine = before.then(() => this.#decide(plain, caller, time));
-    const settled = mine.then(
-      () => {},
-      () => {},
-    );
+    const over = () => {};
+    // Too late is over too: nothing more is accepted, and nobody need wait for what still hangs.
+    const settled = Promise.race([mine.then(over, over), aborted(time.late)]);
     this.#doors.set(plain.volume, settled);
     void settled.then(() => {
       if (this.#doors.get(plain.volume) === settled) this.#doors.delete(plain.volume);
@@ -86,24 +85,24 @@ export class Service implements AssistedSnapshots {
   }
 
   async #decide(plain: Plain, caller: Caller, time: Time): Promise<Answer> {
-    if (time.late.aborted) return tooSlow('libvirt');
+    if (time.late.aborted) return tooSlow(time.asking);
     const { volumes } = this.#world;
     const snapshot = await volumes.snapshot(plain.snapshot);
     if (!snapshot.ok) return fault(snapshot.error);
-    // Tempest asks for snapshots that Cinder has never heard of, and expects a yes (scenario 110).
+    // Tempest asks for snapshots that Cinder has never heard of, and expects a yes.
     if (snapshot.value === null) return ok({ operation: null });
     const wrong = wrongSnapshot(plain, snapshot.value);
     if (wrong !== null) return refused(wrong);
     const history = await earlier(this.#world.journal, plain);
     if (history.kind === 'refused') return refused(history.refusal);
     if (history.kind === 'running') return this.#join(plain, history.operation, caller, time);
-    const saga = await this.#open(plain, history);
+    const saga = await this.#open(plain, history, time);
     if (!saga.ok) return saga;
     return this.#accept(saga.value, caller, time);
   }
 
   /** Checks all that can be known now, and answers the saga that would begin. */
-  async #open(plain: Plain, history: Earlier): Promise<Result<Saga, Trouble>> {
+  async #open(plain: Plain, history: Earlier, time: Time): Promise<Result<Saga, Trouble>> {
     const server = await this.#server(plain.volume);
     if (!server.ok) return server;
     const request = { ...plain, server: server.value.server };
@@ -112,6 +111,7 @@ export class Service implements AssistedSnapshots {
     const doubt = history.kind === 'none' ? history.doubt : undefined;
     if (doubt && runner.busy(plain.volume)) return refused(doubt.refusal);
     if (runner.busy(plain.volume)) return ok(sagaAt(request, 'waiting', limits));
+    time.asking = 'libvirt';
     const sight = await look(this.#world, {
       disk: { server: request.server, volume: plain.volume },
       headers: headersNamed(request),
@@ -120,6 +120,7 @@ export class Service implements AssistedSnapshots {
       attachment: server.value.id,
       late: false,
     });
+    time.asking = 'Cinder';
     if (!sight.ok) return fault(sight.error);
     const { guest } = sight.value;
     if (doubt && !(guest.kind === 'disk' && find(guest.chain, doubt.gone))) {
@@ -143,9 +144,9 @@ export class Service implements AssistedSnapshots {
     return refused({ kind: 'attached-twice', volume, times: others.length + 1 });
   }
 
-  async #accept(saga: Saga, caller: Caller, { late, decide }: Time): Promise<Answer> {
+  async #accept(saga: Saga, caller: Caller, { late, decide, asking }: Time): Promise<Answer> {
     const { journal, clock, runner, sender } = this.#world;
-    if (late.aborted) return tooSlow('libvirt');
+    if (late.aborted) return tooSlow(asking);
     const now = clock.now();
     const id = clock.uuid() as OperationId;
     const operation: Operation = {
@@ -162,7 +163,7 @@ export class Service implements AssistedSnapshots {
     const ready = saga.kind === 'create' ? null : await this.#reset(saga.request.snapshot);
     if (ready !== null || late.aborted) {
       await journal.drop(id);
-      return ready ?? tooSlow('Cinder');
+      return ready ?? tooSlow(asking);
     }
     // From here on the journal has the last word, and the answer waits for it.
     decide();
@@ -173,20 +174,21 @@ export class Service implements AssistedSnapshots {
 
   /** The same request again while its operation runs: it gets that operation's result. */
   async #join(plain: Plain, operation: Operation, caller: Caller, time: Time): Promise<Answer> {
-    if (time.late.aborted) return tooSlow('Cinder');
+    if (time.late.aborted) return tooSlow(time.asking);
     if (plain.kind === 'delete') {
       const trouble = await this.#reset(plain.snapshot);
       if (trouble !== null) return trouble;
     }
     const now = await this.#world.journal.operation(operation.id);
     if (now?.saga.at !== 'end') return ok({ operation: operation.id });
-    // It ended while we reset the progress, which may have wiped its last word out.
+    // It ended while we reset the progress, which may have wiped its last word out: late or not,
+    // that word must be said again.
     const history = await earlier(this.#world.journal, plain);
     if (history.kind === 'refused') return refused(history.refusal);
     if (history.kind === 'running') return ok({ operation: history.operation.id });
-    const saga = await this.#open(plain, history);
+    const saga = await this.#open(plain, history, time);
     if (!saga.ok) return saga;
-    return this.#accept(saga.value, caller, time);
+    return this.#accept(saga.value, caller, { ...time, late: new AbortController().signal });
   }
 
   /**
@@ -211,6 +213,8 @@ export class Service implements AssistedSnapshots {
 interface Time {
   readonly late: AbortSignal;
   readonly decide: () => void;
+  /** Whose answer is being waited for. */
+  asking: Fault['who'];
 }
 
 type Err = { readonly ok: false; readonly error: Trouble };
@@ -240,3 +244,6 @@ const fault = (it: Fault): Err => err({ kind: 'fault', fault: it });
 
 const tooSlow = (who: Fault['who']): Err =>
   fault({ kind: 'unreachable', who, detail: `no answer within ${DECIDE_WITHIN_MS / 1000} s` });
+
+const aborted = (signal: AbortSignal): Promise<void> =>
+  new Promise((resolve) => signal.addEventListener('abort', () => resolve(), { once: true }));

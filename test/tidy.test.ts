@@ -131,7 +131,7 @@ const laws: readonly Law[] = [
     broken: ({ text }) => [
       ...(text.includes(`${root}/`) ? [root] : []),
       ...(text.match(
-        /registry\.(npmjs|yarnpkg)|artifactory|(?<!keystone)_authToken|"resolved": "/gi,
+        /registry\.(npmjs|yarnpkg)|artifactory|(?<!keystone)_authToken|"resolved": "|facts\/\w+\.md/gi,
       ) ?? []),
     ],
     bad: [`README.md: see ${root}/README.md`, '.npmrc: registry=https://registry.npmjs.org/'],

@@ -47,6 +47,29 @@ test('a second process on the same journal is told so and does nothing', async (
   });
 });
 
+test('a database of something else is left alone', async () => {
+  using place = folder();
+  const { DatabaseSync } = await import('node:sqlite');
+  const other = new DatabaseSync(place.file);
+  other.exec('CREATE TABLE precious (it TEXT)');
+  other.close();
+  expect(SqliteJournal.open(place.file, new SimClock())).toEqual({
+    ok: false,
+    error: `${place.file} is a database of something else: name another state_path.`,
+  });
+});
+
+test('a damaged journal is not used', async () => {
+  using place = folder();
+  await opened(place.file, new SimClock())[Symbol.asyncDispose]();
+  const { readFileSync, writeFileSync } = await import('node:fs');
+  const bytes = readFileSync(place.file);
+  bytes.fill(0xab, 2 * 4096, 3 * 4096);
+  writeFileSync(place.file, bytes);
+  const journal = SqliteJournal.open(place.file, new SimClock());
+  expect(!journal.ok && journal.error).toMatch(/is damaged/);
+});
+
 test('a file that is no journal is left alone', async () => {
   using place = folder();
   const { writeFileSync, readFileSync } = await import('node:fs');

@@ -96,7 +96,7 @@ export class World {
 
   /** As an operator would: a snapshot that failed is deleted and taken again. */
   async take(): Promise<SnapshotId> {
-    for (let attempt = 0; attempt < 5; attempt++) {
+    for (let attempt = 0; attempt < 8; attempt++) {
       const ended = await this.cloud.cinder.createSnapshot(this.cloud.volume);
       if (ended.status === 'available') return ended.snapshot;
       this.log.push(`create failed: ${ended.problem}`);
@@ -107,7 +107,7 @@ export class World {
   }
 
   async remove(id: SnapshotId): Promise<void> {
-    for (let attempt = 0; attempt < 5; attempt++) {
+    for (let attempt = 0; attempt < 8; attempt++) {
       const ended = await this.cloud.cinder.deleteSnapshot(id);
       if (ended.status === 'deleted') return;
       this.log.push(`delete failed: ${ended.problem}`);

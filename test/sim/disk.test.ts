@@ -82,7 +82,7 @@ test('QEMU may be killed anywhere in a merge: only an unflushed pull can lose an
         const before = disk.view();
         const job = begin(disk, merge);
         for (let at = 0; at < steps; at++) job.step(1);
-        // A header that names its new backing file is no proof (facts/reliability.md F7).
+        // A header that names its new backing file is no proof.
         const rewritten = !['copying', 'header'].includes(job.phase);
         const safe = merge.kind === 'pull' ? !rewritten : job.phase !== 'concluding';
         disk.kill();

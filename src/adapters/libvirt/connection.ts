@@ -1,7 +1,7 @@
 import { err, ok, type Result } from '#domain/result.ts';
 import { type Libvirt, libvirt, type Pointer } from './ffi.ts';
 
-/** An open connection to the daemon. A dead one never revives (facts/libvirt.md 6). */
+/** An open connection to the daemon. A dead one never revives (measured). */
 export interface Connection {
   readonly lib: Libvirt;
   readonly handle: Pointer;

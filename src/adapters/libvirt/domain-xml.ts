@@ -61,7 +61,7 @@ export interface XmlDomain {
 /** Above any domain libvirt can send us: its own limit for one string is 4 MiB. */
 const LARGEST = 4 * 1024 * 1024;
 
-/** libvirt refuses chains of more than 200 layers (facts/libvirt.md 2). */
+/** libvirt refuses chains of more than 200 layers (error 84). */
 const DEEPEST = 256;
 
 /** Reads a `<domain>` as libvirt's XMLDesc prints it. Anything else is an error, never a throw. */

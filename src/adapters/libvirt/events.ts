@@ -41,7 +41,7 @@ let running = false;
 
 /**
  * What libvirt reports by itself. Only a reason to look: events are lost while disconnected, and a
- * guest that dies sends none for its block job (facts/libvirt.md 5). After `connected`, look at
+ * guest that dies sends none for its block job (measured). After `connected`, look at
  * everything one waits for.
  */
 export class LibvirtEvents implements AsyncDisposable {

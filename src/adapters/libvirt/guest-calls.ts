@@ -118,7 +118,7 @@ export class GuestCalls {
     return this.#change('virDomainResume', undefined, (lib, domain) => lib.resume(domain));
   }
 
-  /** Before a quiescing snapshot: without it a freeze blocks for ever (facts/libvirt.md 2). */
+  /** Before a quiescing snapshot: without it a freeze blocks for ever (agentTimeout=BLOCK). */
   agentTimeout(seconds: number): Promise<Answer<null>> {
     return this.#change('virDomainAgentSetResponseTimeout', undefined, (lib, domain) =>
       lib.agentSetResponseTimeout(domain, seconds, 0),

@@ -25,7 +25,7 @@ export interface Call {
 
 export interface LaneOptions {
   readonly openTimeoutMs?: number;
-  /** Longer than the 30 s a call waits for a guest's lock in the daemon (facts/libvirt.md 6). */
+  /** Longer than the 30 s a call waits for a guest's lock in the daemon (measured). */
   readonly callTimeoutMs?: number;
 }
 
@@ -46,7 +46,7 @@ type Outcome<T> =
 
 /**
  * One connection with at most one call in flight: only then is the connection's last error the
- * error of that call, and five stuck calls cannot freeze it (facts/libvirt.md 6 and 8). It opens
+ * error of that call, and five stuck calls cannot freeze it (measured). It opens
  * when needed, and again when it is dead. A call that takes too long keeps its connection and
  * thread until it comes back; the lane goes on with a new connection.
  */

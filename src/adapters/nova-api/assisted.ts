@@ -1,6 +1,7 @@
 import type { FastifyInstance, FastifyReply, FastifyRequest } from 'fastify';
 import type { Result } from '#domain/result.ts';
-import type { Answer, AssistedSnapshots } from '#ports/assisted-snapshots.ts';
+import type { Answer, AssistedSnapshots, Caller } from '#ports/assisted-snapshots.ts';
+import type { Telemetry } from '#ports/telemetry.ts';
 import type { Authenticator } from './auth.ts';
 import { badRequest, faultOf, JSON_TYPE, type NovaFault, sendFault } from './fault.ts';
 import { isJson, UNSUPPORTED_TYPE } from './guards.ts';
@@ -12,6 +13,7 @@ import { parseCreate, parseDelete, unknownParameter } from './wire.ts';
 
 export interface AssistedOptions {
   readonly assisted: AssistedSnapshots;
+  readonly telemetry: Telemetry;
   readonly auth: Authenticator;
   readonly maxQueued: number;
   readonly defect?: (error: unknown) => void;
@@ -32,7 +34,8 @@ export function addAssisted(
     const parsed = parseCreate(body, isLegacy(request.url));
     if (!parsed.ok) return sendFault(reply, badRequest(parsed.error));
     const { request: asked, echoId } = parsed.value;
-    const no = await ask(() => assisted.create(asked, callerOf(request.id, request.headers)));
+    const caller = callerOf(request.id, request.headers);
+    const no = await ask(caller, () => assisted.create(asked, caller));
     if (no !== null) return sendFault(reply, no);
     const snapshot = { id: echoId, volumeId: asked.volume };
     return reply.header('content-type', JSON_TYPE).send(JSON.stringify({ snapshot }));
@@ -46,7 +49,7 @@ export function addAssisted(
     const parsed = query.ok ? parseDelete(snapshot, query.value) : query;
     if (!parsed.ok) return sendFault(reply, badRequest(parsed.error));
     const caller = callerOf(request.id, request.headers);
-    const no = await ask(() => assisted.delete(parsed.value, caller));
+    const no = await ask(caller, () => assisted.delete(parsed.value, caller));
     return no === null ? reply.code(204).send() : sendFault(reply, no);
   };
 
@@ -66,7 +69,7 @@ export function addAssisted(
  */
 function queue(options: AssistedOptions, closing: () => boolean) {
   let waiting = 0;
-  return async (ask: () => Promise<Answer>): Promise<NovaFault | null> => {
+  return async (caller: Caller, ask: () => Promise<Answer>): Promise<NovaFault | null> => {
     if (closing()) return unavailable('This service is stopping: nothing was changed.');
     if (waiting >= options.maxQueued) {
       return unavailable('Too many requests are waiting: nothing was changed, try again.');
@@ -74,7 +77,13 @@ function queue(options: AssistedOptions, closing: () => boolean) {
     waiting += 1;
     try {
       const answer = await ask();
-      return answer.ok ? null : faultOf(answer.error);
+      const fault = answer.ok ? null : faultOf(answer.error);
+      // Cinder logs the sentence on its own host; here is where somebody has to act on it.
+      if (fault !== null) options.telemetry.log('warning', `refused: ${fault.message}`, caller);
+      if (answer.ok && answer.value.operation === null) {
+        options.telemetry.log('info', 'Cinder knows no such snapshot: nothing to do', caller);
+      }
+      return fault;
     } catch (error) {
       (options.defect ?? die)(error);
       throw error;

@@ -1,4 +1,4 @@
-/** What one request may be and how long it may take (facts/reliability.md, section 6). */
+/** What one request may be and how long it may take. */
 export const LIMITS = {
   bodyBytes: 16 * 1024,
   /** `delete_info` is JSON in the query string, so this bounds it too. */

@@ -5,7 +5,7 @@ export type Query = ReadonlyMap<string, readonly string[]>;
 
 /**
  * Reads a query as WebOb does for Nova: `&` separates, `+` is a space. requests, which Cinder uses,
- * leaves `: , + &` raw inside `delete_info` (facts/ecosystem.md, section 1.1). Stricter in one
+ * leaves `: , + &` raw inside `delete_info` (seen with novaclient 18.1). Stricter in one
  * point: what is not percent-encoded UTF-8 is refused, not passed through.
  */
 export function parseQuery(url: string): Result<Query, string> {

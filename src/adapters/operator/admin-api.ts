@@ -55,7 +55,7 @@ export function adminApp({ inspect, telemetry }: AdminWorld): FastifyInstance {
     bodyLimit: 65536,
     requestIdHeader: false,
     requestTimeout: 60_000,
-    // close() would wait for an open stream (facts/ecosystem.md 5.4).
+    // close() would wait for an open stream (seen on fastify 5).
     forceCloseConnections: true,
     ajv: { customOptions: { removeAdditional: false, coerceTypes: false, useDefaults: false } },
     routerOptions: { maxParamLength: 500, ignoreTrailingSlash: true },

@@ -47,7 +47,7 @@ function addChain(program: Command, run: Run): void {
   const chain = program.command('chain').description('the chains of volumes');
   client(chain.command('show'))
     .description("a volume's chain by three witnesses: live XML, header pages, Cinder")
-    .argument('<VOLUME|DOMAIN:DISK>', 'volume id, or guest UUID and disk target')
+    .argument('<VOLUME|DOMAIN:DISK>', 'volume id, or guest name or UUID and disk target')
     .action((ref: string, options: ClientOptions) =>
       run.ask(options, `/v1/chains/${encodeURIComponent(ref)}`, (body) => {
         const { layers, problems, ...about } = body as ChainBody;

@@ -51,12 +51,7 @@ export class SqliteJournal implements Journal {
       }
     } catch (error) {
       db.close();
-      const text = messageOf(error);
-      return err(
-        /locked|busy/i.test(text)
-          ? `The journal ${path} is in use by another chainkeeper: stop that one first.`
-          : `The journal ${path} cannot be used (${text}): move it away and see docs on recovery.`,
-      );
+      return err(unusable(path, messageOf(error)));
     }
     return ok(new SqliteJournal(db, clock));
   }
@@ -214,12 +209,31 @@ export class SqliteJournal implements Journal {
   }
 }
 
+function unusable(path: string, why: string): string {
+  if (/locked|busy/i.test(why)) {
+    return `The journal ${path} is in use by another chainkeeper: stop that one first.`;
+  }
+  if (/malformed|not a database|corrupt/i.test(why)) {
+    return (
+      `The journal ${path} is damaged (${why}): restore it, or move it away, and then compare ` +
+      'each volume that has a snapshot creating or deleting with chainkeeper chain show.'
+    );
+  }
+  return `The journal ${path} cannot be used (${why}): free the disk, or mend its file system.`;
+}
+
 /** Makes the tables of a new file; refuses a file that a newer chainkeeper has written. */
 function migrate(db: DatabaseSync, path: string): string | null {
   const version = Number(db.prepare('PRAGMA user_version').get()?.user_version ?? 0);
   if (version > SCHEMA_VERSION) {
     return `A newer chainkeeper wrote the journal ${path} (schema ${version}): run that one.`;
   }
+  const tables = Number(db.prepare('SELECT count(*) AS n FROM sqlite_schema').get()?.n ?? 0);
+  if (version === 0 && tables > 0) {
+    return `${path} is a database of something else: name another state_path.`;
+  }
+  const [check] = db.prepare('PRAGMA quick_check(1)').all();
+  if (check?.quick_check !== 'ok') return unusable(path, `malformed: ${check?.quick_check}`);
   if (version === 0) db.exec(`BEGIN; ${SCHEMA} PRAGMA user_version=${SCHEMA_VERSION}; COMMIT`);
   db.exec('DELETE FROM operation WHERE accepted = 0');
   return null;

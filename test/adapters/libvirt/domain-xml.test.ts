@@ -13,7 +13,7 @@ import { stripFormats } from './strip-formats.ts';
 
 const XML = new URL('./xml/', import.meta.url);
 
-/** Real dumps; facts/libvirt.md 1 and its appendix say what each shows. */
+/** Real dumps; the first line of each says what it shows. */
 const dump = (file: string): string => readFileSync(new URL(file, XML), 'utf8');
 
 function parsed(xml: string): XmlDomain {

@@ -21,7 +21,7 @@ const AFTER_COMMIT = [
 
 /**
  * What each file in xml/ holds, as the test sketches it: top first, `|` is libvirt's "nothing
- * below". The first line of a file says how it was made; facts/libvirt.md 1 is the theory.
+ * below". The first line of a file says how it was made.
  */
 export const DUMPS: Readonly<Record<string, readonly string[]>> = {
   '01-single-raw-live.xml': ['vda file:a01 raw #1 |'],

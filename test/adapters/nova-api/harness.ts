@@ -60,7 +60,7 @@ export function api(
   return { app, calls, lines };
 }
 
-/** What novaclient 18.1 puts on every call (facts/ecosystem.md, section 1.1). */
+/** What novaclient 18.1 puts on every call. */
 export const CINDER = {
   accept: 'application/json',
   'user-agent': 'python-novaclient',

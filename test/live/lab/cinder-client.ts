@@ -1,5 +1,6 @@
 /** Cinder's REST API as the lab needs it: what a user and what Nova would do. */
 import { join } from 'node:path';
+import { setTimeout as sleep } from 'node:timers/promises';
 import { PROJECT } from './cinder-conf.ts';
 import { waitFor } from './processes.ts';
 
@@ -84,11 +85,28 @@ export class CinderClient {
     return services.flatMap((service) => service.updated_at ?? []);
   }
 
-  /** Returns its id once it is available. */
+  /**
+   * Returns its id once it is available. Right after a start the scheduler may not have heard of
+   * any backend yet, and then makes the volume an error at once; so it is asked again.
+   */
   async createVolume(sizeGiB = 1): Promise<string> {
-    const { body } = await this.request('POST', '/volumes', { volume: { size: sizeGiB } });
-    await this.waitVolume(body.volume.id, 'available');
-    return body.volume.id;
+    for (let attempt = 1; ; attempt++) {
+      const { body } = await this.request('POST', '/volumes', { volume: { size: sizeGiB } });
+      const { id } = body.volume;
+      const seen = await waitFor(
+        `volume ${id} to be made`,
+        async () => {
+          const { status } = await this.getVolume(id);
+          if (status === 'available' || status === 'error') return status;
+          throw new Error(`it is ${status}`);
+        },
+        { timeoutMs: 60_000, everyMs: 200 },
+      );
+      if (seen === 'available') return id;
+      if (attempt === 5) throw new Error(`volume ${id} became an error ${attempt} times`);
+      await this.deleteVolume(id);
+      await sleep(2000);
+    }
   }
 
   // biome-ignore lint/suspicious/noExplicitAny: foreign JSON, read by tests only

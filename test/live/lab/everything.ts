@@ -1,0 +1,6 @@
+import { ensurePackages } from './packages.ts';
+
+/** Before any live test: the packages that one of them may need. */
+export async function setup(): Promise<void> {
+  await ensurePackages({ cinder: true });
+}
