@@ -23,7 +23,7 @@ async function main(): Promise<number> {
     : await (await import('./simulated.ts')).simulatedStage();
   const told = tell(stage, say).then((kept) => (kept ? 0 : 1));
   // Ctrl-C, or a reader that has gone: everything is put away all the same.
-  return Promise.race([told, stopAsked().then(() => 130), unheard()]);
+  return await Promise.race([told, stopAsked().then(() => 130), unheard()]);
 }
 
 function unheard(): Promise<number> {
