@@ -126,20 +126,23 @@ export function complete(
 }
 
 /** Whether `seen` is what was predicted: the same files in order, and no format contradicts. */
-export function agrees(seen: SeenLayer | null, predicted: Layer | null): boolean {
-  if (seen === null || predicted === null) return seen === predicted;
-  if (seen.file !== predicted.file) return false;
-  if (seen.format !== null && seen.format !== predicted.format) return false;
-  return agrees(seen.on, predicted.on);
-}
+export const agrees = (seen: SeenLayer | null, predicted: Layer | null): boolean =>
+  beginsLike(seen, predicted) && goesOnFrom(seen, predicted);
 
 /** Whether `seen` is the upper part of what was predicted, or all of it. */
 export function beginsLike(seen: SeenLayer | null, predicted: Layer | null): boolean {
   if (seen === null) return true;
-  if (predicted === null || seen.file !== predicted.file) return false;
-  if (seen.format !== null && seen.format !== predicted.format) return false;
-  return beginsLike(seen.on, predicted.on);
+  return predicted !== null && alike(seen, predicted) && beginsLike(seen.on, predicted.on);
 }
+
+/** Whether what was predicted is the upper part of `seen`, or all of it. */
+export function goesOnFrom(seen: SeenLayer | null, predicted: Layer | null): boolean {
+  if (predicted === null) return true;
+  return seen !== null && alike(seen, predicted) && goesOnFrom(seen.on, predicted.on);
+}
+
+const alike = (seen: SeenLayer, predicted: Layer): boolean =>
+  seen.file === predicted.file && (seen.format ?? predicted.format) === predicted.format;
 
 /** The layer of that name at or below `layer`, or null. */
 export function find<L extends { readonly file: FileName; readonly on: L | null }>(

@@ -1,4 +1,4 @@
-import { agrees, beginsLike, find, formatsOf, type Layer, type SeenLayer } from './chain.ts';
+import { agrees, beginsLike, find, formatsOf, goesOnFrom, type Layer } from './chain.ts';
 import { explain, explainFault, type Fault, type Refusal } from './failure.ts';
 import { QCOW2 } from './ids.ts';
 import { judgeOverlay } from './overlay.ts';
@@ -13,6 +13,7 @@ import {
   isBusy,
   lookWithCinder,
   type Next,
+  noted,
   WATCH,
 } from './saga.ts';
 import { type DiskView, isGone, type Sight } from './sight.ts';
@@ -51,12 +52,12 @@ export function nextCreate(saga: CreateSaga, event: Event): Step {
   switch (saga.at) {
     case 'waiting':
     case 'accepted':
-      if (event.kind === 'blind') return go(saga, WATCH, fault(event.fault));
+      if (event.kind === 'blind') return go(saga, WATCH, noted(event.fault));
       if (event.kind !== 'saw') return go(saga, look(saga));
       return decide(saga, event.sight, false);
     case 'mending':
       if (event.kind === 'failed') return fail(saga, explainFault(event.fault));
-      if (event.kind === 'blind') return go(saga, WATCH, fault(event.fault));
+      if (event.kind === 'blind') return go(saga, WATCH, noted(event.fault));
       // Mending twice is mending once; after a restart nobody knows whether it was done.
       if (event.kind === 'woke') return go(saga, mendWith(saga.request, saga.plan));
       if (event.kind !== 'saw') return go(saga, look(saga));
@@ -66,11 +67,11 @@ export function nextCreate(saga: CreateSaga, event: Event): Step {
       if (event.kind === 'woke' && saga.asking)
         return go({ ...saga, asking: false, pending: true }, look(saga));
       if (event.kind === 'did') return go({ ...saga, asking: false, idle: true }, look(saga));
-      if (event.kind === 'blind') return go(saga, WATCH, fault(event.fault));
+      if (event.kind === 'blind') return go(saga, WATCH, noted(event.fault));
       if (event.kind !== 'saw') return go(saga, look(saga));
       return judge(saga, event.sight);
     case 'confirming':
-      if (event.kind === 'blind') return go(saga, WATCH, fault(event.fault));
+      if (event.kind === 'blind') return go(saga, WATCH, noted(event.fault));
       if (event.kind !== 'saw') return go(saga, look(saga));
       return confirm(saga, event.sight);
     case 'end':
@@ -83,7 +84,7 @@ const look = (saga: CreateSaga): Effect => lookWithCinder(saga.request.newFile);
 /** The last look before the point of no return. */
 function decide(saga: At<'waiting' | 'accepted' | 'mending'>, sight: Sight, mended: boolean): Step {
   if (sight.cinder === null) return go(saga, look(saga));
-  const status = sight.cinder?.snapshot?.status ?? 'gone';
+  const status = sight.cinder.snapshot?.status ?? 'gone';
   if (status !== 'creating') return withdraw(saga, `the snapshot is ${status} in Cinder`);
   if (sight.late) return fail(saga, 'Cinder stopped waiting before the overlay was switched to');
   const plan = planCreate(saga.request, sight, saga.limits);
@@ -129,7 +130,7 @@ const mendWith = (request: CreateRequest, plan: CreatePlan): Effect => ({
 function heed(saga: At<'switching'>, said: Fault): Step {
   const refused = said.kind === 'rejected' ? said : null;
   const pending = saga.pending || said.kind === 'unknown';
-  return go({ ...saga, refused, pending, asking: false }, look(saga), fault(said));
+  return go({ ...saga, refused, pending, asking: false }, look(saga), noted(said));
 }
 
 function judge(saga: At<'switching'>, sight: Sight): Step {
@@ -159,16 +160,9 @@ function judge(saga: At<'switching'>, sight: Sight): Step {
 const shows = (view: DiskView, predicted: Layer, planned: string | null): boolean => {
   if (view.process === null) return beginsLike(view.chain, predicted);
   // It was off when this was planned, and only now its chain is whole.
-  if (planned === null) return continues(view.chain, predicted);
+  if (planned === null) return goesOnFrom(view.chain, predicted);
   return agrees(view.chain, predicted);
 };
-
-const continues = (seen: SeenLayer | null, predicted: Layer | null): boolean =>
-  predicted === null ||
-  (seen !== null &&
-    seen.file === predicted.file &&
-    (seen.format ?? predicted.format) === predicted.format &&
-    continues(seen.on, predicted.on));
 
 /** The overlay is active. Its header is read once more: nobody swapped it meanwhile. */
 function verify(saga: At<'switching'>, view: DiskView, sight: Sight): Step {
@@ -219,27 +213,17 @@ function confirm(saga: At<'confirming'>, sight: Sight): Step {
   const view = sight.guest;
   const { request } = saga;
   if (view.kind === 'absent' && !isGone(view.why)) return park(saga, explain(view.why));
-  if (view.kind === 'absent') {
-    const assumed = [{ file: request.newFile, format: QCOW2, provenance: 'assumed' } as const];
-    return end(
-      ended(saga, 'created', 'it was already the active layer', assumed),
-      { kind: 'created', formats: assumed },
-      { kind: 'already', detail: `${request.newFile} was in use` },
-    );
+  const layer = view.kind === 'absent' ? null : find(view.chain, request.newFile);
+  if (view.kind === 'disk' && layer === null) {
+    return fail(saga, `${request.newFile} is no longer in the chain`);
   }
-  const layer = find(view.chain, request.newFile);
-  if (layer === null) return fail(saga, `${request.newFile} is no longer in the chain`);
-  const provenance = layer.format === null ? 'assumed' : 'reported';
-  const formats = [{ file: layer.file, format: layer.format ?? QCOW2, provenance } as const];
+  // Of a guest that is gone the journal is the witness: the overlay was made as qcow2.
+  const format = layer?.format ?? null;
+  const provenance = format === null ? 'assumed' : 'reported';
+  const formats = [{ file: request.newFile, format: format ?? QCOW2, provenance } as const];
   const last = ended(saga, 'created', 'it was already the active layer', formats);
-  return end(
-    last,
-    { kind: 'created', formats },
-    {
-      kind: 'already',
-      detail: `${request.newFile} is in use`,
-    },
-  );
+  const detail = `${request.newFile} ${layer === null ? 'was' : 'is'} in use`;
+  return end(last, { kind: 'created', formats }, { kind: 'already', detail });
 }
 
 function created(saga: At<'switching'>, view: DiskView | null, ...evidence: Evidence[]): Step {
@@ -264,8 +248,6 @@ const withdraw = (saga: CreateSaga, reason: string): Step =>
   end(ended(saga, 'withdrawn', reason), null);
 
 const park = (saga: CreateSaga, reason: string): Step => end(ended(saga, 'unknown', reason), null);
-
-const fault = (it: Fault): Evidence => ({ kind: 'fault', detail: explainFault(it) });
 
 function ended(
   saga: CreateSaga,

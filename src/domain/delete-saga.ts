@@ -13,6 +13,7 @@ import {
   lookAt,
   lookWithCinder,
   type Next,
+  noted,
   WATCH,
   WATCH_SOON,
 } from './saga.ts';
@@ -60,13 +61,13 @@ export function nextDelete(saga: DeleteSaga, event: Event): Step {
   switch (saga.at) {
     case 'waiting':
     case 'accepted':
-      if (event.kind === 'blind') return go(saga, WATCH, fault(event.fault));
+      if (event.kind === 'blind') return go(saga, WATCH, noted(event.fault));
       if (event.kind !== 'saw') return go(saga, lookFirst(saga));
       return decide(saga, event.sight);
     case 'merging':
       switch (event.kind) {
         case 'blind':
-          return go(saga, WATCH, fault(event.fault));
+          return go(saga, WATCH, noted(event.fault));
         case 'did':
           return go(saga, WATCH, { kind: 'started', detail: describe(saga.plan) });
         case 'failed':
@@ -77,7 +78,7 @@ export function nextDelete(saga: DeleteSaga, event: Event): Step {
               unsure: saga.unsure || event.fault.kind === 'unknown',
             },
             look(saga),
-            fault(event.fault),
+            noted(event.fault),
           );
         case 'ended':
           // After a refusal it is the end of somebody else's job.
@@ -93,11 +94,11 @@ export function nextDelete(saga: DeleteSaga, event: Event): Step {
     case 'flushing':
       if (event.kind === 'did') return merged(saga, { kind: 'flushed', detail: 'tables on disk' });
       if (event.kind === 'failed' || event.kind === 'blind')
-        return go(saga, WATCH, fault(event.fault));
+        return go(saga, WATCH, noted(event.fault));
       if (event.kind !== 'saw') return go(saga, look(saga));
       return flush(saga, event.sight);
     case 'confirming':
-      if (event.kind === 'blind') return go(saga, WATCH, fault(event.fault));
+      if (event.kind === 'blind') return go(saga, WATCH, noted(event.fault));
       if (event.kind !== 'saw') return go(saga, lookAt());
       return confirm(saga, event.sight);
     case 'end':
@@ -115,18 +116,22 @@ const look = (saga: At<'merging' | 'flushing'>): Effect => lookAt(saga.plan.repo
 /** The last look before the point of no return. */
 function decide(saga: At<'waiting' | 'accepted'>, sight: Sight): Step {
   if (sight.cinder === null) return go(saga, lookFirst(saga));
-  const status = sight.cinder?.snapshot?.status ?? 'gone';
+  const status = sight.cinder.snapshot?.status ?? 'gone';
   if (status !== 'deleting') return withdraw(saga, `the snapshot is ${status} in Cinder`);
   const plan = planDelete(saga.request, sight);
   if (!plan.ok) return refuse(saga, plan.error);
-  return start(saga, plan.value, 1);
+  return start(saga, plan.value, { tries: 1 });
 }
 
-function start(saga: DeleteSaga, plan: DeletePlan, tries: number): Step {
+function start(
+  saga: DeleteSaga,
+  plan: DeletePlan,
+  so: Pick<At<'merging'>, 'tries' | 'unsure'>,
+): Step {
   const { target, process, merge, before } = plan;
   const { kind, request } = saga;
   return go(
-    { kind, request, at: 'merging', plan, tries, heard: 'nothing', doubts: 0 },
+    { kind, request, at: 'merging', plan, ...so, heard: 'nothing', doubts: 0 },
     { do: 'merge', target, process, merge, chain: filesOf(before) },
     { kind: 'decided', detail: describe(plan) },
   );
@@ -202,8 +207,8 @@ function unmerged(saga: At<'merging'>, sight: Sight): Step {
       : withdraw(saga, `the snapshot is ${status} in Cinder`);
   const plan = planDelete(saga.request, sight);
   if (!plan.ok) return refuse(saga, plan.error);
-  const step = start(saga, plan.value, saga.tries + 1);
-  return saga.unsure ? { ...step, saga: { ...step.saga, unsure: true } as DeleteSaga } : step;
+  const unsure = saga.unsure === true;
+  return start(saga, plan.value, { tries: saga.tries + 1, ...(unsure && { unsure }) });
 }
 
 function flush(saga: At<'flushing'>, sight: Sight): Step {
@@ -274,7 +279,6 @@ const withdraw = (saga: DeleteSaga, reason: string): Step =>
 
 const park = (saga: DeleteSaga, reason: string): Step => end(ended(saga, 'unknown', reason), null);
 
-const fault = (it: Fault): Evidence => ({ kind: 'fault', detail: explainFault(it) });
 const heard = (how: string): Evidence => ({ kind: 'started', detail: `the block job ${how}` });
 
 function ended(

@@ -1,7 +1,7 @@
 import type { FileFormat, Merge } from './chain.ts';
 import type { CreateSaga } from './create-saga.ts';
 import type { DeleteSaga } from './delete-saga.ts';
-import type { Fault } from './failure.ts';
+import { explainFault, type Fault } from './failure.ts';
 import type { FileName, Format, ServerId, SnapshotId, VolumeId } from './ids.ts';
 import type { Sight } from './sight.ts';
 import type { Update } from './status.ts';
@@ -110,6 +110,9 @@ export function end<S extends Saga>(
 ): Next<S> {
   return { saga, evidence, tell, progress: null, effect: null };
 }
+
+/** A fault as evidence. */
+export const noted = (it: Fault): Evidence => ({ kind: 'fault', detail: explainFault(it) });
 
 export const WATCH: Effect = { do: 'watch', soon: false };
 export const WATCH_SOON: Effect = { do: 'watch', soon: true };
