@@ -49,7 +49,7 @@ export async function earlier(journal: Journal, plain: Plain): Promise<Earlier> 
   switch (saga.outcome) {
     case 'failed':
     case 'withdrawn':
-      return doubtful(plain, found);
+      return doubtful(journal, plain, found);
     case 'unknown':
       return {
         kind: 'refused',
@@ -63,16 +63,41 @@ export async function earlier(journal: Journal, plain: Plain): Promise<Earlier> 
 }
 
 /** An attempt that has, or may have, merged a file away binds those after it to its arguments. */
-function doubtful(plain: Plain, found: readonly Operation[]): Earlier {
-  for (const { saga } of found) {
+async function doubtful(
+  journal: Journal,
+  plain: Plain,
+  found: readonly Operation[],
+): Promise<Earlier> {
+  for (const attempt of found) {
+    const { saga } = attempt;
     if (saga.kind !== 'delete' || saga.at !== 'end' || saga.gone === null) continue;
-    if (sameArguments(plain, saga)) continue;
+    if (sameArguments(plain, saga) || (await wasMergedBy(journal, attempt, saga.gone))) continue;
     const { snapshot } = plain;
     const refusal: Refusal = { kind: 'other-arguments', snapshot, state: saga.outcome };
     return { kind: 'none', doubt: { gone: saga.gone, refusal } };
   }
   return { kind: 'none' };
 }
+
+/**
+ * Whether a later operation found the file in the chain and merged it away: then the attempt
+ * before it had not, and what Cinder reckons from is true. (Seed 38 of the simulated worlds: a
+ * snapshot could not be deleted any more once its neighbour was.)
+ */
+async function wasMergedBy(journal: Journal, attempt: Operation, file: FileName) {
+  const { volume } = attempt.saga.request;
+  const all = await journal.operations({ volume, kind: 'delete', limit: LATER });
+  const at = all.findIndex(({ id }) => id === attempt.id);
+  return all
+    .slice(0, Math.max(0, at))
+    .some(({ saga }) => saga.at === 'end' && saga.outcome === 'merged' && goneOf(saga) === file);
+}
+
+const goneOf = (saga: Saga): FileName | null =>
+  saga.kind === 'delete' && saga.at === 'end' ? saga.gone : null;
+
+/** How many of a volume's deletes are looked through. */
+const LATER = 64;
 
 function sameArguments(plain: Plain, saga: Saga): boolean {
   if (plain.volume !== saga.request.volume) return false;

@@ -686,6 +686,26 @@ describe('the same request again', () => {
     expect(await desk.standing(asked.snapshot)).toEqual(['merged', 'failed']);
   });
 
+  test('after a crash of QEMU it is reckoned anew once a neighbour has merged the file', async () => {
+    const desk = new Desk({ tickMs: 2_000 });
+    const ids = await desk.taken(3);
+    // Newest first: its pull would merge the file of the one before it.
+    const asked = desk.deletion(ids, 2);
+    await desk.answered(desk.service.delete(asked, CALLER));
+    await desk.clock.advance(3_000);
+    desk.cloud.hypervisor.end(desk.cloud.server, 'killed');
+    await desk.idle();
+    expect(await desk.standing(asked.snapshot)).toEqual(['failed']);
+    desk.cloud.hypervisor.start(desk.cloud.server);
+    const ended = await desk.clock.until(desk.cloud.cinder.deleteSnapshot(ids[1]!));
+    expect(ended.status).toBe('deleted');
+    desk.cloud.cinder.resetState(asked.snapshot, 'deleting');
+    const anew = { ...asked, fileToMerge: desk.file(null) };
+    expect(await desk.answered(desk.service.delete(anew, CALLER))).toMatchObject({ ok: true });
+    await desk.idle();
+    expect(await desk.standing(asked.snapshot)).toEqual(['merged', 'failed']);
+  });
+
   test('after a failure it is a new attempt', async () => {
     const desk = new Desk({ tickMs: 2_000 });
     const asked = desk.deletion(await desk.taken(2), 0);

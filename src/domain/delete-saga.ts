@@ -184,8 +184,8 @@ function finished(saga: At<'merging'>, view: DiskView, sight: Sight): Step {
 /** The chain is as it was: refused, failed, cancelled, or never started. */
 function unmerged(saga: At<'merging'>, sight: Sight): Step {
   const { heard: said } = saga;
-  if (said === 'failed') return fail(saga, 'the block job failed (disk full, or an I/O error)');
-  if (said === 'canceled') return fail(saga, 'the block job was cancelled');
+  if (said === 'failed') return gaveUp(saga, 'the block job failed (disk full, or an I/O error)');
+  if (said === 'canceled') return gaveUp(saga, 'the block job was cancelled');
   if (said === 'completed') {
     // The event can outrun the XML on some versions (bz 1202719): look again, not for ever.
     if (saga.doubts >= MAX_DOUBTS)
@@ -209,6 +209,15 @@ function unmerged(saga: At<'merging'>, sight: Sight): Step {
   if (!plan.ok) return refuse(saga, plan.error);
   const unsure = saga.unsure === true;
   return start(saga, plan.value, { tries: saga.tries + 1, ...(unsure && { unsure }) });
+}
+
+/**
+ * The job came to nothing. While an attempt that never answered may still come through, the file
+ * may yet be merged away: a retry is bound to the same arguments (seed 725 of the simulated worlds).
+ */
+function gaveUp(saga: At<'merging'>, reason: string): Step {
+  const gone = saga.unsure ? leftover(saga.plan) : null;
+  return end(ended(saga, 'failed', reason, [], gone), { kind: 'delete-failed' });
 }
 
 function flush(saga: At<'flushing'>, sight: Sight): Step {

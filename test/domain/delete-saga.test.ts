@@ -393,6 +393,19 @@ describe('to be mended', () => {
     expect(ending(along(merging, failed(UNKNOWN), saw(withdrawn)))).toBe('unknown, silent');
   });
 
+  test.each(['failed', 'canceled'] as const)(
+    'a job that %s binds a retry only while another attempt may still come through',
+    (how) => {
+      const goneOf = ({ saga }: Next<DeleteSaga>) =>
+        saga.kind === 'delete' && saga.at === 'end' ? saga.gone : 'not at its end';
+      expect(goneOf(along(merging, DID, ended(how), saw(unchanged)))).toBeNull();
+      const again = along(merging, failed(UNKNOWN), saw({ ...ready })).saga;
+      const over = along(again, DID, ended(how), saw(unchanged));
+      expect(ending(over)).toBe('failed, delete-failed');
+      expect(goneOf(over)).toBe(leftover(merging.plan));
+    },
+  );
+
   test('being told to come later is no try', () => {
     let saga: DeleteSaga = merging;
     for (let at = 0; at < 5; at++) {
