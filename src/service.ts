@@ -1,7 +1,7 @@
 import { find } from '#domain/chain.ts';
 import type { Fault, Refusal } from '#domain/failure.ts';
 import type { OperationId, SnapshotId, VolumeId } from '#domain/ids.ts';
-import { type Limits, planCreate } from '#domain/plan-create.ts';
+import { isNamedFor, type Limits, planCreate } from '#domain/plan-create.ts';
 import { planDelete } from '#domain/plan-delete.ts';
 import { err, ok, type Result } from '#domain/result.ts';
 import type { Saga } from '#domain/saga.ts';
@@ -223,6 +223,9 @@ function wrongSnapshot(plain: Plain, view: SnapshotView): Refusal | null {
   const { snapshot } = plain;
   if (view.volume !== plain.volume) return { kind: 'other-volume', snapshot, volume: view.volume };
   const needed = plain.kind === 'create' ? 'creating' : 'deleting';
+  if (plain.kind === 'create' && !isNamedFor(plain)) {
+    return { kind: 'other-name', snapshot, file: plain.newFile };
+  }
   if (view.status === needed) return null;
   return { kind: 'wrong-status', snapshot, status: view.status, needed };
 }

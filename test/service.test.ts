@@ -1,6 +1,6 @@
 import { describe, expect, test, vi } from 'vitest';
 import type { Refusal } from '#domain/failure.ts';
-import { type FileName, RAW, type ServerId, type VolumeId } from '#domain/ids.ts';
+import { type FileName, QCOW2, RAW, type ServerId, type VolumeId } from '#domain/ids.ts';
 import { ok } from '#domain/result.ts';
 import type { DiskView, GuestView } from '#domain/sight.ts';
 import type { Answer, AssistedCreate, AssistedDelete } from '#ports/assisted-snapshots.ts';
@@ -44,7 +44,8 @@ const BAD: readonly Bad[] = [
     kind: 'unknown-volume',
     ask: (desk) => {
       const volume = STRANGER as VolumeId;
-      return create({ volume, snapshot: desk.row('creating', volume), newFile: desk.file(null) });
+      const snapshot = desk.row('creating', volume);
+      return create({ volume, snapshot, newFile: desk.file(snapshot, volume) });
     },
   },
   {
@@ -172,17 +173,31 @@ const BAD: readonly Bad[] = [
     },
   },
   {
-    why: 'a new file that is in use already',
-    kind: 'already-in-chain',
+    why: 'the overlay of another snapshot',
+    kind: 'other-name',
     ask: async (desk) => {
       const [first] = await desk.taken(1);
       return create({ ...desk.prepared(), newFile: desk.file(first!) });
     },
   },
   {
+    why: 'a new file that is in use already',
+    kind: 'already-in-chain',
+    ask: (desk) => {
+      const asked = desk.prepared();
+      const below = { file: asked.newFile, format: QCOW2, on: null };
+      seen(desk, { chain: { file: desk.file(null), format: QCOW2, on: below } });
+      return create(asked);
+    },
+  },
+  {
     why: 'an overlay that is not there',
     kind: 'overlay-refused',
-    ask: (desk) => create({ ...desk.prepared(), newFile: 'nothing' as FileName }),
+    ask: (desk) => {
+      const asked = desk.prepared();
+      desk.cloud.share.files.delete(asked.newFile);
+      return create(asked);
+    },
   },
   ...(
     [
@@ -312,17 +327,24 @@ describe('no file that may be raw is opened', () => {
     expect(desk.images.opened).not.toContain(raw);
   });
 
+  test('for a create: one that Cinder did not make for the snapshot', async () => {
+    const desk = new Desk();
+    const raw = 'volume-of-another' as FileName;
+    desk.cloud.share.create(raw, { format: RAW });
+    const asked = { ...desk.prepared(), newFile: raw };
+    const answer = await desk.answered(desk.service.create(asked, CALLER));
+    expect(answer).toMatchObject({ ok: false, error: { refusal: { kind: 'other-name' } } });
+    expect(desk.images.opened).not.toContain(raw);
+  });
+
   test('for a create: one that was recorded as raw', async () => {
     const desk = new Desk();
-    const [first] = await desk.taken(1);
-    await desk.clock.until(desk.cloud.cinder.deleteSnapshot(first!));
-    // The base was pulled away; its bytes are the guest's, whoever names it as new.
-    const base = desk.file(null);
-    desk.cloud.share.create(base, { format: RAW });
-    const asked = { ...desk.prepared(), newFile: base };
+    const asked = desk.prepared();
+    const known = new Map([[asked.newFile, RAW]]);
+    desk.journal.formats = async () => known;
     const answer = await desk.answered(desk.service.create(asked, CALLER));
     expect(answer).toMatchObject({ ok: false, error: { refusal: { kind: 'overlay-refused' } } });
-    expect(desk.images.opened).not.toContain(base);
+    expect(desk.images.opened).not.toContain(asked.newFile);
   });
 });
 

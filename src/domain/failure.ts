@@ -12,6 +12,7 @@ export type Refusal =
       readonly status: string;
       readonly needed: string;
     }
+  | { readonly kind: 'other-name'; readonly snapshot: SnapshotId; readonly file: FileName }
   | { readonly kind: 'other-arguments'; readonly snapshot: SnapshotId; readonly state: string }
   | { readonly kind: 'unsettled'; readonly snapshot: SnapshotId; readonly reason: string }
   | { readonly kind: 'not-attached'; readonly volume: VolumeId }
@@ -99,6 +100,11 @@ export function explain(refusal: Refusal): string {
       return (
         `Snapshot ${refusal.snapshot} is ${refusal.status} in Cinder, not ` +
         `${refusal.needed}: ask through Cinder, which sets the status first.`
+      );
+    case 'other-name':
+      return (
+        `${refusal.file} is not an overlay that Cinder makes for snapshot ${refusal.snapshot}: its ` +
+        'name must end in a dot and the id of the snapshot.'
       );
     case 'other-arguments':
       return (

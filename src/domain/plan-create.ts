@@ -28,6 +28,14 @@ export interface Limits {
   readonly maxChainDepth: number;
 }
 
+/**
+ * Whether Cinder made the file for this snapshot: `<volume name>.<snapshot id>`
+ * (remotefs.py, _get_new_snap_path). Any other file of the folder may be raw, even another
+ * volume's, and its bytes are not ours to read; seed 1592 of the simulated worlds had one read.
+ */
+export const isNamedFor = ({ newFile, snapshot }: Omit<CreateRequest, 'server'>): boolean =>
+  newFile.endsWith(`.${snapshot}`);
+
 /** Decides a create on what was seen. Pure: `plan create` prints exactly this. */
 export function planCreate(
   request: CreateRequest,

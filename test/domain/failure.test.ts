@@ -11,6 +11,7 @@ const server = 'server-id' as ServerId;
 const refusals: { readonly [K in Refusal['kind']]: Extract<Refusal, { kind: K }> } = {
   'bad-request': { kind: 'bad-request', problem: 'The body is not JSON: send an object.' },
   'unknown-volume': { kind: 'unknown-volume', volume },
+  'other-name': { kind: 'other-name', snapshot, file: file('volume-1.other') },
   'other-volume': { kind: 'other-volume', snapshot, volume },
   'wrong-status': { kind: 'wrong-status', snapshot, status: 'available', needed: 'creating' },
   'other-arguments': { kind: 'other-arguments', snapshot, state: 'merging' },
