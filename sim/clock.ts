@@ -20,18 +20,26 @@ const DAY_MS = 86_400_000;
  */
 export class SimClock implements Clock {
   #now: number;
+  readonly #start: number;
   #order = 0;
   #state: number;
   readonly #sleepers: Sleeper[] = [];
   #held = 0;
+  /** Called whenever all that one moment brought about has come to rest. */
+  watch: (() => void) | null = null;
 
   constructor({ seed = 1, start = Date.UTC(2026, 0, 1) }: SimClockOptions = {}) {
     this.#state = seed >>> 0;
     this.#now = start;
+    this.#start = start;
   }
 
   now(): number {
     return this.#now;
+  }
+
+  monotonic(): number {
+    return this.#now - this.#start;
   }
 
   sleep(ms: number, signal?: AbortSignal): Promise<void> {
@@ -125,6 +133,7 @@ export class SimClock implements Clock {
     this.#now = Math.max(this.#now, next.until);
     next.wake();
     await settled();
+    this.watch?.();
   }
 }
 

@@ -129,7 +129,7 @@ export class Inspector implements Inspect {
     newcomer: FileName | null,
     attachment: string | null,
   ): Promise<Result<Sight, Trouble>> {
-    const want = { disk, headers, newcomer, snapshot: null, attachment, late: false };
+    const want = { disk, headers, newcomer, snapshot: null, attachment, late: () => false };
     const sight = await this.#world.look(this.#world, want);
     return sight.ok ? sight : fault(sight.error);
   }

@@ -35,7 +35,8 @@ export interface Want {
   readonly snapshot: SnapshotId | null;
   /** The attachment whose active file is wanted too, or null. */
   readonly attachment: string | null;
-  readonly late: boolean;
+  /** Asked once everything else is seen, which can take its time. */
+  readonly late: () => boolean;
 }
 
 /** One look at a volume: the live chain first, then the headers that it allows us to read. */
@@ -54,7 +55,7 @@ export async function look(world: LookWorld, want: Want): Promise<Result<Sight, 
     headers: headers.value,
     cinder: cinder.value,
     known,
-    late: want.late,
+    late: want.late(),
   });
 }
 

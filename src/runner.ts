@@ -37,6 +37,8 @@ export class Runner {
   readonly #world: RunnerWorld;
   /** By volume: the operations in the order in which they were accepted; the first one runs. */
   readonly #queues = new Map<VolumeId, Operation[]>();
+  /** When each operation was asked for, by the monotonic clock. */
+  readonly #asked = new Map<OperationId, number>();
   readonly #running = new Map<OperationId, { done: Promise<void>; mailbox: Mailbox }>();
   #stopped = false;
 
@@ -61,6 +63,10 @@ export class Runner {
 
   start(operation: Operation): void {
     const { volume } = operation.saga.request;
+    const { clock } = this.#world;
+    // Only for the time before this process need the wall clock be believed.
+    const before = Math.max(0, clock.now() - operation.askedAt);
+    this.#asked.set(operation.id, clock.monotonic() - before);
     const queue = this.#queues.get(volume);
     if (queue !== undefined) queue.push(operation);
     else {
@@ -93,6 +99,7 @@ export class Runner {
   #leave(operation: Operation): void {
     this.#running.get(operation.id)?.mailbox[Symbol.dispose]();
     this.#running.delete(operation.id);
+    this.#asked.delete(operation.id);
     this.#world.sender.forget(operation.saga.request.snapshot);
     const { volume } = operation.saga.request;
     const queue = this.#queues.get(volume) ?? [];
@@ -168,7 +175,7 @@ export class Runner {
     saga: Saga,
     operation: Operation,
   ): Promise<Event> {
-    const { clock, volumes, createTimeoutMs } = this.#world;
+    const { volumes, createTimeoutMs } = this.#world;
     const { volume, server, snapshot } = saga.request;
     let attachment: string | null = null;
     if (saga.at === 'waiting') {
@@ -183,10 +190,15 @@ export class Runner {
       newcomer: saga.kind === 'create' ? saga.request.newFile : null,
       snapshot: effect.cinder ? snapshot : null,
       attachment,
-      late: saga.kind === 'create' && clock.now() > operation.askedAt + createTimeoutMs,
+      late: () => saga.kind === 'create' && this.#age(operation) > createTimeoutMs,
     });
     if (!sight.ok) return { kind: 'blind', fault: sight.error };
     return { kind: 'saw', sight: sight.value };
+  }
+
+  #age({ id }: Operation): number {
+    const now = this.#world.clock.monotonic();
+    return now - (this.#asked.get(id) ?? now);
   }
 
   /** We contradict ourselves. The process ends; the second time the operation is set aside. */

@@ -25,7 +25,8 @@ interface Line {
   /** Notices up to this one belong to an attempt that a newer request has replaced. */
   superseded: number;
   nudge: AbortController;
-  progressAt: number;
+  /** When live progress was last said, by the monotonic clock; null when never. */
+  progressAt: number | null;
   progressMuted: boolean;
 }
 
@@ -65,8 +66,9 @@ export class Sender {
     // 0% is what a delete began with.
     if (livePercent(percent) === 0) return;
     const line = this.#line(snapshot);
-    const now = this.#world.clock.now();
-    if (line.waiting > 0 || line.progressMuted || now - line.progressAt < PROGRESS_EVERY_MS) return;
+    const now = this.#world.clock.monotonic();
+    if (line.waiting > 0 || line.progressMuted) return;
+    if (line.progressAt !== null && now - line.progressAt < PROGRESS_EVERY_MS) return;
     line.progressAt = now;
     const update = { kind: 'deleting', percent: livePercent(percent) } as const;
     void this.#turn(snapshot, async () => {
@@ -79,7 +81,7 @@ export class Sender {
   forget(snapshot: SnapshotId): void {
     const line = this.#lines.get(snapshot);
     if (line === undefined) return;
-    line.progressAt = 0;
+    line.progressAt = null;
     line.progressMuted = false;
     this.#drop(snapshot, line);
   }
@@ -144,7 +146,7 @@ export class Sender {
 
   /** Nothing under way and nothing to remember: what was superseded has left the line too. */
   #drop(snapshot: SnapshotId, line: Line): void {
-    if (line.waiting > 0 || line.progressAt > 0) return;
+    if (line.waiting > 0 || line.progressAt !== null) return;
     if (this.#lines.get(snapshot) === line) this.#lines.delete(snapshot);
   }
 
@@ -156,7 +158,7 @@ export class Sender {
       waiting: 0,
       superseded: 0,
       nudge: new AbortController(),
-      progressAt: 0,
+      progressAt: null,
       progressMuted: false,
     };
     this.#lines.set(snapshot, line);

@@ -118,7 +118,7 @@ export class Service implements AssistedSnapshots {
       newcomer: request.kind === 'create' ? request.newFile : null,
       snapshot: null,
       attachment: server.value.id,
-      late: false,
+      late: () => false,
     });
     time.asking = 'Cinder';
     if (!sight.ok) return fault(sight.error);

@@ -4,6 +4,7 @@ import type { Clock } from '#ports/clock.ts';
 /** The machine's own time and chance. */
 export const systemClock: Clock = {
   now: () => Date.now(),
+  monotonic: () => performance.now(),
   uuid: () => randomUUID(),
   random: () => Math.random(),
   sleep: (ms, signal) =>

@@ -45,6 +45,7 @@ export function api(
     assisted: { create: note('create'), delete: note('delete') },
     telemetry: { log: (level, message) => lines.push(`${level} ${message}`) },
     clock: {
+      monotonic: () => performance.now(),
       now: () => 0,
       sleep: async () => {},
       uuid: () => crypto.randomUUID(),
