@@ -22,6 +22,14 @@ export interface SimCloudOptions {
   readonly clustersPerTick?: number;
 }
 
+/** A disk that Cinder made, of a guest of this host. */
+export interface CloudDisk {
+  readonly guest: SimGuest;
+  readonly disk: SimDisk;
+  readonly volume: VolumeId;
+  readonly attachment: string;
+}
+
 /** One running guest with one volume of Cinder's (`vdb`) beside its own root disk (`vda`). */
 export class SimCloud {
   readonly clock: Clock;
@@ -36,6 +44,8 @@ export class SimCloud {
   readonly server: ServerId;
   readonly volume: VolumeId;
   readonly attachment: string;
+  /** Every disk that Cinder made. */
+  readonly disks: CloudDisk[];
   #api: AssistedSnapshots | null = null;
   /** Breaks the calls that are under way. */
   #hangUp = Promise.withResolvers<void>();
@@ -61,8 +71,38 @@ export class SimCloud {
     const volume = { id: this.volume, name: base, clusters, format: baseFormat };
     this.attachment = this.cinder.attach(volume, this.server).id;
     const root = { id: rootVolume, name: rootBase, clusters, format: RAW };
-    this.cinder.attach(root, this.server);
+    const { id } = this.cinder.attach(root, this.server);
     this.volumes = new SimVolumes(this.cinder);
+    const { guest } = this;
+    const own = { guest, disk: this.disk, volume: this.volume, attachment: this.attachment };
+    this.disks = [own, { guest, disk: this.root, volume: rootVolume, attachment: id }];
+  }
+
+  /** One more guest, running, with one volume for each of the formats. */
+  addGuest(formats: readonly Format[], clusters = 8): SimGuest {
+    const { clock, share } = this;
+    const server = clock.uuid() as ServerId;
+    const made = formats.map((format, at) => {
+      const id = clock.uuid() as VolumeId;
+      const name = `volume-${id}` as FileName;
+      share.create(name, { format, clusters });
+      const target = `vd${'abcdefgh'[at]}`;
+      return { disk: new SimDisk(share, id, target, name, format), name, format, volume: id };
+    });
+    const name = `instance-${String(this.hypervisor.guests.length + 1).padStart(8, '0')}`;
+    const guest = new SimGuest(
+      server,
+      made.map(({ disk }) => disk),
+      name,
+    );
+    this.hypervisor.guests.push(guest);
+    const started = guest.start();
+    if (!started.ok) throw new Error(started.error);
+    for (const { disk, name: file, format, volume } of made) {
+      const row = this.cinder.attach({ id: volume, name: file, clusters, format }, server);
+      this.disks.push({ guest, disk, volume, attachment: row.id });
+    }
+    return guest;
   }
 
   /**

@@ -51,6 +51,21 @@ export class SimJournal implements Journal {
     for (const one of asked) remove(this.#pages.operations, one);
   }
 
+  /** Every operation on its pages, oldest first; for whoever looks on. */
+  get all(): readonly Operation[] {
+    return this.#pages.operations;
+  }
+
+  /** Every notice on its pages, oldest first. */
+  get told(): readonly Notice[] {
+    return this.#pages.notices;
+  }
+
+  /** The recorded formats of a volume's files, as they lie on its pages. */
+  recorded(volume: VolumeId): ReadonlyMap<FileName, Format> {
+    return this.#pages.formats.get(volume) ?? new Map();
+  }
+
   snapshot(): unknown {
     return structuredClone(this.#pages);
   }

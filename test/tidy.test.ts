@@ -20,8 +20,8 @@ const SRC_AND_SIM = /^(src|sim)\/.*\.ts$/;
 /** Without this page, whose samples break every law. */
 const EVERYTHING = /^(?!test\/tidy\.test\.ts$)/;
 const TYPESCRIPT = /^(?!test\/tidy\.test\.ts$).*\.ts$/;
-/** Without the three files that start the service on the sim: they simulate nothing. */
-const SIMULATION = /^sim\/(?!(main|composition|simulated-host|seeds)\.ts$).*\.ts$/;
+/** Without the files that start the service on the sim: they simulate nothing. */
+const SIMULATION = /^sim\/(?!(main|composition|simulated-host|seeds|world\/program)\.ts$).*\.ts$/;
 const HOMES: Readonly<Record<string, RegExp>> = {
   inversify: /^(src|sim)\/composition\.ts$/,
   'reflect-metadata': /^(src|sim)\/composition\.ts$/,

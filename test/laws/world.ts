@@ -1,8 +1,6 @@
 /** One story on the sim, told through a service that can die at any call and come back. */
 
-import { Runner } from '#app/runner.ts';
-import { Sender } from '#app/sender.ts';
-import { Service } from '#app/service.ts';
+import type { Runner } from '#app/runner.ts';
 import { filesOf } from '#domain/chain.ts';
 import type { FileName, SnapshotId } from '#domain/ids.ts';
 import { parseHeader } from '#domain/qcow2.ts';
@@ -13,6 +11,7 @@ import { SimCloud } from '#sim/cloud.ts';
 import { type Call, type Fate, faulty, Life } from '#sim/faulty.ts';
 import { SimImages } from '#sim/images.ts';
 import { SimJournal } from '#sim/journal.ts';
+import { program } from '#sim/world/program.ts';
 
 export interface WorldOptions {
   /** The lives of the service in turn; after the last one it lives on. */
@@ -64,22 +63,11 @@ export class World {
     const ports = { hypervisor, volumes, images, journal };
     const time = life.holds('clock', clock, () => false);
     const telemetry = { log: (_: string, text: string) => void this.log.push(text) };
-    const sender = new Sender({ volumes, journal, clock: time, telemetry });
     const die = (defect: unknown) => {
       this.defects.push(defect);
       life.end();
     };
-    const runner = new Runner({
-      ...ports,
-      sender,
-      clock: time,
-      telemetry,
-      createTimeoutMs: 540_000,
-      pollMs: 1000,
-      die,
-    });
-    const limits = { maxChainDepth: 64 };
-    const service = new Service({ ...ports, clock: time, runner, sender, limits });
+    const { service, runner } = program({ ...ports, clock: time, telemetry }, die);
     this.cloud.serve(whileAlive(life, service));
     this.runner = runner;
     void life.ended.then(() => this.#reboot());

@@ -1,0 +1,104 @@
+import type { ServerId } from '#domain/ids.ts';
+import type { SimGuest } from '../guest.ts';
+import type { Header } from '../share.ts';
+import { type DiskTruth, restarted, setBack } from './truth.ts';
+import type { World } from './world.ts';
+
+const STEPS = 60;
+const PAUSES_MS = [100, 0, 30, 900, 4_000, 17_000, 60_000] as const;
+
+/** What a guest writes into its raw disk to be taken for something else. */
+const FORGERIES: readonly Partial<Header>[] = [
+  {},
+  { backing: '/etc/shadow', format: 'raw' },
+  { backing: '/etc/shadow' },
+  { features: 4 },
+];
+
+/** What guests do with their disks, and how their QEMU comes and goes. */
+export class Guests {
+  readonly #world: World;
+  /** Told whenever a disk was read back after its QEMU was killed. */
+  killed: (truth: DiskTruth) => void = () => {};
+
+  /** An idle guest has nothing to flush, so that nobody but us makes anything durable. */
+  readonly #neverFlushes: boolean;
+
+  constructor(world: World) {
+    this.#world = world;
+    this.#neverFlushes = world.choices.pick('guest never flushes', 3) === 2;
+    if (this.#neverFlushes) world.swarm.saw('guest never flushes');
+  }
+
+  async live(): Promise<void> {
+    const { choices, clock } = this.#world;
+    for (let step = 0; step < STEPS; step++) {
+      await clock.sleep(choices.of('guest waits', PAUSES_MS));
+      this.act();
+    }
+  }
+
+  act(): void {
+    const { choices, swarm, truths } = this.#world;
+    const truth = choices.of('guest picks a disk', truths);
+    const what = choices.pick('guest', 10);
+    if (what === 0 || !truth.running) return;
+    const at = choices.pick('guest picks a cluster', truth.bytes.length);
+    this.#world.operations++;
+    if (what === 1 && truth.disk.top?.backing === null && swarm.strikes('guest forges a header')) {
+      truth.forge(choices.of('forgery', FORGERIES));
+      this.#world.saw('a guest writes a header into its raw disk');
+    } else if (what <= 2) {
+      if (!this.#neverFlushes) truth.flush();
+    } else if (what <= 4) truth.writeZeroes(at);
+    else truth.write(at, 1 + choices.pick('guest writes', 250));
+    if (this.#world.recording) {
+      const names = ['', 'forges', 'flushes', 'clears', 'clears'];
+      const { target } = truth.disk;
+      this.#world.tell('guest', `${names[what] ?? 'writes'} cluster ${at} of ${target}`);
+    }
+  }
+
+  /** Its QEMU ends: told to, so that it writes what it holds, or killed. */
+  end(guest: SimGuest, how: 'stopped' | 'killed'): void {
+    const world = this.#world;
+    if (guest.process === null) return;
+    world.tell('world', `guest ${guest.name} is ${how}`);
+    const mine = world.truths.filter(({ it }) => it.guest === guest);
+    for (const truth of mine) {
+      const { job } = truth.disk;
+      if (job !== null) world.saw(`QEMU ${how} while a ${job.kind} is ${job.phase}`);
+      if (how === 'stopped') truth.durable();
+    }
+    world.cloud.hypervisor.end(guest.server, how);
+    for (const truth of mine) this.killed(truth);
+  }
+
+  /** Starts it from what is on disk, which is from then on what it has. */
+  start(guest: SimGuest): void {
+    const world = this.#world;
+    if (guest.process !== null) return;
+    const started = world.cloud.hypervisor.start(guest.server as ServerId);
+    world.tell('world', `guest ${guest.name} starts: ${started.ok ? 'ok' : started.error}`);
+    if (!started.ok) return;
+    for (const truth of world.truths) {
+      if (truth.it.guest === guest) truth.startedOn(truth.disk.view());
+    }
+  }
+
+  /**
+   * What a person does who finds that a merge had not reached the disk: sets the headers back to
+   * what they were before it. Answers whether the disk is whole again.
+   */
+  repair(truth: DiskTruth): boolean {
+    const { share } = truth.disk;
+    const headers = new Map([...share.files].map(([name, { header }]) => [name, header]));
+    for (const { headers: before } of [...truth.unproven].reverse()) {
+      setBack(share, before);
+      const view = restarted(truth.disk);
+      if (typeof view !== 'string' && truth.lost(view) === null) return true;
+    }
+    setBack(share, headers);
+    return false;
+  }
+}

@@ -1,0 +1,214 @@
+import type { SimCinder, SnapshotRow } from '../cinder.ts';
+import type { CloudDisk } from '../cloud.ts';
+import { HAPPENINGS, MISCHIEF } from './faults.ts';
+import type { Guests } from './guests.ts';
+import type { Watcher } from './watcher.ts';
+import type { World } from './world.ts';
+
+const STEPS = 24;
+const PAUSES_MS = [2_000, 100, 500, 8_000, 40_000, 120_000] as const;
+type Happens = (world: World, guests: Guests, disk: CloudDisk) => void;
+
+/** What machines, operators, admins and tenants do, beside what the program's calls meet. */
+export async function happenings(world: World, guests: Guests): Promise<void> {
+  const { choices, clock, swarm, cloud } = world;
+  for (let step = 0; step < STEPS; step++) {
+    await clock.sleep(choices.of('world waits', PAUSES_MS));
+    for (const kind of HAPPENINGS) {
+      if (!swarm.strikes(kind)) continue;
+      const disk = choices.of('it happens to', cloud.disks);
+      world.operations++;
+      world.tell('world', kind);
+      HAPPEN[kind](world, guests, disk);
+    }
+  }
+}
+
+/** What happens just while a block job runs, which a clock of its own would seldom hit. */
+export class Mischief implements Watcher {
+  readonly #world: World;
+  readonly #guests: Guests;
+
+  constructor(world: World, guests: Guests) {
+    this.#world = world;
+    this.#guests = guests;
+  }
+
+  moment(): void {
+    const { cloud, swarm } = this.#world;
+    if (swarm.quiet) return;
+    for (const disk of cloud.disks) {
+      if (disk.disk.job === null) continue;
+      for (const kind of MISCHIEF) {
+        if (disk.disk.job === null || !swarm.strikes(kind)) continue;
+        this.#world.tell('world', kind);
+        HAPPEN[kind](this.#world, this.#guests, disk);
+      }
+    }
+  }
+}
+
+/** Puts an end to all that went wrong, so that what follows can only go well. */
+export function heal(world: World, guests: Guests): void {
+  const { swarm, cloud } = world;
+  swarm.quiet = true;
+  world.libvirtAway = false;
+  cloud.hypervisor.deaf = false;
+  cloud.volumes.away = false;
+  cloud.share.space = Number.POSITIVE_INFINITY;
+  for (const { guest, volume, disk } of cloud.disks) {
+    if (disk.job === null || !world.foreignJobs.has(disk.job)) continue;
+    cloud.hypervisor.cancel({ server: guest.server, volume });
+  }
+  for (const guest of cloud.hypervisor.guests) guests.start(guest);
+  cloud.hypervisor.tell({ kind: 'reconnected' });
+  world.bringUp();
+}
+
+type Kind = (typeof HAPPENINGS)[number] | (typeof MISCHIEF)[number];
+
+const HAPPEN: Readonly<Record<Kind, Happens>> = {
+  'QEMU killed in a job': (world, guests, disk) => HAPPEN['QEMU killed'](world, guests, disk),
+  'guest shut down in a job': (world, guests, disk) =>
+    HAPPEN['guest shut down'](world, guests, disk),
+  'job cancelled in the middle': (world, guests, disk) =>
+    HAPPEN['job cancelled by hand'](world, guests, disk),
+  'disk full in a job': (world, guests, disk) => HAPPEN['disk full'](world, guests, disk),
+  'the service killed in a job': (world) => world.life.end(),
+  'guest writes in a job': (_world, guests) => guests.act(),
+  'QEMU killed': (world, guests, { guest }) => {
+    guests.end(guest, 'killed');
+    afterAWhile(world, 'guest down for', () => guests.start(guest));
+  },
+  'guest shut down': (world, guests, { guest }) => {
+    guests.end(guest, 'stopped');
+    afterAWhile(world, 'guest down for', () => guests.start(guest));
+  },
+  'guest restarted': (_world, guests, { guest }) => {
+    guests.end(guest, 'stopped');
+    guests.start(guest);
+  },
+  'libvirtd away': (world) => {
+    const { hypervisor } = world.cloud;
+    world.libvirtAway = true;
+    hypervisor.deaf = true;
+    afterAWhile(world, 'libvirtd away for', () => {
+      world.libvirtAway = false;
+      hypervisor.deaf = false;
+      hypervisor.tell({ kind: 'reconnected' });
+    });
+  },
+  'Cinder away': (world) => {
+    world.cloud.volumes.away = true;
+    afterAWhile(world, 'Cinder away for', () => {
+      world.cloud.volumes.away = false;
+    });
+  },
+  'the service killed': (world) => world.life.end(),
+  'the service stopped in good order': (world) => void world.stopInGoodOrder(),
+  'the service away for long': (world) => {
+    world.downMs = 900_000;
+    world.life.end();
+  },
+  'job cancelled by hand': (world, _guests, { guest, volume, disk }) => {
+    // Once QEMU has rewritten the header the job can only be waited for.
+    if (disk.job?.phase !== 'copying') return;
+    world.saw(`a ${disk.job.kind} cancelled by hand`);
+    world.cloud.hypervisor.cancel({ server: guest.server, volume });
+  },
+  'job of somebody else': (world, _guests, { guest, volume, disk }) => {
+    if (disk.job !== null || disk.top === null) return;
+    const where = { server: guest.server, volume };
+    const kind = world.choices.of('their job', ['copy', 'commit', 'pull', 'active-commit']);
+    world.cloud.hypervisor.startForeignJob(where, kind);
+    const theirs = disk.job;
+    if (theirs !== null) world.foreignJobs.add(theirs);
+    afterAWhile(world, 'their job takes', () => {
+      if (disk.job === theirs) world.cloud.hypervisor.cancel(where);
+    });
+  },
+  'disk full': (world) => {
+    const { share } = world.cloud;
+    share.space = world.choices.pick('clusters left', 4);
+    afterAWhile(world, 'disk full for', () => {
+      share.space = Number.POSITIVE_INFINITY;
+    });
+  },
+  'clock jumps ahead': (world) => {
+    world.skewMs += world.choices.of('jumps by', [60_000, 3_600_000, 31_536_000_000]);
+  },
+  'clock jumps back': (world) => {
+    world.skewMs -= world.choices.of('jumps by', [60_000, 3_600_000, 31_536_000_000]);
+  },
+  'tenant says 90%': posting((row) => ({ status: row.status, progress: '90%' })),
+  'tenant says error': posting((row) => ({
+    status: row.status === 'creating' ? 'error' : 'error_deleting',
+  })),
+  'tenant says progress': posting((row) => ({ status: row.status, progress: '42%' })),
+  'tenant says available': posting(() => ({ status: 'available' })),
+  'admin resets to available': resetting('available'),
+  'admin resets to error': resetting('error'),
+  'admin resets to error_deleting': resetting('error_deleting'),
+  'request for a snapshot nobody knows': (world, _guests, { volume, disk }) => {
+    const request = { volume, snapshot: world.clock.uuid(), newFile: `${disk.xml.file}.x` };
+    void world.again({ kind: 'create', ...request, requestId: '', at: 0 } as never);
+  },
+  'request with other arguments': (world, _guests, { disk }) => {
+    const found = world.past.at(-1)?.asked;
+    if (found === undefined) return;
+    const other = world.choices.pick('other arguments', 2);
+    const changed =
+      found.kind === 'create'
+        ? { ...found, newFile: disk.xml.file }
+        : other === 0
+          ? { ...found, fileToMerge: null, mergeTarget: null }
+          : { ...found, fileToMerge: found.mergeTarget, mergeTarget: null };
+    void world.again(changed);
+  },
+  'request of long ago': (world) => {
+    const { past, choices } = world;
+    const found = past[choices.pick('request of long ago is', Math.max(1, past.length))];
+    if (found !== undefined) void world.again(found.asked);
+  },
+};
+
+function afterAWhile(world: World, where: string, then: () => void): void {
+  const ms = world.pause(where);
+  void world.clock.sleep(ms).then(() => {
+    if (!world.swarm.quiet) then();
+  });
+}
+
+/** Any member of the project may post a status; Cinder takes it as if it were ours. */
+function posting(body: (row: SnapshotRow) => object): Happens {
+  return (world, _guests, { volume }) => {
+    const { cinder } = world.cloud;
+    const row = somebody(world, cinder, volume);
+    if (row === null) return;
+    const before = `${row.status} ${row.progress}`;
+    cinder.update(row.id, { 'os-update_snapshot_status': body(row) });
+    if (before === `${row.status} ${row.progress}`) return;
+    world.saw('a tenant changes a status');
+    world.meddled.add(row.id);
+    world.excuse(volume, 'drift record');
+  };
+}
+
+function resetting(status: string): Happens {
+  return (world, _guests, { volume }) => {
+    const { cinder } = world.cloud;
+    const row = somebody(world, cinder, volume);
+    if (row === null || row.status === status) return;
+    cinder.resetState(row.id, status);
+    world.saw('an admin resets a status');
+    world.meddled.add(row.id);
+    world.excuse(volume, 'drift record');
+  };
+}
+
+function somebody(world: World, cinder: SimCinder, volume: string): SnapshotRow | null {
+  const rows = [...cinder.snapshots.values()].filter((row) => row.volume === volume);
+  const busy = rows.filter(({ status }) => status === 'creating' || status === 'deleting');
+  const from = busy.length > 0 ? busy : rows;
+  return from[world.choices.pick('whose status', Math.max(1, from.length))] ?? null;
+}

@@ -1,0 +1,199 @@
+import type { Merge } from '#domain/chain.ts';
+import { type FileName, QCOW2, type SnapshotId } from '#domain/ids.ts';
+import type { SnapshotOrder } from '#ports/hypervisor.ts';
+import type { SnapshotRow } from '../cinder.ts';
+import { type Bytes, nodesFrom } from '../node.ts';
+import type { Guests } from './guests.ts';
+import { coldView, type DiskTruth, type Headers, headersOf, restarted } from './truth.ts';
+import type { SeenCall, Watcher } from './watcher.ts';
+import type { World } from './world.ts';
+
+/** How often a look is taken at what a crash would leave, and at what snapshots have frozen. */
+const EVERY = 24;
+
+/** Laws 1 to 4: what guests and snapshots read, now and after a crash. */
+export class BytesLaws implements Watcher {
+  readonly #world: World;
+  readonly #guests: Guests;
+  #moments = 0;
+  #operations = -1;
+  #before: Headers = new Map();
+  /** Snapshots under deletion: how, and the file that holds what they froze. */
+  readonly #merging = new Map<SnapshotId, { kind: Merge['kind']; file: FileName | null }>();
+
+  constructor(world: World, guests: Guests) {
+    this.#world = world;
+    this.#guests = guests;
+    guests.killed = (truth) => this.#survive(truth);
+  }
+
+  reaching({ port, method }: SeenCall): void {
+    if (port === 'libvirt' && method === 'merge') {
+      this.#before = headersOf(this.#world.cloud.share);
+    }
+  }
+
+  reached(call: SeenCall, answer: unknown): void {
+    if (call.port !== 'libvirt' || !(answer as { ok: boolean }).ok) return;
+    const [order] = call.args as [SnapshotOrder];
+    const truth = this.#world.truths.find(({ it }) => it.volume === order.volume);
+    if (truth === undefined) return;
+    if (call.method === 'snapshot') this.#froze(truth, order);
+    if (call.method === 'merge') this.#began(truth);
+  }
+
+  calling({ port, method, args }: SeenCall): void {
+    if (port !== 'cinder' || method !== 'update') return;
+    const [snapshot, update] = args as [SnapshotId, { kind: string }];
+    if (update.kind !== 'deleted') return;
+    // From here on Cinder may remove the file: setting headers back is no way out any more.
+    for (const { unproven } of this.#world.truths) {
+      const at = unproven.findIndex((one) => one.snapshot === snapshot);
+      if (at >= 0) unproven.splice(at, 1);
+    }
+    if (this.#merging.get(snapshot)?.kind === 'pull') this.#merging.delete(snapshot);
+  }
+
+  moment(): void {
+    const { truths, operations } = this.#world;
+    this.#moments++;
+    const moved = operations !== this.#operations;
+    this.#operations = operations;
+    for (const truth of truths) {
+      if (!moved && truth.disk.job === null) continue;
+      const at = truth.differs();
+      if (at !== null) {
+        this.#break(1, truth, `cluster ${at} of ${truth.disk.target} reads otherwise`);
+        truth.startedOn(truth.disk.view());
+      }
+    }
+    if (this.#moments % EVERY === 0) this.look();
+  }
+
+  /** What a crash now would leave, and what the snapshots have. */
+  look(): void {
+    for (const truth of this.#world.truths) {
+      if (truth.running && !this.#wouldSurvive(truth)) {
+        this.#break(2, truth, `killed now, ${truth.disk.target} would have lost what was flushed`);
+      }
+      this.#snapshots(truth);
+    }
+  }
+
+  rest(): void {
+    this.look();
+  }
+
+  /** An overlay is on top: what is below is what the snapshot has from now on. */
+  #froze(truth: DiskTruth, { file, active }: SnapshotOrder): void {
+    const { disk, frozen } = truth;
+    const id = file.slice(-36) as SnapshotId;
+    if (frozen.has(id)) return;
+    const below = disk.node(file)?.backing ?? null;
+    if (below !== null) {
+      const length = truth.bytes.length;
+      frozen.set(
+        id,
+        Array.from({ length }, (_, at) => below.read(at)),
+      );
+      truth.durable();
+      return;
+    }
+    if (disk.top !== null || disk.config.file !== file) return;
+    const under = disk.config.on;
+    const view = coldView(disk.share, active, under?.format ?? QCOW2);
+    if (typeof view !== 'string') frozen.set(id, view);
+  }
+
+  #began(truth: DiskTruth): void {
+    const { volume } = truth.it;
+    const op = this.#world.journal.all.find(
+      ({ saga }) => saga.request.volume === volume && saga.at === 'merging',
+    );
+    const snapshot = op?.saga.request.snapshot ?? null;
+    truth.unproven.push({ headers: this.#before, snapshot });
+    if (snapshot === null || op?.saga.at !== 'merging') return;
+    const { merge, before } = op.saga.plan;
+    // What a commit has begun to overwrite no later pull brings back.
+    if (this.#merging.get(snapshot)?.kind === 'commit') return;
+    this.#merging.set(snapshot, { kind: merge.kind, file: before.on?.file ?? null });
+    this.#world.saw(`a ${merge.kind} begins`);
+  }
+
+  /** QEMU was killed, and somebody looks at what is left before it is started again. */
+  #survive(truth: DiskTruth): void {
+    const view = restarted(truth.disk);
+    if (typeof view !== 'string' && truth.lost(view) === null) return;
+    if (this.#guests.repair(truth)) {
+      this.#world.saw('a header set back after QEMU died');
+      this.#world.tell('operator', `sets the headers of ${truth.disk.target} back`);
+      const words = `${truth.disk.target} needed a person to set its headers back`;
+      this.#break(2, truth, words, 'pointer set back and merge redone');
+    } else {
+      const what = typeof view === 'string' ? view : `cluster ${truth.lost(view)} is lost`;
+      this.#break(2, truth, `${truth.disk.target} after QEMU was killed: ${what}`);
+    }
+  }
+
+  #wouldSurvive(truth: DiskTruth): boolean {
+    const view = restarted(truth.disk);
+    if (typeof view !== 'string' && truth.lost(view) === null) return true;
+    const headers = headersOf(truth.disk.share);
+    const whole = this.#guests.repair(truth);
+    for (const [name, header] of headers) {
+      const file = truth.disk.share.file(name);
+      if (file !== null) file.header = header;
+    }
+    return whole;
+  }
+
+  #snapshots(truth: DiskTruth): void {
+    const { cloud, meddled } = this.#world;
+    for (const row of cloud.cinder.snapshots.values()) {
+      const kept = truth.frozen.get(row.id);
+      if (row.volume !== truth.it.volume || kept === undefined) continue;
+      const merging = this.#merging.get(row.id);
+      const pulled = row.status === 'deleting' && merging?.kind === 'pull' ? merging.file : null;
+      if (!KEPT.includes(row.status) && pulled === null) continue;
+      // Whoever resets a snapshot whose content a commit has overwritten has nothing left.
+      if (merging?.kind === 'commit' && meddled.has(row.id)) continue;
+      const view = pulled === null ? this.#frozen(truth, row) : this.#cold(truth, pulled);
+      if (view === null) continue;
+      const law = pulled === null ? 3 : 4;
+      this.#world.saw(law === 3 ? 'a snapshot is read' : 'a snapshot read while it is pulled away');
+      const at = kept.findIndex((one, cluster) => view[cluster] !== one);
+      if (at >= 0) this.#break(law, truth, `cluster ${at} of snapshot ${row.id} changed`);
+    }
+  }
+
+  /** What the overlay made for a snapshot stands on: in QEMU if it is there, else by headers. */
+  #frozen({ disk, it, bytes }: DiskTruth, row: SnapshotRow): readonly Bytes[] | null {
+    const overlay = this.#world.cloud.cinder.driver.info.get(it.volume)?.[row.id];
+    if (overlay === undefined) return null;
+    const length = bytes.length;
+    for (const node of nodesFrom(disk.top)) {
+      if (node.file.name !== overlay) continue;
+      const { backing } = node;
+      return backing && Array.from({ length }, (_, at) => backing.read(at));
+    }
+    const backing = disk.share.file(overlay)?.header?.backing ?? null;
+    return backing === null ? null : this.#cold({ disk }, backing as FileName);
+  }
+
+  #cold({ disk }: Pick<DiskTruth, 'disk'>, file: FileName): readonly Bytes[] | null {
+    const format = disk.share.file(file)?.format;
+    const view = format === undefined ? '' : coldView(disk.share, file, format);
+    return typeof view === 'string' ? null : view;
+  }
+
+  #break(
+    law: number,
+    { it }: DiskTruth,
+    words: string,
+    guard: 'pointer set back and merge redone' | null = null,
+  ) {
+    this.#world.break(law, words, it.volume, guard);
+  }
+}
+
+const KEPT: readonly string[] = ['available', 'creating'];

@@ -1,0 +1,90 @@
+import { type FileName, RAW, type VolumeId } from '#domain/ids.ts';
+import { nodesFrom, type SimNode } from '../node.ts';
+import type { Header } from '../share.ts';
+import type { SeenCall, Watcher } from './watcher.ts';
+import type { World } from './world.ts';
+
+/** Laws 5, 6, 7 and 23: what files are, what is read of them, and who changes them. */
+export class FileLaws implements Watcher {
+  readonly #world: World;
+  #opened = 0;
+  #names: readonly FileName[] = [];
+  #headers = new Map<FileName, Header | null>();
+
+  constructor(world: World) {
+    this.#world = world;
+  }
+
+  reaching({ port, method }: SeenCall): void {
+    if (port === 'journal') return;
+    const { files } = this.#world.cloud.share;
+    this.#names = [...files.keys()];
+    if (method === 'mend') {
+      this.#headers = new Map([...files].map(([name, { header }]) => [name, header]));
+    }
+  }
+
+  reached(call: SeenCall): void {
+    const { images, cloud } = this.#world;
+    const { files } = cloud.share;
+    for (; this.#opened < images.opened.length; this.#opened++) {
+      const name = images.opened[this.#opened];
+      const file = name === undefined ? undefined : files.get(name);
+      if (file?.format === RAW) this.#world.break(6, `${name} is raw and was read`, null);
+    }
+    if (call.port === 'journal') return;
+    if (call.method !== 'mend') return;
+    const [, overlay] = call.args as [string, FileName];
+    for (const [name, header] of this.#headers) {
+      const now = files.get(name)?.header;
+      if (now !== undefined && now !== header && name !== overlay) {
+        this.#world.break(23, `${name} was changed when ${overlay} was to be mended`, null);
+      }
+    }
+    if (this.#names.some((name) => !files.has(name))) {
+      this.#world.break(23, 'a file went when an overlay was to be mended', null);
+    }
+  }
+
+  /** A file in use went: our own word allowed it, or somebody else's. */
+  moment(): void {
+    const { files } = this.#world.cloud.share;
+    for (const { it, disk } of this.#world.truths) {
+      let gone = disk.top;
+      while (gone !== null && files.get(gone.file.name) === gone.file) gone = gone.backing;
+      if (gone === null || this.#world.lost.has(it.volume)) continue;
+      const stale = gone !== disk.top && gone.file.header?.backing === null;
+      const [excuse = null] = this.#world.excuses.get(it.volume) ?? [];
+      const guard = stale ? 'no overlay on a layer that Cinder takes for stale' : excuse;
+      this.#world.saw('Cinder, misled, removes a file in use');
+      const words = `${gone.file.name} is in use, and Cinder has removed it`;
+      this.#world.break(8, words, it.volume, guard);
+      this.#world.lost.add(it.volume);
+    }
+  }
+
+  rest(): void {
+    for (const truth of this.#world.truths) {
+      const { it, disk } = truth;
+      for (const [name, format] of this.#world.journal.recorded(it.volume)) {
+        const file = disk.share.file(name);
+        this.#world.saw('a recorded format');
+        if (file !== null && file.format !== format) {
+          this.#world.break(5, `${name} is ${file.format}, recorded as ${format}`, it.volume);
+        }
+      }
+      for (const node of nodesFrom(disk.top)) this.#header(truth.it.volume, node);
+    }
+  }
+
+  #header(volume: VolumeId, node: SimNode): void {
+    const { header } = node.file;
+    if (header === null || node.backing === null) return;
+    const under = node.backing.file;
+    const right = header.backing === under.name && header.format === under.format;
+    this.#world.saw('a header of a live chain');
+    if (right) return;
+    const words = `${node.file.name} says ${header.backing}, ${header.format}; it is ${under.name}, ${under.format}`;
+    this.#world.break(7, words, volume);
+  }
+}

@@ -1,0 +1,104 @@
+import type { FileName, VolumeId } from '#domain/ids.ts';
+import type { Saga } from '#domain/saga.ts';
+import type { Operation } from '#ports/journal.ts';
+import { nodesFrom } from '../node.ts';
+import { coldFiles, type DiskTruth } from './truth.ts';
+import type { Watcher } from './watcher.ts';
+import type { World } from './world.ts';
+
+/** Laws 14 to 16 and 32: how everything ends, once the faults are over. */
+export class RestLaws implements Watcher {
+  readonly #world: World;
+
+  constructor(world: World) {
+    this.#world = world;
+  }
+
+  rest(): void {
+    const { journal, truths } = this.#world;
+    for (const { update, state, snapshot } of journal.told) {
+      const row = this.#world.cloud.cinder.snapshots.get(snapshot);
+      // Merged, and Cinder would not hear it: it still believes in a file that is in no chain.
+      if (update.kind !== 'deleted' || state !== 'obsolete' || row === undefined) continue;
+      this.#world.saw('a merge that Cinder would not hear of');
+      this.#world.excuse(row.volume, 'drift record');
+    }
+    for (const op of journal.all) if (op.accepted) this.#ended(op);
+    for (const truth of truths) this.#agree(truth);
+  }
+
+  #ended(op: Operation): void {
+    const { saga } = op;
+    const { volume, snapshot } = saga.request;
+    const law = saga.kind === 'create' ? 15 : 14;
+    if (saga.at !== 'end') {
+      this.#world.break(law, `${saga.kind} of ${snapshot} is still ${saga.at}`, volume);
+      return;
+    }
+    this.#world.saw(`a ${saga.kind} ends ${saga.outcome}`);
+    if (saga.kind === 'create' && this.#givenUp(volume, saga.request.newFile)) {
+      this.#world.saw('a create that Cinder gave up, in use');
+      const words = `${saga.request.newFile} is in use, and Cinder has given it up`;
+      this.#world.break(32, words, volume, 'undo of a create');
+      this.#world.excuse(volume, 'undo of a create');
+    }
+    if (saga.kind === 'delete' && saga.outcome === 'failed' && this.#mergedAfterAll(saga)) {
+      this.#world.saw('a merge that came through after it was given up');
+      this.#world.excuse(volume, 'drift record');
+    }
+    if (saga.outcome !== 'unknown') return;
+    const why = this.#world.unclearVolumes.has(volume) || this.#excused(volume) !== null;
+    if (!why) this.#world.break(law, `${saga.kind} of ${snapshot}: ${saga.reason}`, volume);
+    this.#world.excuse(volume, 'drift record');
+  }
+
+  #mergedAfterAll({ gone, request }: Extract<Saga, { kind: 'delete'; at: 'end' }>): boolean {
+    const disk = this.#world.truths.find(({ it }) => it.volume === request.volume)?.disk;
+    if (gone === null || disk === undefined) return false;
+    const merged = this.#world.journal.all.some(
+      ({ saga }) =>
+        saga.kind === 'delete' &&
+        saga.at === 'end' &&
+        saga.outcome === 'merged' &&
+        saga.gone === gone,
+    );
+    return !merged && !coldFiles(disk.share, disk.config.file).includes(gone);
+  }
+
+  /** In use, and in no chain that Cinder knows. */
+  #givenUp(volume: VolumeId, file: FileName): boolean {
+    const disk = this.#world.truths.find(({ it }) => it.volume === volume)?.disk;
+    const live = [...nodesFrom(disk?.top ?? null)].some((node) => node.file.name === file);
+    return live && !this.#cinderHas(volume, file);
+  }
+
+  #cinderHas(volume: VolumeId, file: FileName): boolean {
+    const { cinder, share } = this.#world.cloud;
+    const active = cinder.driver.info.get(volume)?.active ?? (`volume-${volume}` as FileName);
+    return coldFiles(share, active).includes(file);
+  }
+
+  #agree({ disk, it }: DiskTruth): void {
+    const live = [...nodesFrom(disk.top)].map(({ file }) => file.name);
+    const cold = coldFiles(disk.share, disk.config.file);
+    this.#world.saw('a chain at rest');
+    if (live.length > 0 && live.join() !== cold.join()) {
+      this.#world.break(16, `live ${live}, by the headers ${cold}`, it.volume);
+    }
+    const { cinder } = this.#world.cloud;
+    const active = cinder.driver.info.get(it.volume)?.active ?? `volume-${it.volume}`;
+    if (active === (live[0] ?? cold[0])) return;
+    const guard = this.#excused(it.volume);
+    this.#world.break(
+      16,
+      `${live[0] ?? cold[0]} is active, Cinder says ${active}`,
+      it.volume,
+      guard,
+    );
+  }
+
+  #excused(volume: DiskTruth['it']['volume']) {
+    const [guard = null] = this.#world.excuses.get(volume) ?? [];
+    return guard;
+  }
+}

@@ -1,0 +1,99 @@
+import type { SnapshotId } from '#domain/ids.ts';
+import type { SnapshotRow } from '../cinder.ts';
+import type { CloudDisk } from '../cloud.ts';
+import type { World } from './world.ts';
+
+const STEPS = 14;
+const PAUSES_MS = [0, 300, 2_000, 11_000, 45_000, 200_000] as const;
+/** Cinder waits 7200 s for a delete, and another request of the same volume waits for that one. */
+const LONGEST_WAIT_MS = 4 * 7_300_000;
+/** Nobody keeps more snapshots than this for long. */
+const MANY = 5;
+
+/** What users ask of Cinder. Nobody waits for an answer before asking for the next thing. */
+export class People {
+  readonly #world: World;
+  readonly #pending = new Set<Promise<unknown>>();
+
+  constructor(world: World) {
+    this.#world = world;
+  }
+
+  /** What they asked for is done, one way or the other; but some waits of Cinder never end. */
+  async done(): Promise<void> {
+    const { clock } = this.#world;
+    const patience = new AbortController();
+    const tired = clock.sleep(LONGEST_WAIT_MS, patience.signal);
+    const all = async () => {
+      while (this.#pending.size > 0) await Promise.all(this.#pending);
+    };
+    await Promise.race([all(), tired]);
+    patience.abort();
+  }
+
+  async live(): Promise<void> {
+    const { choices, clock, cloud } = this.#world;
+    for (let step = 0; step < STEPS; step++) {
+      await clock.sleep(choices.of('user waits', PAUSES_MS));
+      const which = choices.of('user picks a volume', cloud.disks);
+      const what = choices.pick('user', 8);
+      if (what === 0) continue;
+      const rows = snapshotsOf(this.#world, which);
+      const there = rows.filter(({ status }) => DELETABLE.includes(status));
+      if (there.length > 0 && (what >= 5 || rows.length >= MANY)) {
+        const row = choices.of('user picks a snapshot', there);
+        this.remove(row.id);
+      } else if (rows.length < MANY) this.take(which);
+    }
+  }
+
+  take({ volume }: CloudDisk): void {
+    const world = this.#world;
+    world.operations++;
+    const id = world.clock.uuid() as SnapshotId;
+    world.tell('user', `takes snapshot ${id} of ${volume}`);
+    this.#ask(world.cloud.cinder.createSnapshot(volume, id));
+  }
+
+  remove(id: SnapshotId): void {
+    const world = this.#world;
+    world.operations++;
+    world.tell('user', `deletes snapshot ${id}`);
+    this.#ask(world.cloud.cinder.deleteSnapshot(id));
+  }
+
+  /** When the dust has settled somebody tries everything again, until all snapshots are gone. */
+  async tidy(disk: CloudDisk, attempts = 4): Promise<void> {
+    for (let attempt = 0; attempt < attempts; attempt++) {
+      for (const { id, status } of snapshotsOf(this.#world, disk)) {
+        if (DELETABLE.includes(status)) this.remove(id);
+        await this.done();
+      }
+      if (snapshotsOf(this.#world, disk).length === 0) return;
+      await this.#world.clock.sleep(5_000);
+    }
+  }
+
+  /** Stock Cinder probes a raw base, and believes what the guest wrote into it. */
+  #probed(id: SnapshotId): void {
+    const { cloud } = this.#world;
+    const volume = cloud.cinder.snapshots.get(id)?.volume;
+    this.#world.saw('Cinder, probing, refuses');
+    if (volume !== undefined) this.#world.excuse(volume, 'Cinder uses the reported formats');
+  }
+
+  #ask(asked: Promise<{ snapshot: SnapshotId; status: string; problem: string | null }>): void {
+    const told = asked.then(({ snapshot, status, problem }) => {
+      if (problem?.includes('invalid backing file')) this.#probed(snapshot);
+      const why = problem === null ? '' : `: ${problem}`;
+      this.#world.tell('cinder', `snapshot ${snapshot} is ${status}${why}`);
+    });
+    this.#pending.add(told);
+    void told.finally(() => this.#pending.delete(told));
+  }
+}
+
+const DELETABLE: readonly string[] = ['available', 'error', 'error_deleting'];
+
+export const snapshotsOf = ({ cloud }: World, { volume }: CloudDisk): readonly SnapshotRow[] =>
+  [...cloud.cinder.snapshots.values()].filter((row) => row.volume === volume);

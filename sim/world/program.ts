@@ -1,0 +1,42 @@
+import { Runner } from '#app/runner.ts';
+import { Sender } from '#app/sender.ts';
+import { Service } from '#app/service.ts';
+import type { AssistedSnapshots } from '#ports/assisted-snapshots.ts';
+import type { Clock } from '#ports/clock.ts';
+import type { Hypervisor } from '#ports/hypervisor.ts';
+import type { Images } from '#ports/images.ts';
+import type { Journal } from '#ports/journal.ts';
+import type { Telemetry } from '#ports/telemetry.ts';
+import type { Volumes } from '#ports/volumes.ts';
+
+/** Everything that the program sees of the world. */
+export interface Ports {
+  readonly hypervisor: Hypervisor;
+  readonly volumes: Volumes;
+  readonly images: Images;
+  readonly journal: Journal;
+  readonly clock: Clock;
+  readonly telemetry: Telemetry;
+}
+
+/** One process of the program, without its HTTP front. */
+export interface Program {
+  readonly service: AssistedSnapshots;
+  readonly runner: Runner;
+  readonly sender: Sender;
+}
+
+/** As configured when nobody configures anything. */
+export const CREATE_TIMEOUT_MS = 540_000;
+export const MAX_CHAIN_DEPTH = 64;
+
+/** The program over these ports; `die` is what ends its process when it contradicts itself. */
+export function program(ports: Ports, die: (defect: unknown) => void): Program {
+  const { clock } = ports;
+  const sender = new Sender(ports);
+  const settings = { createTimeoutMs: CREATE_TIMEOUT_MS, pollMs: 1000, die };
+  const runner = new Runner({ ...ports, sender, ...settings });
+  const limits = { maxChainDepth: MAX_CHAIN_DEPTH };
+  const service = new Service({ ...ports, clock, runner, sender, limits });
+  return { service, runner, sender };
+}

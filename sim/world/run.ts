@@ -1,0 +1,107 @@
+import { Choices } from './choices.ts';
+import { Guests } from './guests.ts';
+import { happenings, heal, Mischief } from './happenings.ts';
+import { BytesLaws } from './law-bytes.ts';
+import { FileLaws } from './law-files.ts';
+import { RequestLaws } from './law-requests.ts';
+import { RestLaws } from './law-rest.ts';
+import { WordLaws } from './law-words.ts';
+import { People, snapshotsOf } from './people.ts';
+import type { Broken } from './watcher.ts';
+import { World } from './world.ts';
+
+/** What one history was, for whoever counts. */
+export interface Told {
+  readonly seed: number;
+  readonly broken: readonly Broken[];
+  readonly defects: readonly unknown[];
+  readonly operations: number;
+  readonly digest: number;
+  readonly faults: ReadonlyMap<string, number>;
+  readonly sometimes: ReadonlyMap<string, number>;
+  readonly choices: ReadonlyMap<string, number>;
+  readonly lines: readonly string[];
+}
+
+export interface RunOptions {
+  /** Only these decisions are other than 0. */
+  readonly only?: ReadonlyMap<string, number>;
+  readonly recording?: boolean;
+}
+
+/** Law 17: two of the longest pauses between attempts, and what one attempt takes. */
+const REST_WITHIN_MS = 2 * 60_000 + 60_000;
+
+/** One history: chaos, then quiet, then everything must converge. */
+export async function run(seed: number, options: RunOptions = {}): Promise<Told> {
+  const choices = new Choices(seed, options.only ?? null);
+  const world = new World({ choices, recording: options.recording ?? false });
+  const guests = new Guests(world);
+  const people = new People(world);
+  world.watchers.push(new FileLaws(world), new BytesLaws(world, guests), new WordLaws(world));
+  world.watchers.push(new RequestLaws(world), new RestLaws(world), new Mischief(world, guests));
+  try {
+    await world.clock.until(history(world, guests, people), Number.POSITIVE_INFINITY);
+  } catch (error) {
+    world.defects.push(error);
+  }
+  world.close();
+  const { broken, defects, operations, digest, sometimes, lines, swarm } = world;
+  const made = new Map([...choices.made].filter(([where]) => !where.startsWith('swarm: ')));
+  const faults = swarm.seen;
+  return { seed, broken, defects, operations, digest, faults, sometimes, choices: made, lines };
+}
+
+async function history(world: World, guests: Guests, people: People): Promise<void> {
+  await world.boot();
+  await Promise.all([people.live(), guests.live(), happenings(world, guests)]);
+  heal(world, guests);
+  world.tell('world', 'the faults are over');
+  await rest(world);
+  await people.done();
+  await rest(world);
+  for (const watcher of world.watchers) watcher.rest?.();
+  await again(world);
+  for (const disk of world.cloud.disks) {
+    if (!world.excuses.has(disk.volume)) await people.tidy(disk);
+  }
+  await rest(world);
+  for (const watcher of world.watchers) watcher.rest?.();
+  for (const disk of world.cloud.disks) {
+    const left = snapshotsOf(world, disk);
+    // A guest whose other disk Cinder was misled to remove does not start again.
+    if (left.length === 0 || world.excuses.has(disk.volume) || disk.guest.process === null)
+      continue;
+    const words = `snapshots cannot be deleted: ${left.map(({ status }) => status)}`;
+    world.break(17, words, disk.volume);
+  }
+}
+
+/** Until nothing is left to do or to say. */
+async function rest(world: World): Promise<void> {
+  const { clock, journal, cloud } = world;
+  let until = Math.max(clock.now(), world.lateUntil) + REST_WITHIN_MS;
+  while (clock.now() < until) {
+    await clock.sleep(1_000);
+    // A merge takes what it takes.
+    if (cloud.disks.some(({ disk }) => disk.job !== null)) until += 1_000;
+    const open = journal.all.some(({ accepted, saga }) => accepted && saga.at !== 'end');
+    const unsaid = journal.told.some(({ state }) => state === 'pending');
+    const quiet = !open && !unsaid && world.asking === 0 && world.program !== null;
+    if (quiet && clock.now() > world.lateUntil) return;
+  }
+  world.break(17, 'the faults are over, and there is still something to do or to say', null);
+}
+
+/** Law 18: at rest, starting again changes nothing. */
+async function again(world: World): Promise<void> {
+  const pages = () =>
+    // What was asked and never accepted is dropped by whoever starts next.
+    JSON.stringify([world.journal.all.filter(({ accepted }) => accepted), world.journal.told]);
+  const before = pages();
+  world.tell('world', 'the service is started again');
+  world.life.end();
+  await world.clock.sleep(5_000);
+  await rest(world);
+  if (before !== pages()) world.break(18, 'starting again changed the journal', null);
+}

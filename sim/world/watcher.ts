@@ -1,0 +1,47 @@
+import type { VolumeId } from '#domain/ids.ts';
+import type { Answer, AssistedCreate, AssistedDelete } from '#ports/assisted-snapshots.ts';
+import type { MissingGuard } from './laws.ts';
+
+/** A call that the program makes to one of its ports. */
+export interface SeenCall {
+  readonly port: 'libvirt' | 'cinder' | 'images' | 'journal';
+  readonly method: string;
+  readonly args: readonly unknown[];
+}
+
+/** A request to the program, as it arrives. */
+export type Asked =
+  | (({ readonly kind: 'create' } & AssistedCreate) & Arrival)
+  | (({ readonly kind: 'delete' } & AssistedDelete) & Arrival);
+
+interface Arrival {
+  readonly requestId: string;
+  readonly at: number;
+}
+
+/** Looks on, and says so when a law is broken. */
+export interface Watcher {
+  /** The program makes a call. */
+  calling?(call: SeenCall): void;
+  /** The call reaches the world: nothing of it has happened yet. */
+  reaching?(call: SeenCall): void;
+  /** All that the call does has happened. */
+  reached?(call: SeenCall, answer: unknown): void;
+  asked?(request: Asked): void;
+  answered?(request: Asked, answer: Answer): void;
+  /** The process is gone, and whoever waited for its answer sees the connection break. */
+  ended?(): void;
+  /** Everything that one moment brought about has come to rest. */
+  moment?(): void;
+  /** The faults are over, and nothing moves any more. */
+  rest?(): void;
+}
+
+/** A law that was broken; with a guard that is not built yet, that was to be expected. */
+export interface Broken {
+  readonly law: number;
+  readonly words: string;
+  readonly at: number;
+  readonly volume: VolumeId | null;
+  readonly guard: MissingGuard | null;
+}

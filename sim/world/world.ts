@@ -1,0 +1,333 @@
+import type { Fault } from '#domain/failure.ts';
+import { type FileName, QCOW2, RAW, type SnapshotId, type VolumeId } from '#domain/ids.ts';
+import { parseHeader } from '#domain/qcow2.ts';
+import { err } from '#domain/result.ts';
+import type {
+  Answer,
+  AssistedCreate,
+  AssistedDelete,
+  AssistedSnapshots,
+  Caller,
+} from '#ports/assisted-snapshots.ts';
+import { SimClock } from '../clock.ts';
+import { SimCloud } from '../cloud.ts';
+import { SimImages } from '../images.ts';
+import type { SimJob } from '../job.ts';
+import { SimJournal } from '../journal.ts';
+import type { Choices } from './choices.ts';
+import { heard, Process } from './ears.ts';
+import { OVERLAY_LIES, Swarm } from './faults.ts';
+import type { MissingGuard } from './laws.ts';
+import { type Program, program } from './program.ts';
+import { DiskTruth } from './truth.ts';
+import type { Asked, Broken, SeenCall, Watcher } from './watcher.ts';
+
+export interface WorldOptions {
+  readonly choices: Choices;
+  /** Keeps every line of the story; else only its digest. */
+  readonly recording?: boolean;
+}
+
+const PAUSES_MS = [10, 120, 700, 2_500, 9_000, 31_000, 150_000] as const;
+
+/**
+ * A whole cloud and the program in it, in which the choices decide everything: what users, guests
+ * and operators do, what breaks, and when. Nothing here knows what the program should do; that is
+ * for the watchers.
+ */
+export class World {
+  readonly choices: Choices;
+  readonly swarm: Swarm;
+  readonly clock: SimClock;
+  readonly cloud: SimCloud;
+  readonly journal: SimJournal;
+  readonly images: SimImages;
+  readonly truths: readonly DiskTruth[];
+  readonly watchers: Watcher[] = [];
+  readonly recording: boolean;
+  readonly lines: string[] = [];
+  readonly broken: Broken[] = [];
+  readonly defects: unknown[] = [];
+  /** What this history had in it, for the laws that must not hold only because nothing happened. */
+  readonly sometimes = new Map<string, number>();
+  /** By volume: guards that are not built yet, without which it cannot end well. */
+  readonly excuses = new Map<VolumeId, Set<MissingGuard>>();
+  /** Volumes of which a change got no clear answer. */
+  readonly unclearVolumes = new Set<VolumeId>();
+  /** Snapshots whose status somebody else changed. */
+  readonly meddled = new Set<SnapshotId>();
+  /** Volumes of which Cinder, misled by somebody else, has removed a file in use. */
+  readonly lost = new Set<VolumeId>();
+  readonly foreignJobs = new Set<SimJob>();
+  /** Requests that have not been answered. */
+  asking = 0;
+  operations = 0;
+  digest = 0x811c9dc5;
+  /** No effect that was put off comes after this. */
+  lateUntil = 0;
+  /** How far the program's wall clock is off. */
+  skewMs = 0;
+  libvirtAway = false;
+  downMs: number | null = null;
+  life = new Process(false);
+  program: Program | null = null;
+  readonly past: { asked: Asked; caller: Caller }[] = [];
+  #over = false;
+  #up = new AbortController();
+
+  constructor({ choices, recording = false }: WorldOptions) {
+    this.choices = choices;
+    this.recording = recording;
+    this.swarm = new Swarm(choices);
+    this.clock = new SimClock({ seed: choices.seed });
+    const { clock } = this;
+    const clusters = 4 + choices.pick('clusters', 5);
+    const clustersPerTick = 1 + choices.pick('clusters per tick', 3);
+    const tickMs = choices.of('tick of a job', [100, 20, 700, 5_000]);
+    const knows = choices.of('Cinder knows', ['stock', 'stock', 'spec', 'format', 'status']);
+    const oldLibvirt = choices.pick('old libvirt', 6) === 5;
+    const baseFormat = choices.of('base', [RAW, RAW, QCOW2]);
+    const pace = { clusters, clustersPerTick, tickMs };
+    this.cloud = new SimCloud({ clock, knows, oldLibvirt, baseFormat, ...pace });
+    if (choices.pick('second guest', 2) === 1) this.cloud.addGuest([RAW, QCOW2], clusters);
+    this.journal = new SimJournal(clock);
+    this.images = new SimImages(this.cloud.share, parseHeader);
+    this.truths = this.cloud.disks.map((it) => new DiskTruth(it));
+    clock.watch = () => {
+      for (const watcher of this.watchers) watcher.moment?.();
+    };
+  }
+
+  /** Starts the service, and starts it again whenever it has ended. */
+  async boot(recovering = false): Promise<void> {
+    const life = new Process(recovering);
+    this.life = life;
+    this.program = null;
+    const ended = new Promise<void>((resolve) => life.atEnd(resolve));
+    life.atEnd(() => {
+      this.cloud.serve(null);
+      this.program = null;
+      for (const watcher of this.watchers) watcher.ended?.();
+      // Whatever it was asking for when it died may still come.
+      for (const { saga } of this.journal.all) {
+        const asking = saga.at === 'switching' || saga.at === 'merging';
+        if (asking) this.unclearVolumes.add(saga.request.volume);
+      }
+      if (!this.#over) void this.#reboot();
+    });
+    this.journal.reopen();
+    const { cloud } = this;
+    const ports = {
+      hypervisor: heard(this, life, 'libvirt', cloud.hypervisor),
+      volumes: heard(this, life, 'cinder', cloud.volumes),
+      images: heard(this, life, 'images', this.images),
+      journal: heard(this, life, 'journal', this.journal),
+      clock: this.#clockOf(life),
+      telemetry: { log: (_: string, text: string) => this.tell('log', text) },
+    };
+    const made = program(ports, (defect) => {
+      this.defects.push(defect);
+      this.tell('world', `the service contradicts itself: ${defect}`);
+      life.end();
+    });
+    await Promise.race([made.runner.resume(), ended]);
+    if (life.over) return;
+    this.program = made;
+    cloud.serve(this.#front(life, made.service));
+  }
+
+  /** SIGTERM: it finishes what is in flight, and is started again. */
+  async stopInGoodOrder(): Promise<void> {
+    const { life, program } = this;
+    if (program === null || life.over) return;
+    this.cloud.serve(null);
+    this.program = null;
+    await Promise.all([program.runner.stop(), program.sender.stop()]);
+    life.end();
+  }
+
+  /** Whoever keeps it down lets it go. */
+  bringUp(): void {
+    this.#up.abort();
+    this.#up = new AbortController();
+  }
+
+  /** It is never started again. */
+  close(): void {
+    this.#over = true;
+    this.life.end();
+  }
+
+  /** Why a port cannot be reached at all just now, or null. */
+  away(port: SeenCall['port']): Fault | null {
+    if (port === 'libvirt' && this.libvirtAway) {
+      return { kind: 'unreachable', who: 'libvirt', detail: 'Failed to connect socket' };
+    }
+    return null;
+  }
+
+  /** How long something takes. */
+  pause(where: string): number {
+    return this.choices.of(where, PAUSES_MS);
+  }
+
+  /** It happens, but later than anyone knows. */
+  later(ms: number, does: () => unknown): void {
+    this.lateUntil = Math.max(this.lateUntil, this.clock.now() + ms);
+    void this.clock.sleep(ms).then(does);
+  }
+
+  /** Nobody can say whether this call had its effect. */
+  unclear({ args }: SeenCall): void {
+    const [order] = args as [{ volume?: VolumeId } | undefined];
+    if (order?.volume !== undefined) this.unclearVolumes.add(order.volume);
+  }
+
+  excuse(volume: VolumeId, guard: MissingGuard): void {
+    const known = this.excuses.get(volume);
+    if (known === undefined) this.excuses.set(volume, new Set([guard]));
+    else known.add(guard);
+  }
+
+  saw(what: string): void {
+    this.sometimes.set(what, (this.sometimes.get(what) ?? 0) + 1);
+  }
+
+  /** A law is broken. */
+  break(law: number, words: string, volume: VolumeId | null, guard: MissingGuard | null = null) {
+    if (volume !== null && this.lost.has(volume)) return;
+    this.tell('LAW', `${law} is broken: ${words}`);
+    this.broken.push({ law, words, volume, guard, at: this.clock.now() });
+  }
+
+  /** One line of the story. */
+  tell(who: string, words: string): void {
+    const line = `${this.clock.now()} ${who} ${words}`;
+    let { digest } = this;
+    for (let at = 0; at < line.length; at++) {
+      digest = Math.imul(digest ^ line.charCodeAt(at), 0x01000193);
+    }
+    this.digest = digest >>> 0;
+    if (this.recording) this.lines.push(line);
+  }
+
+  async #reboot(): Promise<void> {
+    const downMs = this.downMs ?? this.choices.of('down for', [1_500, 300, 12_000, 70_000]);
+    this.downMs = null;
+    await this.clock.sleep(this.swarm.quiet ? 1_500 : downMs, this.#up.signal);
+    if (!this.#over) await this.boot(true);
+  }
+
+  #clockOf(life: Process) {
+    const { clock } = this;
+    const NEVER = new Promise<void>(() => {});
+    return {
+      now: () => clock.now() + this.skewMs,
+      monotonic: () => clock.now(),
+      sleep: (ms: number, signal?: AbortSignal) => {
+        if (life.over) return NEVER;
+        return clock.sleep(ms, signal).then(() => (life.over ? NEVER : undefined));
+      },
+      uuid: () => clock.uuid(),
+      random: () => clock.random(),
+    };
+  }
+
+  /** The way from Cinder to the service: requests come late, twice, and their answers get lost. */
+  #front(life: Process, service: AssistedSnapshots): AssistedSnapshots {
+    const ask = (asked: Asked, caller: Caller) => this.ask(asked, caller, life, service);
+    const arrival = ({ requestId }: Caller) => ({ requestId, at: this.clock.now() });
+    return {
+      create: (request, caller) => ask({ kind: 'create', ...request, ...arrival(caller) }, caller),
+      delete: (request, caller) => ask({ kind: 'delete', ...request, ...arrival(caller) }, caller),
+    };
+  }
+
+  async ask(
+    asked: Asked,
+    caller: Caller,
+    life: Process,
+    service: AssistedSnapshots,
+  ): Promise<Answer> {
+    const { swarm, clock } = this;
+    if (asked.kind === 'create') this.#spoil(asked.newFile);
+    this.past.push({ asked, caller });
+    if (swarm.strikes('request delayed')) await clock.sleep(this.pause('request delayed by'));
+    if (swarm.strikes('request doubled')) {
+      this.later(this.pause('request doubled after'), () => this.again(asked));
+    }
+    const answer = await this.#answered(asked, caller, life, service);
+    if (!swarm.strikes('answer lost')) return answer;
+    this.tell('world', 'the answer is lost');
+    return BROKEN;
+  }
+
+  /** Something is wrong with the overlay that Cinder has just made. */
+  #spoil(name: FileName): void {
+    const { share } = this.cloud;
+    const file = share.file(name);
+    for (const lie of OVERLAY_LIES) {
+      if (file?.header == null || !this.swarm.strikes(`overlay ${lie}`)) continue;
+      this.tell('world', `${name} ${lie}`);
+      if (lie === 'is not there') share.files.delete(name);
+      else file.header = { ...file.header, ...LIES[lie] };
+    }
+  }
+
+  /** The same request once more, from wherever it was kept. */
+  async again(asked: Asked): Promise<void> {
+    const { life, program, clock } = this;
+    if (program === null || life.over) return;
+    const requestId = `req-${clock.uuid()}`;
+    const caller = { requestId, globalRequestId: null };
+    const now = { ...asked, requestId, at: clock.now() };
+    await this.#answered(now, caller, life, program.service);
+  }
+
+  async #answered(
+    asked: Asked,
+    caller: Caller,
+    life: Process,
+    service: AssistedSnapshots,
+  ): Promise<Answer> {
+    if (life.over) return BROKEN;
+    const request = { ...asked, at: this.clock.now() };
+    for (const watcher of this.watchers) watcher.asked?.(request);
+    const ended = new Promise<Answer>((resolve) => life.atEnd(() => resolve(BROKEN)));
+    const { kind, at: _at, requestId: _id, ...bare } = asked;
+    const answering =
+      kind === 'create'
+        ? service.create(bare as AssistedCreate, caller)
+        : service.delete(bare as AssistedDelete, caller);
+    this.asking++;
+    const answer = await Promise.race([answering, ended]);
+    this.asking--;
+    if (life.over) return BROKEN;
+    for (const watcher of this.watchers) watcher.answered?.(request, answer);
+    this.tell('answer', `${asked.kind} ${asked.snapshot}: ${said(answer)}`);
+    return answer;
+  }
+}
+
+const LIES: Readonly<Record<Exclude<(typeof OVERLAY_LIES)[number], 'is not there'>, object>> = {
+  'names another backing file': { backing: 'volume-of-another' },
+  'names another format': { format: 'vmdk' },
+  'names no format': { format: null },
+  'has a data file': { features: 4 },
+  'is corrupt': { features: 2 },
+  'has another size': { clusters: 3 },
+  'names a path outside': { backing: '/etc/shadow', format: 'raw' },
+};
+
+const BROKEN: Answer = err({
+  kind: 'fault',
+  fault: { kind: 'unknown', who: 'Cinder', detail: 'connection reset' },
+});
+
+function said(answer: Answer): string {
+  if (answer.ok) return answer.value.operation ?? 'nothing to do';
+  const { error } = answer;
+  return error.kind === 'refused'
+    ? `refused: ${error.refusal.kind}`
+    : `fault: ${error.fault.detail}`;
+}
