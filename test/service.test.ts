@@ -708,7 +708,7 @@ describe('the same request again', () => {
     expect(await desk.standing(asked.snapshot)).toEqual(['merged', 'failed']);
   });
 
-  test('after a crash of QEMU it is reckoned anew once a neighbour has merged the file', async () => {
+  test('after a crash of QEMU it is reckoned anew once a neighbour merged the file', async () => {
     const desk = new Desk({ tickMs: 2_000 });
     const ids = await desk.taken(3);
     // Newest first: its pull would merge the file of the one before it.

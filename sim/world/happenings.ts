@@ -151,10 +151,10 @@ const HAPPEN: Readonly<Record<Kind, Happens>> = {
   'admin resets to error_deleting': resetting('error_deleting'),
   'request for a snapshot nobody knows': (world, _guests, { volume, disk }) => {
     const request = { volume, snapshot: world.clock.uuid(), newFile: `${disk.xml.file}.x` };
-    void world.again({ kind: 'create', ...request, requestId: '', at: 0 } as never);
+    void world.doorway.again({ kind: 'create', ...request, requestId: '', at: 0 } as never);
   },
   'request with other arguments': (world, _guests, { disk }) => {
-    const found = world.past.at(-1)?.asked;
+    const found = world.doorway.past.at(-1)?.asked;
     if (found === undefined) return;
     const other = world.choices.pick('other arguments', 2);
     const changed =
@@ -163,12 +163,13 @@ const HAPPEN: Readonly<Record<Kind, Happens>> = {
         : other === 0
           ? { ...found, fileToMerge: null, mergeTarget: null }
           : { ...found, fileToMerge: found.mergeTarget, mergeTarget: null };
-    void world.again(changed);
+    void world.doorway.again(changed);
   },
   'request of long ago': (world) => {
-    const { past, choices } = world;
+    const { choices } = world;
+    const { past } = world.doorway;
     const found = past[choices.pick('request of long ago is', Math.max(1, past.length))];
-    if (found !== undefined) void world.again(found.asked);
+    if (found !== undefined) void world.doorway.again(found.asked);
   },
 };
 

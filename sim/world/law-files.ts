@@ -84,7 +84,7 @@ export class FileLaws implements Watcher {
     const right = header.backing === under.name && header.format === under.format;
     this.#world.saw('a header of a live chain');
     if (right) return;
-    const words = `${node.file.name} says ${header.backing}, ${header.format}; it is ${under.name}, ${under.format}`;
-    this.#world.break(7, words, volume);
+    const says = `${node.file.name} says ${header.backing}, ${header.format}`;
+    this.#world.break(7, `${says}; it is ${under.name}, ${under.format}`, volume);
   }
 }

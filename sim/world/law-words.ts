@@ -123,8 +123,8 @@ export class WordLaws implements Watcher {
   #created({ saga }: Operation): void {
     const truth = this.#truth(saga);
     if (truth === undefined || saga.kind !== 'create') return;
-    if (this.#world.cloud.cinder.snapshots.get(saga.request.snapshot)?.status !== 'creating')
-      return;
+    const { snapshots } = this.#world.cloud.cinder;
+    if (snapshots.get(saga.request.snapshot)?.status !== 'creating') return;
     const { disk, it } = truth;
     const { newFile } = saga.request;
     const live = disk.top === null || disk.node(newFile) !== null;
@@ -134,7 +134,8 @@ export class WordLaws implements Watcher {
 
   /**
    * QEMU died under a merge whose new header is on disk. Without the header set back Cinder takes
-   * the overlay for stale, and removes it at the next attempt (remotefs.py, _delete_stale_snapshot).
+   * the overlay for stale, and removes it at the next attempt (remotefs.py,
+   * _delete_stale_snapshot).
    */
   #failed({ saga }: Operation): void {
     const truth = this.#truth(saga);

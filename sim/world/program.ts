@@ -1,6 +1,7 @@
 import { Runner } from '#app/runner.ts';
 import { Sender } from '#app/sender.ts';
 import { Service } from '#app/service.ts';
+import { parseHeader } from '#domain/qcow2.ts';
 import type { AssistedSnapshots } from '#ports/assisted-snapshots.ts';
 import type { Clock } from '#ports/clock.ts';
 import type { Hypervisor } from '#ports/hypervisor.ts';
@@ -8,6 +9,8 @@ import type { Images } from '#ports/images.ts';
 import type { Journal } from '#ports/journal.ts';
 import type { Telemetry } from '#ports/telemetry.ts';
 import type { Volumes } from '#ports/volumes.ts';
+import { SimImages } from '../images.ts';
+import type { SimShare } from '../share.ts';
 
 /** Everything that the program sees of the world. */
 export interface Ports {
@@ -40,3 +43,6 @@ export function program(ports: Ports, die: (defect: unknown) => void): Program {
   const service = new Service({ ...ports, clock, runner, sender, limits });
   return { service, runner, sender };
 }
+
+/** Headers as the program reads them. */
+export const imagesOn = (share: SimShare): SimImages => new SimImages(share, parseHeader);

@@ -87,7 +87,7 @@ async function rest(world: World): Promise<void> {
     if (cloud.disks.some(({ disk }) => disk.job !== null)) until += 1_000;
     const open = journal.all.some(({ accepted, saga }) => accepted && saga.at !== 'end');
     const unsaid = journal.told.some(({ state }) => state === 'pending');
-    const quiet = !open && !unsaid && world.asking === 0 && world.program !== null;
+    const quiet = !open && !unsaid && world.doorway.asking === 0 && world.program !== null;
     if (quiet && clock.now() > world.lateUntil) return;
   }
   world.break(17, 'the faults are over, and there is still something to do or to say', null);

@@ -1,26 +1,18 @@
 import type { Fault } from '#domain/failure.ts';
-import { type FileName, QCOW2, RAW, type SnapshotId, type VolumeId } from '#domain/ids.ts';
-import { parseHeader } from '#domain/qcow2.ts';
-import { err } from '#domain/result.ts';
-import type {
-  Answer,
-  AssistedCreate,
-  AssistedDelete,
-  AssistedSnapshots,
-  Caller,
-} from '#ports/assisted-snapshots.ts';
+import { QCOW2, RAW, type SnapshotId, type VolumeId } from '#domain/ids.ts';
 import { SimClock } from '../clock.ts';
 import { SimCloud } from '../cloud.ts';
-import { SimImages } from '../images.ts';
+import type { SimImages } from '../images.ts';
 import type { SimJob } from '../job.ts';
 import { SimJournal } from '../journal.ts';
 import type { Choices } from './choices.ts';
+import { Doorway } from './doorway.ts';
 import { heard, Process } from './ears.ts';
-import { OVERLAY_LIES, Swarm } from './faults.ts';
+import { Swarm } from './faults.ts';
 import type { MissingGuard } from './laws.ts';
-import { type Program, program } from './program.ts';
+import { imagesOn, type Program, program } from './program.ts';
 import { DiskTruth } from './truth.ts';
-import type { Asked, Broken, SeenCall, Watcher } from './watcher.ts';
+import type { Broken, SeenCall, Watcher } from './watcher.ts';
 
 export interface WorldOptions {
   readonly choices: Choices;
@@ -59,8 +51,7 @@ export class World {
   /** Volumes of which Cinder, misled by somebody else, has removed a file in use. */
   readonly lost = new Set<VolumeId>();
   readonly foreignJobs = new Set<SimJob>();
-  /** Requests that have not been answered. */
-  asking = 0;
+  readonly doorway: Doorway;
   operations = 0;
   digest = 0x811c9dc5;
   /** No effect that was put off comes after this. */
@@ -71,7 +62,6 @@ export class World {
   downMs: number | null = null;
   life = new Process(false);
   program: Program | null = null;
-  readonly past: { asked: Asked; caller: Caller }[] = [];
   #over = false;
   #up = new AbortController();
 
@@ -91,7 +81,8 @@ export class World {
     this.cloud = new SimCloud({ clock, knows, oldLibvirt, baseFormat, ...pace });
     if (choices.pick('second guest', 2) === 1) this.cloud.addGuest([RAW, QCOW2], clusters);
     this.journal = new SimJournal(clock);
-    this.images = new SimImages(this.cloud.share, parseHeader);
+    this.images = imagesOn(this.cloud.share);
+    this.doorway = new Doorway(this);
     this.truths = this.cloud.disks.map((it) => new DiskTruth(it));
     clock.watch = () => {
       for (const watcher of this.watchers) watcher.moment?.();
@@ -133,7 +124,7 @@ export class World {
     await Promise.race([made.runner.resume(), ended]);
     if (life.over) return;
     this.program = made;
-    cloud.serve(this.#front(life, made.service));
+    cloud.serve(this.doorway.open(life, made.service));
   }
 
   /** SIGTERM: it finishes what is in flight, and is started again. */
@@ -232,102 +223,4 @@ export class World {
       random: () => clock.random(),
     };
   }
-
-  /** The way from Cinder to the service: requests come late, twice, and their answers get lost. */
-  #front(life: Process, service: AssistedSnapshots): AssistedSnapshots {
-    const ask = (asked: Asked, caller: Caller) => this.ask(asked, caller, life, service);
-    const arrival = ({ requestId }: Caller) => ({ requestId, at: this.clock.now() });
-    return {
-      create: (request, caller) => ask({ kind: 'create', ...request, ...arrival(caller) }, caller),
-      delete: (request, caller) => ask({ kind: 'delete', ...request, ...arrival(caller) }, caller),
-    };
-  }
-
-  async ask(
-    asked: Asked,
-    caller: Caller,
-    life: Process,
-    service: AssistedSnapshots,
-  ): Promise<Answer> {
-    const { swarm, clock } = this;
-    if (asked.kind === 'create') this.#spoil(asked.newFile);
-    this.past.push({ asked, caller });
-    if (swarm.strikes('request delayed')) await clock.sleep(this.pause('request delayed by'));
-    if (swarm.strikes('request doubled')) {
-      this.later(this.pause('request doubled after'), () => this.again(asked));
-    }
-    const answer = await this.#answered(asked, caller, life, service);
-    if (!swarm.strikes('answer lost')) return answer;
-    this.tell('world', 'the answer is lost');
-    return BROKEN;
-  }
-
-  /** Something is wrong with the overlay that Cinder has just made. */
-  #spoil(name: FileName): void {
-    const { share } = this.cloud;
-    const file = share.file(name);
-    for (const lie of OVERLAY_LIES) {
-      if (file?.header == null || !this.swarm.strikes(`overlay ${lie}`)) continue;
-      this.tell('world', `${name} ${lie}`);
-      if (lie === 'is not there') share.files.delete(name);
-      else file.header = { ...file.header, ...LIES[lie] };
-    }
-  }
-
-  /** The same request once more, from wherever it was kept. */
-  async again(asked: Asked): Promise<void> {
-    const { life, program, clock } = this;
-    if (program === null || life.over) return;
-    const requestId = `req-${clock.uuid()}`;
-    const caller = { requestId, globalRequestId: null };
-    const now = { ...asked, requestId, at: clock.now() };
-    await this.#answered(now, caller, life, program.service);
-  }
-
-  async #answered(
-    asked: Asked,
-    caller: Caller,
-    life: Process,
-    service: AssistedSnapshots,
-  ): Promise<Answer> {
-    if (life.over) return BROKEN;
-    const request = { ...asked, at: this.clock.now() };
-    for (const watcher of this.watchers) watcher.asked?.(request);
-    const ended = new Promise<Answer>((resolve) => life.atEnd(() => resolve(BROKEN)));
-    const { kind, at: _at, requestId: _id, ...bare } = asked;
-    const answering =
-      kind === 'create'
-        ? service.create(bare as AssistedCreate, caller)
-        : service.delete(bare as AssistedDelete, caller);
-    this.asking++;
-    const answer = await Promise.race([answering, ended]);
-    this.asking--;
-    if (life.over) return BROKEN;
-    for (const watcher of this.watchers) watcher.answered?.(request, answer);
-    this.tell('answer', `${asked.kind} ${asked.snapshot}: ${said(answer)}`);
-    return answer;
-  }
-}
-
-const LIES: Readonly<Record<Exclude<(typeof OVERLAY_LIES)[number], 'is not there'>, object>> = {
-  'names another backing file': { backing: 'volume-of-another' },
-  'names another format': { format: 'vmdk' },
-  'names no format': { format: null },
-  'has a data file': { features: 4 },
-  'is corrupt': { features: 2 },
-  'has another size': { clusters: 3 },
-  'names a path outside': { backing: '/etc/shadow', format: 'raw' },
-};
-
-const BROKEN: Answer = err({
-  kind: 'fault',
-  fault: { kind: 'unknown', who: 'Cinder', detail: 'connection reset' },
-});
-
-function said(answer: Answer): string {
-  if (answer.ok) return answer.value.operation ?? 'nothing to do';
-  const { error } = answer;
-  return error.kind === 'refused'
-    ? `refused: ${error.refusal.kind}`
-    : `fault: ${error.fault.detail}`;
 }

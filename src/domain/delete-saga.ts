@@ -207,13 +207,12 @@ function unmerged(saga: At<'merging'>, sight: Sight): Step {
       : withdraw(saga, `the snapshot is ${status} in Cinder`);
   const plan = planDelete(saga.request, sight);
   if (!plan.ok) return refuse(saga, plan.error);
-  const unsure = saga.unsure === true;
-  return start(saga, plan.value, { tries: saga.tries + 1, ...(unsure && { unsure }) });
+  return start(saga, plan.value, { tries: saga.tries + 1, ...(saga.unsure && { unsure: true }) });
 }
 
 /**
  * The job came to nothing. While an attempt that never answered may still come through, the file
- * may yet be merged away: a retry is bound to the same arguments (seed 725 of the simulated worlds).
+ * may yet be merged away: a retry is bound to the same arguments.
  */
 function gaveUp(saga: At<'merging'>, reason: string): Step {
   const gone = saga.unsure ? leftover(saga.plan) : null;

@@ -103,8 +103,8 @@ export function explain(refusal: Refusal): string {
       );
     case 'other-name':
       return (
-        `${refusal.file} is not an overlay that Cinder makes for snapshot ${refusal.snapshot}: its ` +
-        'name must end in a dot and the id of the snapshot.'
+        `${refusal.file} is not an overlay that Cinder makes for snapshot ${refusal.snapshot}: ` +
+        'its name must end in a dot and the id of the snapshot.'
       );
     case 'other-arguments':
       return (

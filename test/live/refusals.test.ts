@@ -25,12 +25,12 @@ const volumes = new RememberedVolumes();
 const volume = randomUUID() as VolumeId;
 /** vdb and vdc both claim to be this one. */
 const doubled = randomUUID() as VolumeId;
+/** vdd, whose file is named as one that Cinder makes for this snapshot. */
+const restored = randomUUID() as VolumeId;
+const old = randomUUID();
 const base = `volume-${volume}`;
-const [one, two, three] = ['one', 'two', 'three'].map((name) => `${base}.${name}`) as [
-  string,
-  string,
-  string,
-];
+const named = (): string => `${base}.${randomUUID()}`;
+const [one, two, three] = [named(), named(), named()];
 const path = (name: string) => join(lab.images, name);
 
 beforeAll(async () => {
@@ -42,22 +42,22 @@ beforeAll(async () => {
       wrapped(TOKEN.volumes, () => volumes),
     ),
   );
-  for (const name of [base, 'b', 'c']) {
-    await createImage(path(name), { format: 'raw', size: 16 * MIB });
-  }
-  const serials = [volume, doubled, doubled];
-  const disks = [base, 'b', 'c'].map((name, index) => {
+  const files = [base, 'b', 'c', `d.${old}`];
+  for (const name of files) await createImage(path(name), { format: 'raw', size: 16 * MIB });
+  const serials = [volume, doubled, doubled, restored];
+  const disks = files.map((name, index) => {
     return { path: path(name), format: 'raw', serial: serials[index] ?? '' };
   });
   guest = await lab.guest({ disks });
   volumes.attach(volume, guest.uuid);
   volumes.attach(doubled, guest.uuid);
+  volumes.attach(restored, guest.uuid);
   for (const [name, below] of [
     [one, base],
     [two, one],
     [three, two],
   ] as const) {
-    const id = volumes.put(volume, 'creating');
+    const id = volumes.put(volume, 'creating', snapshotOf(name));
     await createOverlay(path(name), { name: below, format: below === base ? 'raw' : 'qcow2' });
     expect(await askCreate(at, volume, id, name)).toMatchObject({ status: 200 });
     expect(await volumes.hear(id)).toMatchObject({ kind: 'created' });
@@ -82,8 +82,11 @@ async function refusal(ask: () => Promise<Answered>): Promise<string> {
   return says;
 }
 
-const create = (of: VolumeId, newFile: string) =>
-  refusal(() => askCreate(at, of, volumes.put(of, 'creating'), newFile));
+const snapshotOf = (file: string): string => file.slice(file.lastIndexOf('.') + 1);
+
+/** Asks for a file named as Cinder names that of a snapshot. */
+const create = (of: VolumeId, newFile = named()) =>
+  refusal(() => askCreate(at, of, volumes.put(of, 'creating', snapshotOf(newFile)), newFile));
 
 const remove = (file: string | null, target: string | null) =>
   refusal(() => {
@@ -92,28 +95,28 @@ const remove = (file: string | null, target: string | null) =>
   });
 
 test('a volume that Cinder does not know', async () => {
-  expect(await create(randomUUID() as VolumeId, 'x')).toMatch(/^Cinder knows no volume/);
+  expect(await create(randomUUID() as VolumeId)).toMatch(/^Cinder knows no volume/);
 });
 
 test('a guest that is not on this host', async () => {
   const elsewhere = randomUUID() as VolumeId;
   volumes.attach(elsewhere, randomUUID());
-  expect(await create(elsewhere, 'x')).toMatch(/^No guest .* is defined on this host/);
+  expect(await create(elsewhere)).toMatch(/^No guest .* is defined on this host/);
 });
 
 test('a guest that does not have the disk', async () => {
   const detached = randomUUID() as VolumeId;
   volumes.attach(detached, guest.uuid);
-  expect(await create(detached, 'x')).toMatch(/has no disk with serial/);
+  expect(await create(detached)).toMatch(/has no disk with serial/);
 });
 
 test('two disks with one serial', async () => {
-  expect(await create(doubled, 'x')).toMatch(/has 2 disks with serial .* \(vdb, vdc\)/);
+  expect(await create(doubled)).toMatch(/has 2 disks with serial .* \(vdb, vdc\)/);
 });
 
 test('a file that Cinder believes in use and that is not', async () => {
   volumes.believe(volume, two);
-  expect(await create(volume, 'x')).toMatch(/^Cinder believes that .*\.two is in use/);
+  expect(await create(volume)).toMatch(`Cinder believes that ${two} is in use`);
   volumes.believe(volume, three);
 });
 
@@ -129,24 +132,32 @@ test('files that are not in the chain, or not next to each other', async () => {
 });
 
 test('overlays that are none of this volume', async () => {
-  const overlay = async (name: string, image: Omit<NewImage, 'format' | 'checkBacking'>) => {
-    await createImage(path(name), { format: 'qcow2', checkBacking: false, ...image });
-    return create(volume, name);
-  };
   const backing = { name: three, format: 'qcow2' } as const;
   const size = 16 * MIB;
-  expect(await create(volume, 'missing')).toMatch(/it is not there/);
-  expect(await create(volume, three)).toMatch(/already part of this volume's chain/);
-  expect(await create(volume, 'b')).toMatch(/is not a safe overlay/);
-  expect(await overlay('stale', { size, backing: { ...backing, name: two } })).toMatch(/it names/);
-  expect(await overlay('short', { size: 8 * MIB, backing })).toMatch(/its virtual size is/);
+  const overlay = async (image: Partial<NewImage>) => {
+    const name = named();
+    await createImage(path(name), { format: 'qcow2', checkBacking: false, size, ...image });
+    return create(volume, name);
+  };
+  expect(await create(volume)).toMatch(/it is not there/);
+  expect(await create(restored, `d.${old}`)).toMatch(/already part of this volume's chain/);
+  expect(await overlay({ format: 'raw' })).toMatch(/is not a safe overlay/);
+  expect(await overlay({ backing: { ...backing, name: two } })).toMatch(/it names/);
+  expect(await overlay({ size: 8 * MIB, backing })).toMatch(/its virtual size is/);
   const options = [`data_file=${path('elsewhere')}`];
-  expect(await overlay('split', { size, backing, options })).toMatch(/in another file/);
+  expect(await overlay({ backing, options })).toMatch(/in another file/);
+});
+
+test('an overlay of another snapshot', async () => {
+  const ask = (file: string) =>
+    refusal(() => askCreate(at, volume, volumes.put(volume, 'creating'), file));
+  expect(await ask(named())).toMatch(/is not an overlay that Cinder makes for snapshot/);
+  expect(await ask('x')).toMatch(/its name must end in a dot and the id of the snapshot/);
 });
 
 test('words that no Cinder would send', async () => {
-  expect(await create(volume, '../b')).toMatch(/bare file name/);
-  expect(await create(volume, '/etc/passwd')).toMatch(/bare file name/);
+  expect(await create(volume, `../${named()}`)).toMatch(/bare file name/);
+  expect(await create(volume, `/etc/${named()}`)).toMatch(/bare file name/);
 });
 
 test('a job that is not ours', async () => {
@@ -154,8 +165,9 @@ test('a job that is not ours', async () => {
   await virsh('blockcommit', guest.name, 'vda', ...slow);
   try {
     expect(await remove(one, base)).toMatch(/^Disk vda has a commit job that chainkeeper did/);
-    await createOverlay(path('next'), { name: three, format: 'qcow2' });
-    expect(await create(volume, 'next')).toMatch(/^Disk vda has a commit job that chainkeeper did/);
+    const next = named();
+    await createOverlay(path(next), { name: three, format: 'qcow2' });
+    expect(await create(volume, next)).toMatch(/^Disk vda has a commit job that chainkeeper did/);
   } finally {
     await virsh('blockjob', guest.name, 'vda', '--abort');
   }

@@ -132,7 +132,11 @@ cgroup_controllers = []
 `;
 
 const namespace = (dir: string) => `set -e
-for at in /run/libvirt /var/lib/libvirt; do mount -t tmpfs tmpfs $at; done
+for at in /run/libvirt /var/lib/libvirt; do
+  # Where no libvirtd has run yet the first is not there.
+  mkdir -p $at
+  mount -t tmpfs tmpfs $at
+done
 mount --bind ${dir}/etc /etc/libvirt
 echo yes >${dir}/ready
 exec sleep infinity`;

@@ -1,0 +1,127 @@
+import type { FileName } from '#domain/ids.ts';
+import { err } from '#domain/result.ts';
+import type {
+  Answer,
+  AssistedCreate,
+  AssistedDelete,
+  AssistedSnapshots,
+  Caller,
+} from '#ports/assisted-snapshots.ts';
+import type { Process } from './ears.ts';
+import { OVERLAY_LIES } from './faults.ts';
+import type { Asked } from './watcher.ts';
+import type { World } from './world.ts';
+
+/**
+ * The way from Cinder to the service: requests come late, twice, with an overlay that is not what
+ * it should be, and their answers get lost.
+ */
+export class Doorway {
+  /** All that was ever asked. */
+  readonly past: { asked: Asked; caller: Caller }[] = [];
+  /** Requests that have not been answered. */
+  asking = 0;
+  readonly #world: World;
+
+  constructor(world: World) {
+    this.#world = world;
+  }
+
+  open(life: Process, service: AssistedSnapshots): AssistedSnapshots {
+    const ask = (asked: Asked, caller: Caller) => this.#ask(asked, caller, life, service);
+    const arrival = ({ requestId }: Caller) => ({ requestId, at: this.#world.clock.now() });
+    return {
+      create: (request, caller) => ask({ kind: 'create', ...request, ...arrival(caller) }, caller),
+      delete: (request, caller) => ask({ kind: 'delete', ...request, ...arrival(caller) }, caller),
+    };
+  }
+
+  async #ask(
+    asked: Asked,
+    caller: Caller,
+    life: Process,
+    service: AssistedSnapshots,
+  ): Promise<Answer> {
+    const { swarm, clock } = this.#world;
+    if (asked.kind === 'create') this.#spoil(asked.newFile);
+    this.past.push({ asked, caller });
+    if (swarm.strikes('request delayed'))
+      await clock.sleep(this.#world.pause('request delayed by'));
+    if (swarm.strikes('request doubled')) {
+      this.#world.later(this.#world.pause('request doubled after'), () => this.again(asked));
+    }
+    const answer = await this.#answered(asked, caller, life, service);
+    if (!swarm.strikes('answer lost')) return answer;
+    this.#world.tell('world', 'the answer is lost');
+    return BROKEN;
+  }
+
+  /** Something is wrong with the overlay that Cinder has just made. */
+  #spoil(name: FileName): void {
+    const { share } = this.#world.cloud;
+    const file = share.file(name);
+    for (const lie of OVERLAY_LIES) {
+      if (file?.header == null || !this.#world.swarm.strikes(`overlay ${lie}`)) continue;
+      this.#world.tell('world', `${name} ${lie}`);
+      if (lie === 'is not there') share.files.delete(name);
+      else file.header = { ...file.header, ...LIES[lie] };
+    }
+  }
+
+  /** The same request once more, from wherever it was kept. */
+  async again(asked: Asked): Promise<void> {
+    const { life, program, clock } = this.#world;
+    if (program === null || life.over) return;
+    const requestId = `req-${clock.uuid()}`;
+    const caller = { requestId, globalRequestId: null };
+    const now = { ...asked, requestId, at: clock.now() };
+    await this.#answered(now, caller, life, program.service);
+  }
+
+  async #answered(
+    asked: Asked,
+    caller: Caller,
+    life: Process,
+    service: AssistedSnapshots,
+  ): Promise<Answer> {
+    if (life.over) return BROKEN;
+    const request = { ...asked, at: this.#world.clock.now() };
+    for (const watcher of this.#world.watchers) watcher.asked?.(request);
+    const ended = new Promise<Answer>((resolve) => life.atEnd(() => resolve(BROKEN)));
+    const { kind, at: _at, requestId: _id, ...bare } = asked;
+    const answering =
+      kind === 'create'
+        ? service.create(bare as AssistedCreate, caller)
+        : service.delete(bare as AssistedDelete, caller);
+    this.asking++;
+    const answer = await Promise.race([answering, ended]);
+    this.asking--;
+    if (life.over) return BROKEN;
+    for (const watcher of this.#world.watchers) watcher.answered?.(request, answer);
+    this.#world.tell('answer', `${asked.kind} ${asked.snapshot}: ${said(answer)}`);
+    return answer;
+  }
+}
+
+const LIES: Readonly<Record<Exclude<(typeof OVERLAY_LIES)[number], 'is not there'>, object>> = {
+  'names another backing file': { backing: 'volume-of-another' },
+  'names another format': { format: 'vmdk' },
+  'names no format': { format: null },
+  'has a data file': { features: 4 },
+  'is corrupt': { features: 2 },
+  'has another size': { clusters: 3 },
+  'names a path outside': { backing: '/etc/shadow', format: 'raw' },
+};
+
+const BROKEN: Answer = err({
+  kind: 'fault',
+  fault: { kind: 'unknown', who: 'Cinder', detail: 'connection reset' },
+});
+
+function said(answer: Answer): string {
+  if (answer.ok) return answer.value.operation ?? 'nothing to do';
+  const { error } = answer;
+  return error.kind === 'refused'
+    ? `refused: ${error.refusal.kind}`
+    : `fault: ${error.fault.detail}`;
+}
