@@ -27,7 +27,7 @@ function start() {
   // that does not return keeps one.
   if (!process.env.UV_THREADPOOL_SIZE) process.env.UV_THREADPOOL_SIZE = '32';
 
-  const sim = process.argv[2] === 'sim' && !process.argv.some((word) => /^--seed(=|$)/.test(word));
+  const sim = process.argv[2] === 'sim';
   // `node sim/main.ts` in a checkout sees the same words.
   if (sim) process.argv.splice(2, 1);
 

@@ -1,23 +1,43 @@
 import { parseArgs } from 'node:util';
 import { stopAsked } from '#app/stop.ts';
 import { SimulatedHost } from './simulated-host.ts';
+import { run } from './world/run.ts';
+import { reds } from './world/shrink.ts';
+import { story, verdict } from './world/story.ts';
 
 const USAGE = `usage: chainkeeper sim [--port PORT]
+       chainkeeper sim --seed N [--all]
 
 The service over a simulated cloud: one guest with one volume, on which a simulated Cinder takes
 and deletes snapshots every few seconds. Look at it from another terminal, as at a real one.
+
+With --seed: one history of the random world, told; with --all also what the service read, and
+what it wrote into its journal. Exit code 1 when a law is broken in it.
 `;
 
 /** `chainkeeper sim`: the exit code. */
 async function main(argv: readonly string[]): Promise<number> {
   const { values } = parseArgs({
     args: [...argv],
-    options: { port: { type: 'string', default: '8797' }, help: { type: 'boolean' } },
+    options: {
+      port: { type: 'string', default: '8797' },
+      seed: { type: 'string' },
+      all: { type: 'boolean', default: false },
+      help: { type: 'boolean' },
+    },
   });
   if (values.help) {
     process.stdout.write(USAGE);
     return 0;
   }
+  if (values.seed !== undefined) {
+    const seed = Number(values.seed);
+    if (!Number.isSafeInteger(seed) || seed < 0) {
+      throw new Error(`--seed is '${values.seed}': give a whole number`);
+    }
+    return tellSeed(seed, values.all);
+  }
+  if (values.all) throw new Error('--all belongs to --seed N');
   const port = Number(values.port);
   if (!Number.isInteger(port) || port < 0 || port > 65535) {
     throw new Error(`--port is '${values.port}': give a whole number from 0 to 65535`);
@@ -41,6 +61,17 @@ Ctrl-C ends it and removes everything.
   await stop;
   return 0;
 }
+
+/** One history, and what is to be said of it; the exit code. */
+async function tellSeed(seed: number, all: boolean): Promise<number> {
+  const told = await run(seed, { recording: true });
+  const lines = [...story(told, { all }), '', ...verdict(told)];
+  await writeOut(`${lines.join('\n')}\n`);
+  return reds(told).length > 0 ? 1 : 0;
+}
+
+const writeOut = (text: string): Promise<void> =>
+  new Promise((resolve) => process.stdout.write(text, () => resolve()));
 
 /** What people do to their volumes, for ever. */
 async function users({ cloud }: SimulatedHost, over: () => boolean): Promise<void> {

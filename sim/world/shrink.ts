@@ -21,14 +21,14 @@ export const reds = (told: Told): readonly string[] => [
  * Takes decisions away, many at first and then one by one, as long as the same law stays broken
  * (Zeller's delta debugging over the list of decisions). What is left is the story to tell.
  */
-export async function shrink(told: Told, budget = 600): Promise<Shrunk | null> {
+export async function shrink(told: Told, budget = 600, retell = run): Promise<Shrunk | null> {
   const [wanted] = reds(told);
   if (wanted === undefined) return null;
   let tries = 0;
   let best: Told | null = null;
   const stillRed = async (choices: Choices): Promise<boolean> => {
     tries++;
-    const again = await run(told.seed, { only: choices } satisfies RunOptions);
+    const again = await retell(told.seed, { only: choices } satisfies RunOptions);
     if (!reds(again).includes(wanted)) return false;
     best = again;
     return true;
@@ -48,6 +48,6 @@ export async function shrink(told: Told, budget = 600): Promise<Shrunk | null> {
     size = size === 1 ? 1 : Math.ceil(size / 2);
   }
   const choices = new Map(kept);
-  const full = await run(told.seed, { only: choices, recording: true });
+  const full = await retell(told.seed, { only: choices, recording: true });
   return { choices, told: best === null ? told : full, tries };
 }

@@ -16,6 +16,24 @@ export function story({ lines }: Told, { all = false } = {}): readonly string[] 
     });
 }
 
+/** What a history was made of, and which laws it broke. */
+export function verdict({ seed, operations, digest, faults, broken, defects }: Told): string[] {
+  const names = [...faults]
+    .sort()
+    .map(([kind, times]) => (times > 1 ? `${kind} (${times})` : kind));
+  const hash = digest.toString(16).padStart(8, '0');
+  const lines = [
+    `seed ${seed}: ${operations} operations, digest ${hash}`,
+    `faults: ${names.length > 0 ? names.join(', ') : 'none'}`,
+  ];
+  const wrong = broken.map(({ law, words, guard }) => {
+    const want = guard === null ? '' : `, for want of a guard that is not built yet (${guard})`;
+    return `law ${law} is broken${want}: ${short(words)}`;
+  });
+  for (const defect of defects) wrong.push(`the service contradicts itself: ${defect}`);
+  return [...lines, ...new Set(wrong), ...(wrong.length === 0 ? ['all laws are kept'] : [])];
+}
+
 /** UUIDs by their first part: a story is read by people. */
 const short = (text: string): string =>
   text.replace(/([0-9a-f]{8})-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}/g, '$1');

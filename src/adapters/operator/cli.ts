@@ -23,6 +23,7 @@ export async function runCli(argv: readonly string[], io: CliIo): Promise<number
   addChain(program, run);
   addPlan(program, run);
   addOps(program, run);
+  addSim(program, run);
   addMissing(program, run);
   try {
     await program.parseAsync(argv, { from: 'user' });
@@ -113,7 +114,19 @@ function addOps(program: Command, run: Run): void {
 
 function addMissing(program: Command, run: Run): void {
   for (const name of ['header', 'doctor', 'config']) missing(program, name, name, run);
-  missing(program, 'sim', 'sim --seed', run);
+}
+
+/** `bin/chainkeeper.js` starts it, for the sim is not part of the service. */
+function addSim(program: Command, run: Run): void {
+  program
+    .command('sim')
+    .description('the service over a simulated cloud, or with --seed one history of a random world')
+    .allowUnknownOption()
+    .allowExcessArguments()
+    .action(() => {
+      run.say("'sim' is started by bin/chainkeeper.js, or in a checkout as 'node sim/main.ts'.");
+      run.code = EXIT.usage;
+    });
 }
 
 /** A command that is promised: it takes anything, says that it is not there, and exits 2. */

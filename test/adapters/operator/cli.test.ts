@@ -227,7 +227,6 @@ test.each([
   ['ops', 'abort', 'op-1'],
   ['ops', 'settle', 'op-1', '--as', 'done'],
   ['ops', 'watch'],
-  ['sim', '--seed', '7'],
 ])('%s is not there yet', async (...argv) => {
   const shown = await run(...argv);
   expect(shown).toMatchObject({ code: 2, out: '' });
