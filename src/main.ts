@@ -1,4 +1,5 @@
 import { mkdirSync, statSync } from 'node:fs';
+import { headerAt } from '#adapters/images/images.ts';
 import { exitNow } from '#adapters/libvirt/ffi.ts';
 import { runCli } from '#adapters/operator/cli.ts';
 import { OsloLog } from '#adapters/operator/log.ts';
@@ -64,7 +65,7 @@ if (import.meta.main) {
   process.stdout.on('error', () => exitNow(1));
   const { stdout, stderr } = process;
   const socketOf = (files: readonly string[]) => findSocket({ files });
-  const io = { stdout, stderr, serve, findSocket: socketOf };
+  const io = { stdout, stderr, serve, findSocket: socketOf, header: headerAt };
   const code = await runCli(process.argv.slice(2), io);
   // Everything is closed by now; what still holds the loop is a call that nobody waits for.
   process.exitCode = code;

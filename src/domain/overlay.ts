@@ -17,6 +17,14 @@ export interface OverlayExpectation {
   readonly size: number;
 }
 
+/** What a header is held against; whatever is left out is not compared. */
+export interface HeaderExpectation {
+  /** Null: it must name none. */
+  readonly backing?: string | null;
+  readonly format?: string;
+  readonly size?: number;
+}
+
 /**
  * `mendable`: all is right but the backing format, which can be written anew while nobody has the
  * file open. `refused`: anything else.
@@ -26,31 +34,34 @@ export type OverlayVerdict =
   | { readonly verdict: 'mendable'; readonly reasons: readonly HeaderFlaw[] }
   | { readonly verdict: 'refused'; readonly reasons: readonly HeaderFlaw[] };
 
-export function judgeOverlay(
+export const judgeOverlay = (
   header: Result<Qcow2Header, HeaderFlaw>,
   expected: OverlayExpectation,
+): OverlayVerdict => judgeHeader(header, expected);
+
+/** The same verdict by as much as somebody knows of the backing file. */
+export function judgeHeader(
+  header: Result<Qcow2Header, HeaderFlaw>,
+  expected: HeaderExpectation,
 ): OverlayVerdict {
   if (!header.ok) return { verdict: 'refused', reasons: [header.error] };
   const fatal = fatalFlaws(header.value, expected);
-  const said = header.value.backingFormat;
-  const reasons =
-    said === expected.format
-      ? fatal
-      : [...fatal, flaw('backing-format', formatSays(said, expected))];
+  const format = wrongFormat(header.value, expected);
+  const reasons = format === null ? fatal : [...fatal, flaw('backing-format', format)];
   if (fatal.length > 0) return { verdict: 'refused', reasons };
   return reasons.length > 0 ? { verdict: 'mendable', reasons } : { verdict: 'accepted' };
 }
 
-function fatalFlaws(header: Qcow2Header, expected: OverlayExpectation): HeaderFlaw[] {
+function fatalFlaws(header: Qcow2Header, expected: HeaderExpectation): HeaderFlaw[] {
   const flaws: HeaderFlaw[] = [];
-  if (header.backingFile !== expected.backing) {
+  const { backing, size } = expected;
+  if (backing !== undefined && header.backingFile !== backing) {
     const named = header.backingFile === null ? 'no backing file' : header.backingFile;
-    flaws.push(
-      flaw('backing-name', `it names ${named}, and the guest writes to ${expected.backing}`),
-    );
+    const must = backing === null ? 'it must name none' : `the guest writes to ${backing}`;
+    flaws.push(flaw('backing-name', `it names ${named}, and ${must}`));
   }
-  if (header.size !== expected.size) {
-    flaws.push(flaw('size', `its virtual size is ${header.size}, and the disk's ${expected.size}`));
+  if (size !== undefined && header.size !== size) {
+    flaws.push(flaw('size', `its virtual size is ${header.size}, and the disk's ${size}`));
   }
   if (header.dataFile) flaws.push(flaw('data-file', 'it keeps its data in another file'));
   if (header.encrypted) flaws.push(flaw('encryption', 'it is encrypted, and the volume is not'));
@@ -63,7 +74,13 @@ function fatalFlaws(header: Qcow2Header, expected: OverlayExpectation): HeaderFl
   return flaws;
 }
 
-const formatSays = (said: Format | null, expected: OverlayExpectation): string =>
-  `it calls ${expected.backing} ${said ?? 'nothing'}, and the guest has it as ${expected.format}`;
+/** What is wrong with the backing format, or null. A format left out is one that is probed. */
+function wrongFormat(header: Qcow2Header, { backing, format }: HeaderExpectation): string | null {
+  const named = backing === undefined ? header.backingFile : backing;
+  const said = header.backingFormat;
+  if (named === null || (said !== null && format === undefined) || said === format) return null;
+  if (format === undefined) return `it names no format for ${named}: whoever opens it would probe`;
+  return `it calls ${named} ${said ?? 'nothing'}, and the guest has it as ${format}`;
+}
 
 const flaw = (kind: HeaderFlaw['kind'], says: string): HeaderFlaw => ({ kind, says });

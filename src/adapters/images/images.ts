@@ -1,7 +1,7 @@
 import { spawn } from 'node:child_process';
 import { constants } from 'node:fs';
 import { type FileHandle, open } from 'node:fs/promises';
-import { join } from 'node:path';
+import { basename, join } from 'node:path';
 import type { Fault } from '#domain/failure.ts';
 import type { FileName, Format } from '#domain/ids.ts';
 import { type FlawKind, PAGE_BYTES, parseHeader } from '#domain/qcow2.ts';
@@ -14,25 +14,8 @@ const QEMU_IMG_TIMEOUT_MS = 30_000;
 
 /** The files of the share, opened without following a link and read no further than a page. */
 export class ShareImages implements Images {
-  async header(directory: string, file: FileName): Promise<Result<HeaderView, Fault>> {
-    const path = join(directory, file);
-    let handle: FileHandle;
-    try {
-      handle = await open(path, FOR_LOOKING);
-    } catch (error) {
-      return notOpened(error, file);
-    }
-    try {
-      const facts = await handle.stat();
-      if (!facts.isFile()) return flawed('not-regular', 'it is not a regular file');
-      const page = new Uint8Array(Math.min(PAGE_BYTES, facts.size));
-      const read = await fill(handle, page);
-      return ok(parseHeader(page.subarray(0, read), facts.size));
-    } catch (error) {
-      return err({ kind: 'unreachable', who: 'the share', detail: `${file}: ${codeOf(error)}` });
-    } finally {
-      await handle.close().catch(() => {});
-    }
+  header(directory: string, file: FileName): Promise<Result<HeaderView, Fault>> {
+    return headerAt(join(directory, file));
   }
 
   async mend(
@@ -60,6 +43,28 @@ export class ShareImages implements Images {
     } finally {
       await handle.close().catch(() => {});
     }
+  }
+}
+
+/** The header page of the file at `path`; no link is followed, and no other file is opened. */
+export async function headerAt(path: string): Promise<Result<HeaderView, Fault>> {
+  const file = basename(path);
+  let handle: FileHandle;
+  try {
+    handle = await open(path, FOR_LOOKING);
+  } catch (error) {
+    return notOpened(error, file);
+  }
+  try {
+    const facts = await handle.stat();
+    if (!facts.isFile()) return flawed('not-regular', 'it is not a regular file');
+    const page = new Uint8Array(Math.min(PAGE_BYTES, facts.size));
+    const read = await fill(handle, page);
+    return ok(parseHeader(page.subarray(0, read), facts.size));
+  } catch (error) {
+    return err({ kind: 'unreachable', who: 'the share', detail: `${file}: ${codeOf(error)}` });
+  } finally {
+    await handle.close().catch(() => {});
   }
 }
 
@@ -100,7 +105,7 @@ async function fill(handle: FileHandle, page: Uint8Array): Promise<number> {
   return read;
 }
 
-function notOpened(error: unknown, file: FileName): Result<HeaderView, Fault> {
+function notOpened(error: unknown, file: string): Result<HeaderView, Fault> {
   const code = codeOf(error);
   if (code === 'ENOENT') return flawed('missing', 'it is not there');
   if (code === 'ELOOP') return flawed('not-regular', 'it is a symbolic link');

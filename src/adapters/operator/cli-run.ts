@@ -1,4 +1,6 @@
+import type { Fault } from '#domain/failure.ts';
 import type { Result } from '#domain/result.ts';
+import type { HeaderView } from '#domain/sight.ts';
 import { ask, type Reply } from './client.ts';
 import { escapeText } from './escape.ts';
 import { type Fields, type Look, renderShow } from './output.ts';
@@ -11,6 +13,8 @@ export interface CliIo {
   serve(configFiles: readonly string[]): Promise<number>;
   /** Where the service listens, by these files or the default ones, or what is wrong with them. */
   findSocket(configFiles: readonly string[]): Result<string, string>;
+  /** The header page of the file at this path. */
+  header(path: string): Promise<Result<HeaderView, Fault>>;
 }
 
 export interface Writer {

@@ -1,5 +1,6 @@
 import { readFileSync } from 'node:fs';
 import { Command, CommanderError, InvalidArgumentError, Option } from 'commander';
+import { addHeader } from './cli-header.ts';
 import { type ClientOptions, type CliIo, EXIT, formatWords, look, Run } from './cli-run.ts';
 import { escapeText } from './escape.ts';
 import { type Fields, FORMATS, renderData, renderList, renderShow } from './output.ts';
@@ -23,6 +24,7 @@ export async function runCli(argv: readonly string[], io: CliIo): Promise<number
   addChain(program, run);
   addPlan(program, run);
   addOps(program, run);
+  addHeader(program, run, collect);
   addSim(program, run);
   addMissing(program, run);
   try {
@@ -113,7 +115,7 @@ function addOps(program: Command, run: Run): void {
 }
 
 function addMissing(program: Command, run: Run): void {
-  for (const name of ['header', 'doctor', 'config']) missing(program, name, name, run);
+  for (const name of ['doctor', 'config']) missing(program, name, name, run);
 }
 
 /** `bin/chainkeeper.js` starts it, for the sim is not part of the service. */

@@ -3,6 +3,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterAll, beforeAll, beforeEach, describe, expect, test } from 'vitest';
 import { parse } from 'yaml';
+import { headerAt } from '#adapters/images/images.ts';
 import { type AdminApi, listenAdmin } from '#adapters/operator/admin-api.ts';
 import { runCli } from '#adapters/operator/cli.ts';
 import { err, ok } from '#domain/result.ts';
@@ -50,6 +51,7 @@ async function run(...argv: string[]) {
       served.push(files);
       return 7;
     },
+    header: headerAt,
     findSocket: (files) => (files.includes('bad') ? err('bad: no such file') : ok(socket)),
   });
   return { code, out, err: said, served };
@@ -221,7 +223,6 @@ test('a service that is away is exit 5 with its socket', async () => {
 });
 
 test.each([
-  ['header', 'FILE', '--backing', 'x'],
   ['doctor'],
   ['config', 'validate'],
   ['ops', 'abort', 'op-1'],
