@@ -106,6 +106,15 @@ export class SimHypervisor implements Hypervisor {
     return ok(null);
   }
 
+  async unchain(order: SeenDisk): Promise<Result<null, Fault>> {
+    const found = this.#seen(order);
+    if (!found.ok) return found;
+    const { disk } = found.value;
+    if (disk.top !== null) return changed(order, 'it is running');
+    disk.note({ ...disk.config, on: null });
+    return ok(null);
+  }
+
   listen(listener: (happening: Happening) => void): () => void {
     const mine = (happening: Happening) => listener(happening);
     this.#listeners.add(mine);

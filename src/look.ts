@@ -27,8 +27,8 @@ export interface Want {
   /** See `headersToRead`. */
   readonly headers: readonly FileName[];
   /**
-   * The one file outside the chain that may be read: an overlay just made for it. Any other could
-   * be a raw base that was merged away, whose bytes are the guest's.
+   * A file outside the chain that may be read: an overlay just made for it. Any other, but one that
+   * is recorded as qcow2, could be a raw base that was merged away, whose bytes are the guest's.
    */
   readonly newcomer: FileName | null;
   /** Null when Cinder need not be asked. */
@@ -84,7 +84,7 @@ async function readHeaders(
   const recorded = want.newcomer === null ? undefined : known.get(want.newcomer);
   const newcomer = recorded === undefined || recorded === QCOW2 ? want.newcomer : null;
   const files = headersToRead(guest.chain, want.headers, known).filter(
-    (file) => members.has(file) || file === newcomer,
+    (file) => members.has(file) || file === newcomer || known.get(file) === QCOW2,
   );
   const pages = await Promise.all(files.map((file) => images.header(directory, file)));
   const headers: Record<string, HeaderView> = Object.create(null);

@@ -165,6 +165,8 @@ export class Runner {
       case 'merge':
         mailbox.expect(effect.target);
         return did(await hypervisor.merge({ ...effect, volume, server }));
+      case 'unchain':
+        return did(await hypervisor.unchain({ ...effect, volume, server, process: null }));
       case 'flush':
         return did(await hypervisor.flush({ ...effect, volume, server }));
     }

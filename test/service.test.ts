@@ -670,15 +670,18 @@ describe('the same request again', () => {
     const desk = new Desk();
     const ids = await desk.taken(3);
     const asked = desk.deletion(ids, 2);
-    // The header is rewritten, the tables are not yet on disk: QEMU dies at the flush.
+    // The header is rewritten, the tables are not yet on disk: QEMU dies at the flush, and the
+    // guest is there again before anyone has looked.
     desk.between = (_port, method, call) => {
-      if (method === 'flush') desk.cloud.hypervisor.end(desk.cloud.server, 'killed');
+      if (method === 'flush') {
+        desk.cloud.hypervisor.end(desk.cloud.server, 'killed');
+        desk.cloud.hypervisor.start(desk.cloud.server);
+      }
       return call();
     };
     await desk.answered(desk.service.delete(asked, CALLER));
     await desk.idle();
     expect(await desk.standing(asked.snapshot)).toEqual(['failed']);
-    desk.cloud.hypervisor.start(desk.cloud.server);
     expect(desk.cloud.disk.chain().on?.file).toBe(desk.file(ids[0]!));
     desk.cloud.cinder.resetState(asked.snapshot, 'deleting');
     const before = desk.everything();
@@ -687,6 +690,26 @@ describe('the same request again', () => {
     expect(answer).toMatchObject({ ok: false, error: { refusal: { kind: 'other-arguments' } } });
     await desk.clock.advance(20_000);
     expect(desk.everything()).toEqual(before);
+  });
+
+  test('after a crash of QEMU whose header was set back, it is reckoned anew', async () => {
+    const desk = new Desk();
+    const ids = await desk.taken(3);
+    desk.cloud.disk.flush();
+    const before = desk.cloud.disk.view();
+    desk.between = (_port, method, call) => {
+      if (method === 'flush') desk.cloud.hypervisor.end(desk.cloud.server, 'killed');
+      return call();
+    };
+    await desk.answered(desk.service.delete(desk.deletion(ids, 2), CALLER));
+    await desk.idle();
+    expect(await desk.standing(ids[2]!)).toEqual(['failed']);
+    desk.between = (_port, _method, call) => call();
+    desk.cloud.hypervisor.start(desk.cloud.server);
+    expect(desk.cloud.disk.chain().on?.file).toBe(desk.file(ids[1]!));
+    expect(desk.cloud.disk.view()).toEqual(before);
+    const ended = await desk.clock.until(desk.cloud.cinder.deleteSnapshot(ids[1]!));
+    expect(ended.status).toBe('deleted');
   });
 
   test('after a crash of QEMU that left the chain as it was, it is reckoned anew', async () => {

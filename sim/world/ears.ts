@@ -33,7 +33,7 @@ export class Process {
 export const NEVER: Promise<never> = new Promise(() => {});
 
 const METHODS = {
-  libvirt: ['look', 'disks', 'snapshot', 'merge', 'flush', 'about'],
+  libvirt: ['look', 'disks', 'snapshot', 'merge', 'flush', 'unchain', 'about'],
   cinder: ['snapshot', 'attachments', 'activeFile', 'update'],
   images: ['header', 'mend'],
   journal: [

@@ -7,6 +7,7 @@ export const CALL_FAULTS = {
     snapshot: ['unreachable', 'lost before', 'lost after', 'slow', 'slow answer', 'late', 'locked'],
     merge: ['unreachable', 'lost before', 'lost after', 'slow', 'slow answer', 'late', 'locked'],
     flush: ['unreachable', 'lost before', 'lost after', 'slow', 'slow answer', 'late', 'locked'],
+    unchain: ['unreachable', 'lost before', 'lost after', 'slow', 'late', 'locked'],
   },
   cinder: {
     snapshot: ['unreachable', 'unknown', 'slow', 'denied'],

@@ -18,8 +18,9 @@ const FORGERIES: readonly Partial<Header>[] = [
 /** What guests do with their disks, and how their QEMU comes and goes. */
 export class Guests {
   readonly #world: World;
-  /** Told whenever a disk was read back after its QEMU was killed. */
+  /** Told when QEMU was killed, and before a guest starts from what is on disk. */
   killed: (truth: DiskTruth) => void = () => {};
+  starting: (truth: DiskTruth) => void = () => {};
 
   /** An idle guest has nothing to flush, so that nobody but us makes anything durable. */
   readonly #neverFlushes: boolean;
@@ -78,12 +79,12 @@ export class Guests {
   start(guest: SimGuest): void {
     const world = this.#world;
     if (guest.process !== null) return;
+    const mine = world.truths.filter(({ it }) => it.guest === guest);
+    for (const truth of mine) this.starting(truth);
     const started = world.cloud.hypervisor.start(guest.server as ServerId);
     world.tell('world', `guest ${guest.name} starts: ${started.ok ? 'ok' : started.error}`);
     if (!started.ok) return;
-    for (const truth of world.truths) {
-      if (truth.it.guest === guest) truth.startedOn(truth.disk.view());
-    }
+    for (const truth of mine) truth.startedOn(truth.disk.view());
   }
 
   /**

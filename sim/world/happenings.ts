@@ -48,8 +48,11 @@ export class Mischief implements Watcher {
   }
 }
 
+/** Time for the service to look at guests that are down, and to make whole what they left. */
+const LOOKED_WITHIN_MS = 100_000;
+
 /** Puts an end to all that went wrong, so that what follows can only go well. */
-export function heal(world: World, guests: Guests): void {
+export async function heal(world: World, guests: Guests): Promise<void> {
   const { swarm, cloud } = world;
   swarm.quiet = true;
   world.libvirtAway = false;
@@ -60,9 +63,12 @@ export function heal(world: World, guests: Guests): void {
     if (disk.job === null || !world.foreignJobs.has(disk.job)) continue;
     cloud.hypervisor.cancel({ server: guest.server, volume });
   }
-  for (const guest of cloud.hypervisor.guests) guests.start(guest);
   cloud.hypervisor.tell({ kind: 'reconnected' });
   world.bringUp();
+  const down = cloud.hypervisor.guests.filter(({ process }) => process === null);
+  if (down.length === 0) return;
+  await world.clock.sleep(LOOKED_WITHIN_MS);
+  for (const guest of down) guests.start(guest);
 }
 
 type Kind = (typeof HAPPENINGS)[number] | (typeof MISCHIEF)[number];

@@ -24,7 +24,8 @@ export class BytesLaws implements Watcher {
   constructor(world: World, guests: Guests) {
     this.#world = world;
     this.#guests = guests;
-    guests.killed = (truth) => this.#survive(truth);
+    guests.killed = (truth) => this.#killed(truth);
+    guests.starting = (truth) => this.#starts(truth);
   }
 
   reaching({ port, method }: SeenCall): void {
@@ -120,19 +121,28 @@ export class BytesLaws implements Watcher {
     this.#world.saw(`a ${merge.kind} begins`);
   }
 
-  /** QEMU was killed, and somebody looks at what is left before it is started again. */
-  #survive(truth: DiskTruth): void {
+  /** QEMU was killed: what it lost is still somewhere. */
+  #killed(truth: DiskTruth): void {
+    if (this.#wouldSurvive(truth)) return;
+    const view = restarted(truth.disk);
+    const what = typeof view === 'string' ? view : `cluster ${truth.lost(view)} is lost`;
+    this.#break(2, truth, `${truth.disk.target} after QEMU was killed: ${what}`);
+  }
+
+  /**
+   * The guest starts from what is on disk. The service had its time to set a header back once the
+   * world is quiet; before that a guest may come back before anyone has looked.
+   */
+  #starts(truth: DiskTruth): void {
+    const { swarm, unclearVolumes } = this.#world;
     const view = restarted(truth.disk);
     if (typeof view !== 'string' && truth.lost(view) === null) return;
-    if (this.#guests.repair(truth)) {
-      this.#world.saw('a header set back after QEMU died');
-      this.#world.tell('operator', `sets the headers of ${truth.disk.target} back`);
-      const words = `${truth.disk.target} needed a person to set its headers back`;
-      this.#break(2, truth, words, 'pointer set back and merge redone');
-    } else {
-      const what = typeof view === 'string' ? view : `cluster ${truth.lost(view)} is lost`;
-      this.#break(2, truth, `${truth.disk.target} after QEMU was killed: ${what}`);
-    }
+    const doubtful = unclearVolumes.has(truth.it.volume);
+    if (!this.#guests.repair(truth)) return;
+    this.#world.saw('a header set back by a person');
+    this.#world.tell('operator', `sets the headers of ${truth.disk.target} back`);
+    const guard = swarm.quiet && !doubtful ? null : 'boot guard';
+    this.#break(2, truth, `${truth.disk.target} needed a person to set its headers back`, guard);
   }
 
   #wouldSurvive(truth: DiskTruth): boolean {
@@ -186,12 +196,7 @@ export class BytesLaws implements Watcher {
     return typeof view === 'string' ? null : view;
   }
 
-  #break(
-    law: number,
-    { it }: DiskTruth,
-    words: string,
-    guard: 'pointer set back and merge redone' | null = null,
-  ) {
+  #break(law: number, { it }: DiskTruth, words: string, guard: 'boot guard' | null = null) {
     this.#world.break(law, words, it.volume, guard);
   }
 }

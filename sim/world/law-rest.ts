@@ -46,6 +46,9 @@ export class RestLaws implements Watcher {
       this.#world.saw('a merge that came through after it was given up');
       this.#world.excuse(volume, 'drift record');
     }
+    if (saga.kind === 'delete' && saga.reason.includes('is undone')) {
+      this.#world.saw('a header set back by us');
+    }
     if (saga.outcome !== 'unknown') return;
     const why = this.#world.unclearVolumes.has(volume) || this.#excused(volume) !== null;
     if (!why) this.#world.break(law, `${saga.kind} of ${snapshot}: ${saga.reason}`, volume);

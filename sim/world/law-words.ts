@@ -68,7 +68,8 @@ export class WordLaws implements Watcher {
     const intended = this.#world.journal.all.some(({ saga, accepted }) => {
       if (!accepted || !states.includes(saga.at)) return false;
       if (typeof first !== 'string') return saga.request.volume === first.volume;
-      return saga.kind === 'create' && saga.request.newFile === overlay;
+      if (saga.kind === 'create') return saga.request.newFile === overlay;
+      return saga.at === 'restoring' && saga.plan.repointed === overlay;
     });
     this.#world.saw(`${method} was journalled before`);
     if (!intended) this.#world.break(10, `${method} is not journalled as intended`, null);
@@ -133,7 +134,8 @@ export class WordLaws implements Watcher {
   }
 
   /**
-   * QEMU died under a merge whose new header is on disk. Without the header set back Cinder takes
+   * QEMU died under a merge whose new header is on disk, and the guest was started again before the
+   * header could be set back. Cinder takes
    * the overlay for stale, and removes it at the next attempt (remotefs.py,
    * _delete_stale_snapshot).
    */
@@ -144,7 +146,7 @@ export class WordLaws implements Watcher {
     const { disk, it } = truth;
     if (coldFiles(disk.share, disk.config.file).includes(gone)) return;
     this.#world.saw('a failed merge whose header is rewritten');
-    this.#world.excuse(it.volume, 'pointer set back and merge redone');
+    this.#world.excuse(it.volume, 'boot guard');
   }
 
   #truth({ request }: Saga) {
@@ -157,5 +159,6 @@ const INTENTS: Readonly<Record<string, readonly string[]>> = {
   snapshot: ['switching'],
   merge: ['merging'],
   flush: ['flushing'],
-  mend: ['mending'],
+  mend: ['mending', 'restoring'],
+  unchain: ['restoring'],
 };

@@ -49,9 +49,9 @@ export const LAWS: readonly Law[] = [
 
 /** A guard that is not built yet, and the law that is red without it. */
 export const MISSING_GUARDS = {
-  'pointer set back and merge redone': {
+  'boot guard': {
     law: 2,
-    why: 'QEMU died with a rewritten header whose clusters were in its memory only',
+    why: 'QEMU died with a rewritten header, and the guest was started before it could be set back',
   },
   'undo of a create': {
     law: 32,
@@ -77,7 +77,8 @@ export const SOMETIMES: readonly string[] = [
   'a snapshot read while it is pulled away',
   'a recorded format',
   'a header of a live chain',
-  'a header set back after QEMU died',
+  'a header set back by a person',
+  'a header set back by us',
   'a failed merge whose header is rewritten',
   'what a crash would leave when 90% is said',
   'a chain at rest',
@@ -108,6 +109,7 @@ export const SOMETIMES: readonly string[] = [
   'a create that Cinder gave up, in use',
   'a guest writes a header into its raw disk',
   'mend was journalled before',
+  'unchain was journalled before',
   'a tenant changes a status',
   'an admin resets a status',
   'QEMU killed while a pull is copying',

@@ -55,7 +55,7 @@ export async function run(seed: number, options: RunOptions = {}): Promise<Told>
 async function history(world: World, guests: Guests, people: People): Promise<void> {
   await world.boot();
   await Promise.all([people.live(), guests.live(), happenings(world, guests)]);
-  heal(world, guests);
+  await heal(world, guests);
   world.tell('world', 'the faults are over');
   await rest(world);
   await people.done();

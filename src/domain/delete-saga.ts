@@ -1,7 +1,9 @@
 import { agrees, changedBy, type FileFormat, filesOf, find, formatsOf } from './chain.ts';
-import { explain, explainFault, type Fault, type Refusal } from './failure.ts';
+import { describe, ended, fail, leftover, park, refuse, withdraw } from './delete-end.ts';
+import { explain, explainFault, type Fault } from './failure.ts';
 import type { FileName } from './ids.ts';
 import { type DeletePlan, type DeleteRequest, planDelete } from './plan-delete.ts';
+import { headerOf, nextRestoring, restoring } from './restoring.ts';
 import {
   type Effect,
   type End,
@@ -22,7 +24,8 @@ import { type DiskView, isGone, type Job, type Sight } from './sight.ts';
 /**
  * The story of a delete. `waiting`: another operation of ours has the volume. `accepted`: decided,
  * nothing done. `merging`: the hypervisor may have been asked. `flushing`: a pull is complete and
- * QEMU must still write its tables to disk. `confirming`: a repeated request for a merge that our
+ * QEMU must still write its tables to disk. `restoring`: QEMU died under the merge, and the header
+ * that it rewrote is set back. `confirming`: a repeated request for a merge that our
  * journal says is done.
  */
 export type DeleteSaga = { readonly kind: 'delete'; readonly request: DeleteRequest } & (
@@ -41,6 +44,15 @@ export type DeleteSaga = { readonly kind: 'delete'; readonly request: DeleteRequ
       readonly unsure?: boolean;
     }
   | { readonly at: 'flushing'; readonly plan: DeletePlan; readonly formats: readonly FileFormat[] }
+  | {
+      readonly at: 'restoring';
+      readonly plan: DeletePlan;
+      /** What became of the guest. */
+      readonly why: string;
+      /** Whether the guest's XML no longer overrides the headers. */
+      readonly unchained: boolean;
+      readonly tries: number;
+    }
   | { readonly at: 'confirming'; readonly gone: FileName; readonly formats: readonly FileFormat[] }
   | (End & {
       /**
@@ -97,6 +109,8 @@ export function nextDelete(saga: DeleteSaga, event: Event): Step {
         return go(saga, WATCH, noted(event.fault));
       if (event.kind !== 'saw') return go(saga, look(saga));
       return flush(saga, event.sight);
+    case 'restoring':
+      return nextRestoring(saga, event);
     case 'confirming':
       if (event.kind === 'blind') return go(saga, WATCH, noted(event.fault));
       if (event.kind !== 'saw') return go(saga, lookAt());
@@ -146,8 +160,8 @@ function start(
 function judge(saga: At<'merging'>, sight: Sight): Step {
   const view = sight.guest;
   if (view.kind === 'absent' && !isGone(view.why)) return park(saga, explain(view.why));
-  if (view.kind === 'absent') return died(saga, explain(view.why));
-  if (view.process !== saga.plan.process) return died(saga, 'the guest was restarted');
+  if (view.kind === 'absent') return restoring(saga, sight, explain(view.why));
+  if (view.process !== saga.plan.process) return died(saga, view, sight);
   if (view.job !== null) {
     // libvirt tells of the end a moment before it forgets the job.
     if (saga.heard === 'completed') return go(saga, WATCH_SOON);
@@ -222,20 +236,25 @@ function gaveUp(saga: At<'merging'>, reason: string): Step {
 function flush(saga: At<'flushing'>, sight: Sight): Step {
   const view = sight.guest;
   const { plan } = saga;
-  if (view.kind === 'absent') return died(saga, explain(view.why));
-  if (view.process !== plan.process) return died(saga, 'the guest was restarted');
+  if (view.kind === 'absent') return restoring(saga, sight, explain(view.why));
+  if (view.process !== plan.process) return died(saga, view, sight);
   if (!agrees(view.chain, plan.after)) return park(saga, 'the chain changed before it was flushed');
   return go(saga, { do: 'flush', target: plan.target, process: plan.process });
 }
 
 /**
- * The QEMU process that did the work is gone before the merge was proven durable. Cinder must
- * keep the file: a commit can be redone from it, and a pull's lost clusters are still in it.
+ * The QEMU process that did the work is gone before the merge was proven durable. Where another
+ * one has the chain as it was, it is asked for the merge; else what is left is made whole.
  */
-function died(saga: At<'merging' | 'flushing'>, why: string): Step {
-  const reason = `${describe(saga.plan)} was not yet safe on disk: ${why}`;
-  const last = ended(saga, 'failed', reason, [], leftover(saga.plan));
-  return end(last, { kind: 'delete-failed' });
+function died(saga: At<'merging' | 'flushing'>, view: DiskView, sight: Sight): Step {
+  const { plan, kind, request } = saga;
+  if (view.process === null) return restoring(saga, sight, 'the guest is shut off');
+  const whole = agrees(view.chain, plan.before) && headerOf(plan, sight) === 'before';
+  if (!whole) return restoring(saga, sight, 'the guest was restarted');
+  if (view.job !== null) return go(saga, WATCH);
+  const { tries, unsure = false } = saga.at === 'merging' ? saga : { tries: 1 };
+  const again = { kind, request, at: 'merging', plan, tries, doubts: 0 } as const;
+  return unmerged({ ...again, heard: 'nothing', ...(unsure && { unsure }) }, sight);
 }
 
 function confirm(saga: At<'confirming'>, sight: Sight): Step {
@@ -260,41 +279,8 @@ function merged(saga: At<'flushing'>, evidence: Evidence): Step {
   return end(last, { kind: 'deleted', formats }, evidence);
 }
 
-/** The file that a merge leaves behind for Cinder to remove. */
-export function leftover(plan: Pick<DeletePlan, 'merge' | 'before'>): FileName {
-  return plan.merge.kind === 'commit' ? plan.merge.top : (plan.before.on?.file ?? plan.before.file);
-}
-
-export function describe(plan: Pick<DeletePlan, 'merge' | 'before'>): string {
-  const { merge, before } = plan;
-  if (merge.kind === 'commit') return `commit ${merge.top} into ${merge.into}`;
-  return `pull ${leftover(plan)} into ${before.file}`;
-}
-
 const ours = (saga: At<'merging'>, job: Job): boolean => job.kind === saga.plan.merge.kind;
 
 const percent = (job: Job): number => (job.total === 0 ? 0 : (100 * job.done) / job.total);
 
-const refuse = (saga: DeleteSaga, why: Refusal): Step =>
-  fail(saga, explain(why), { kind: 'refused', detail: why.kind });
-
-const fail = (saga: DeleteSaga, reason: string, ...evidence: Evidence[]): Step =>
-  end(ended(saga, 'failed', reason), { kind: 'delete-failed' }, ...evidence);
-
-/** Nothing was done and Cinder no longer wants it: it has nothing to hear. */
-const withdraw = (saga: DeleteSaga, reason: string): Step =>
-  end(ended(saga, 'withdrawn', reason), null);
-
-const park = (saga: DeleteSaga, reason: string): Step => end(ended(saga, 'unknown', reason), null);
-
 const heard = (how: string): Evidence => ({ kind: 'started', detail: `the block job ${how}` });
-
-function ended(
-  saga: DeleteSaga,
-  outcome: End['outcome'],
-  reason: string,
-  formats: readonly FileFormat[] = [],
-  gone: FileName | null = null,
-): DeleteSaga {
-  return { kind: 'delete', request: saga.request, at: 'end', outcome, reason, formats, gone };
-}

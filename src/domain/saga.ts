@@ -57,6 +57,8 @@ export type Effect =
       /** The chain that must be there: no other one is merged. */
       readonly chain: readonly FileName[];
     }
+  /** Of a shut-off guest: its XML no longer says what is below the active file. */
+  | { readonly do: 'unchain'; readonly target: string }
   | { readonly do: 'flush'; readonly target: string; readonly process: string };
 
 /** How an operation ended. `unknown` needs a person: we contradict what we see. */
@@ -72,6 +74,7 @@ export interface Evidence {
     | 'completed'
     | 'merged'
     | 'flushed'
+    | 'restored'
     | 'refused'
     | 'fault'
     | 'already';

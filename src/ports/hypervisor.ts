@@ -70,6 +70,11 @@ export interface Hypervisor extends AsyncDisposable {
    * tables of the pulled clusters are in memory only (measured: 51 of 51 lost after a SIGKILL).
    */
   flush(disk: SeenDisk): Promise<Result<null, Fault>>;
+  /**
+   * Takes what a shut-off guest's XML says of the layers below the active file out of it, so that
+   * at the next start the headers decide: what the XML says would override them (measured).
+   */
+  unchain(disk: SeenDisk): Promise<Result<null, Fault>>;
   /** Calls `listener` for each happening until the returned function is called. */
   listen(listener: (happening: Happening) => void): () => void;
   /** Whether it answers right now, and what it is: for health checks and people. */

@@ -65,6 +65,8 @@ const INTERRUPTED: readonly Named[] = [
 ];
 
 export function hypervisorContract(name: string, open: Open): void {
+  unchainLaws(name, open);
+
   snapshotLaws(name, open);
   mergeLaws(name, open);
   jobLaws(name, open);
@@ -374,6 +376,34 @@ function sightLaws(name: string, open: Open): void {
     lab.hypervisor.listen((happening) => heard.push(happening))();
     await lab.stop();
     expect(heard).toEqual([]);
+  });
+}
+
+/** Laws of the XML that a shut-off guest has. */
+function unchainLaws(name: string, open: Open): void {
+  test(`${name}: a shut-off guest's XML has the chain, until it is taken out`, async () => {
+    await using lab = await open();
+    const { a, b, c, base } = await written(lab);
+    const hash = await lab.hash();
+    await lab.stop();
+    expect(filesOf((await seen(lab)).chain)).toEqual([c, b, a, base]);
+    for (const _ of 'twice') {
+      expect(await lab.hypervisor.unchain(await orderFor(lab))).toEqual(OK);
+      const { chain, process } = await seen(lab);
+      expect([filesOf(chain), process]).toEqual([[c], null]);
+    }
+    await lab.start();
+    expect(filesOf((await seen(lab)).chain)).toEqual([c, b, a, base]);
+    expect(await lab.hash()).toBe(hash);
+  });
+
+  test(`${name}: the XML of a running guest is not touched`, async () => {
+    await using lab = await open();
+    const before = await chainOf(lab, 2);
+    const order = await orderFor(lab);
+    expect(await lab.hypervisor.unchain(order)).toMatchObject(REJECTED);
+    expect(await lab.hypervisor.unchain({ ...order, process: null })).toMatchObject(REJECTED);
+    expect(filesOf((await seen(lab)).chain)).toEqual([...before].reverse());
   });
 }
 

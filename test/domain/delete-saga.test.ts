@@ -1,7 +1,8 @@
 import fc from 'fast-check';
 import { describe, expect, test, vi } from 'vitest';
 import { agrees, layersOf } from '#domain/chain.ts';
-import { type DeleteSaga, leftover, nextDelete } from '#domain/delete-saga.ts';
+import { leftover } from '#domain/delete-end.ts';
+import { type DeleteSaga, nextDelete } from '#domain/delete-saga.ts';
 import type { Event, Next } from '#domain/saga.ts';
 import type { Sight } from '#domain/sight.ts';
 import { speak } from '#domain/status.ts';
@@ -364,6 +365,7 @@ test('every ending is reached', () => {
     'flushing',
     'merged, deleted',
     'merging',
+    'restoring',
     'unknown, silent',
     'waiting',
     'withdrawn, silent',

@@ -40,6 +40,7 @@ function answer(effect: Effect | null, moment: Moment): Event {
     case 'snapshot':
     case 'merge':
     case 'flush':
+    case 'unchain':
       return moment.act;
     case 'watch':
     case undefined:

@@ -196,6 +196,11 @@ function domains(library: Library) {
       HEAP_STRING,
       ['void *', 'uint'],
     ]),
+    /** Borrowed from the domain: it lives as long as the domain does. */
+    connectionOf: local<(domain: Pointer) => Pointer>('void *virDomainGetConnect(void *domain)'),
+    defineXml: remote<(connection: Pointer, xml: string, flags: number) => Pointer | null>(
+      'void *virDomainDefineXMLFlags(void *conn, str xml, uint flags)',
+    ),
     suspend: remote<(domain: Pointer) => number>('int virDomainSuspend(void *domain)'),
     resume: remote<(domain: Pointer) => number>('int virDomainResume(void *domain)'),
     agentSetResponseTimeout: remote<(domain: Pointer, seconds: number, flags: number) => number>(

@@ -15,6 +15,7 @@ export interface GuestState {
   readonly reason: number;
 }
 
+const XML_SECURE = 1;
 const XML_INACTIVE = 2;
 const INFO_BANDWIDTH_BYTES = 1;
 const RESIZE_BYTES = 1;
@@ -35,6 +36,21 @@ export class GuestCalls {
   xml(inactive: boolean): Promise<Answer<string>> {
     const flags = inactive ? XML_INACTIVE : 0;
     return this.#read('virDomainGetXMLDesc', (lib, domain) => lib.xmlDesc(domain, flags));
+  }
+
+  /** What the guest will be at its next start, with what only a redefinition may see. */
+  definition(): Promise<Answer<string>> {
+    const flags = XML_INACTIVE | XML_SECURE;
+    return this.#read('virDomainGetXMLDesc', (lib, domain) => lib.xmlDesc(domain, flags));
+  }
+
+  define(xml: string): Promise<Answer<null>> {
+    return this.#change('virDomainDefineXMLFlags', undefined, async (lib, domain) => {
+      const defined = await lib.defineXml(lib.connectionOf(domain), xml, 0);
+      if (defined === null) return -1;
+      lib.freeDomain(defined);
+      return 0;
+    });
   }
 
   state(): Promise<Answer<GuestState>> {

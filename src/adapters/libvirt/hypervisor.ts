@@ -19,6 +19,7 @@ import type { GuestCalls } from './guest-calls.ts';
 import type { CallFault } from './lane.ts';
 import { Lanes } from './lanes.ts';
 import { processOf } from './process.ts';
+import { unchained } from './unchain-xml.ts';
 
 // virDomainSnapshotCreateFlags: NO_METADATA, DISK_ONLY, REUSE_EXT, ATOMIC.
 const SNAPSHOT_FLAGS = 4 | 16 | 32 | 128;
@@ -145,6 +146,17 @@ export class LibvirtHypervisor implements Hypervisor {
       if (!after.ok) return err(faultOf(after.error));
       if (after.value === size.value) return ok(null);
       return err(changed(order, `its size went from ${size.value} to ${after.value}`));
+    });
+  }
+
+  unchain(order: SeenDisk): Promise<Result<null, Fault>> {
+    return this.#change(order, async (calls, { process, disk }) => {
+      if (process !== null) return err(changed(order, 'it is running'));
+      if (disk.layers.length === 1 && !disk.terminated) return ok(null);
+      const xml = await calls.definition();
+      if (!xml.ok) return err(faultOf(xml.error));
+      const bare = unchained(xml.value, disk.target);
+      return bare.ok ? done(await calls.define(bare.value)) : err(unreadable(bare.error));
     });
   }
 

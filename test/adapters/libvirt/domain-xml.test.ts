@@ -1,4 +1,4 @@
-import { readdirSync, readFileSync } from 'node:fs';
+import { readdirSync } from 'node:fs';
 import fc from 'fast-check';
 import { describe, expect, test } from 'vitest';
 import {
@@ -8,13 +8,8 @@ import {
   type XmlDomain,
 } from '#adapters/libvirt/domain-xml.ts';
 import { buildXml, xmlDomain } from './build-xml.ts';
-import { DUMPS } from './dumps.ts';
+import { DUMPS, dump, XML } from './dumps.ts';
 import { stripFormats } from './strip-formats.ts';
-
-const XML = new URL('./xml/', import.meta.url);
-
-/** Real dumps; the first line of each says what it shows. */
-const dump = (file: string): string => readFileSync(new URL(file, XML), 'utf8');
 
 function parsed(xml: string): XmlDomain {
   const found = parseDomain(xml);

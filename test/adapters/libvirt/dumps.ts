@@ -1,3 +1,10 @@
+import { readFileSync } from 'node:fs';
+
+export const XML = new URL('./xml/', import.meta.url);
+
+/** Real dumps; the first line of each says what it shows. */
+export const dump = (file: string): string => readFileSync(new URL(file, XML), 'utf8');
+
 const DEPTH_4 = [
   'file:a01.s4 qcow2 #5',
   'file:a01.s3 qcow2 #4',

@@ -83,12 +83,11 @@ test('the verdict names each broken law once, and the guard that is wanted', () 
   const told = {
     ...base,
     faults: new Map([['QEMU killed', 2]]),
-    broken: [broken(2, 'pointer set back and merge redone'), broken(9), broken(9)],
+    broken: [broken(2, 'boot guard'), broken(9), broken(9)],
   };
   expect(verdict(told).slice(1)).toEqual([
     'faults: QEMU killed (2)',
-    'law 2 is broken, for want of a guard that is not built yet ' +
-      '(pointer set back and merge redone): w',
+    'law 2 is broken, for want of a guard that is not built yet ' + '(boot guard): w',
     'law 9 is broken: w',
   ]);
   expect(verdict(base).at(-1)).toBe('all laws are kept');

@@ -1,0 +1,155 @@
+import { describe, expect, test } from 'vitest';
+import { leftover } from '#domain/delete-end.ts';
+import { type DeleteSaga, nextDelete } from '#domain/delete-saga.ts';
+import { nextRestoring } from '#domain/restoring.ts';
+import type { Event, Next } from '#domain/saga.ts';
+import type { DiskView, Sight } from '#domain/sight.ts';
+import { reloaded } from '../support/sagas.ts';
+import { DELETES, type DeleteStory } from '../support/scenes.ts';
+import {
+  AWAY,
+  DID,
+  disk,
+  ended,
+  failed,
+  GONE,
+  glance,
+  header,
+  headersOf,
+  REFUSED,
+  saw,
+  sight,
+  WOKE,
+} from '../support/sights.ts';
+
+type At<A extends DeleteSaga['at']> = Extract<DeleteSaga, { at: A }>;
+
+/** A delete whose QEMU died, in every state in which the work was not yet proven. */
+function told(it: DeleteStory) {
+  const accepted: DeleteSaga = { kind: 'delete', request: it.request, at: 'accepted' };
+  const merging = nextDelete(accepted, saw(sight(disk(it.before), 'deleting')))
+    .saga as At<'merging'>;
+  const { kind, request, plan } = merging;
+  const flushing: DeleteSaga = { kind, request, at: 'flushing', plan, formats: [] };
+  const before = headersOf(it.before)[it.repointed];
+  const after = headersOf(it.after)[it.repointed];
+  if (before === undefined || after === undefined) throw new Error('no header');
+  /** The guest is off; its XML names these layers, its header says this. */
+  const off = (seen: DiskView['chain'], says: typeof before | undefined): Sight => {
+    const headers = says === undefined ? {} : { [it.repointed]: says };
+    return glance(disk(seen, { process: null }), { headers });
+  };
+  const topOnly = { ...it.before, on: null };
+  const old = before.ok ? before.value : null;
+  return { merging, flushing, plan, off, before, after, topOnly, old };
+}
+
+const outcome = ({ saga, tell }: Next<DeleteSaga>) =>
+  saga.at === 'end'
+    ? `${saga.outcome}, ${tell?.kind}, ${JSON.stringify(saga.kind === 'delete' ? saga.gone : 0)}`
+    : saga.at;
+
+describe.each(DELETES)('QEMU died under a $name', (it) => {
+  const { merging, flushing, plan, off, before, after, topOnly, old } = told(it);
+  const kept = `failed, delete-failed, ${JSON.stringify(leftover(plan))}`;
+  const whole = 'failed, delete-failed, null';
+  const mend = {
+    do: 'mend',
+    overlay: it.repointed,
+    directory: '/mnt',
+    backing: old?.backingFile,
+    format: old?.backingFormat,
+  };
+
+  test.each([merging, flushing] as const)('the header is set back, then it is whole', (saga) => {
+    const first = nextDelete(saga, saw(off(topOnly, after)));
+    expect(first).toMatchObject({ saga: { at: 'restoring' }, tell: null });
+    // The XML, which would override the headers, goes before they are touched.
+    expect(first.effect).toEqual({ do: 'unchain', target: 'vda' });
+    const set = nextDelete(nextDelete(first.saga, DID).saga, saw(off(topOnly, after)));
+    expect(set).toMatchObject({ saga: { at: 'restoring' }, effect: mend, tell: null });
+    const look = nextDelete(reloaded(set.saga), DID);
+    expect(look.effect).toEqual({ do: 'look', headers: [it.repointed], cinder: false });
+    const last = nextDelete(look.saga, saw(off(topOnly, before)));
+    expect(outcome(last)).toBe(whole);
+    expect(last.evidence).toMatchObject([{ kind: 'restored' }]);
+    expect(last.saga).toMatchObject({ reason: expect.stringContaining('is undone') });
+  });
+
+  test('a header that was never rewritten is whole', () => {
+    expect(outcome(unchained(merging, off(topOnly, before)))).toBe(whole);
+  });
+
+  test('an old name with another format is mended', () => {
+    const lying = header()(old?.backingFile ?? null, 'vmdk');
+    expect(unchained(merging, off(topOnly, lying)).effect).toEqual(mend);
+    const silent = header()(old?.backingFile ?? null, null);
+    expect(unchained(merging, off(topOnly, silent)).effect).toEqual(mend);
+  });
+
+  test.each<[string, Sight]>([
+    ['whose header was not read', off(topOnly, undefined)],
+    ['whose header is none', off(topOnly, { ok: false, error: { kind: 'missing', says: 'x' } })],
+    ['whose header names a stranger', off(topOnly, header()('/etc/passwd', 'raw'))],
+    ['that is gone', glance(GONE)],
+    ['that runs again without the file', glance(disk(it.after, { process: 'qemu-2' }))],
+  ])('a guest %s: Cinder keeps the file', (_, seen) => {
+    for (const saga of [merging, flushing]) expect(outcome(nextDelete(saga, saw(seen)))).toBe(kept);
+  });
+
+  test('started again by the time that the header is set back', () => {
+    const restoring = nextDelete(flushing, saw(off(topOnly, after))).saga;
+    const again = glance(disk(it.before, { process: 'qemu-2' }));
+    expect(outcome(nextDelete(restoring, saw(again)))).toBe(whole);
+    const late = glance(disk(it.after, { process: 'qemu-2' }));
+    expect(outcome(nextDelete(restoring, saw(late)))).toBe(kept);
+  });
+
+  test('a new QEMU with the old chain is asked for the merge, if Cinder still wants it', () => {
+    const again = disk(it.before, { process: 'qemu-2' });
+    for (const saga of [merging, flushing]) {
+      const ask = nextDelete(saga, saw(glance(again)));
+      expect(ask.effect).toMatchObject({ do: 'look', cinder: true });
+      const merge = nextDelete(ask.saga, saw(sight(again, 'deleting')));
+      expect(merge.effect).toMatchObject({ do: 'merge', process: 'qemu-2', merge: it.merge });
+      expect(outcome(nextDelete(ask.saga, saw(sight(again, 'available'))))).toMatch(/^withdrawn/);
+    }
+    const busy = disk(it.before, { process: 'qemu-2', job: { kind: 'copy', done: 0, total: 1 } });
+    expect(nextDelete(flushing, saw(glance(busy))).effect).toMatchObject({ do: 'watch' });
+  });
+
+  test('a share that refuses is asked again, and not for ever', () => {
+    let saga = nextDelete(flushing, saw(off(topOnly, after))).saga as At<'restoring'>;
+    for (let tries = 0; saga.tries < 30 && tries < 100; tries++) {
+      const step = nextRestoring(saga, failed(REFUSED));
+      expect(step).toMatchObject({ effect: { do: 'watch' }, evidence: [{ kind: 'fault' }] });
+      saga = nextRestoring(step.saga as At<'restoring'>, saw(off(topOnly, after)))
+        .saga as At<'restoring'>;
+    }
+    expect(outcome(nextRestoring(saga, failed(REFUSED)))).toBe(kept);
+  });
+
+  test('a header that is set back and is not is left to a person', () => {
+    let step = nextDelete(flushing, saw(off(topOnly, after)));
+    for (let turns = 0; step.saga.at === 'restoring' && turns < 100; turns++) {
+      step = nextDelete(nextDelete(step.saga, DID).saga, saw(off(topOnly, after)));
+    }
+    expect(outcome(step)).toBe(kept);
+  });
+
+  test.each<[string, Event]>([
+    ['woken', WOKE],
+    ['told of a job', ended('completed')],
+  ])('%s, it looks', (_, event) => {
+    const restoring = nextDelete(flushing, saw(off(topOnly, after))).saga;
+    expect(nextDelete(restoring, event).effect).toMatchObject({ do: 'look' });
+    const blind = nextDelete(restoring, { kind: 'blind', fault: AWAY });
+    expect(blind).toMatchObject({ saga: restoring, effect: { do: 'watch' } });
+  });
+});
+
+/** The guest is off, its XML is silent by now, and this is what is seen. */
+function unchained(saga: DeleteSaga, seen: Sight): Next<DeleteSaga> {
+  const first = nextDelete(saga, saw(seen));
+  return nextDelete(nextDelete(first.saga, DID).saga, saw(seen));
+}
