@@ -34,12 +34,13 @@ export function planDelete(request: DeleteRequest, sight: Sight): Result<DeleteP
   const disk = usableDisk(sight);
   if (!disk.ok) return disk;
   const { view, directory, before } = disk.value;
+  const { target, process, size, server } = view;
+  // First of all: the XML of a shut-off guest need not name more than the active file.
+  if (process === null) return err({ kind: 'guest-shut-off', server });
   const merge = mergeFor(request, before);
   if (!merge.ok) return merge;
   const after = afterMerge(before, merge.value);
   if (!after.ok) return after;
-  const { target, process, size, server } = view;
-  if (process === null) return err({ kind: 'guest-shut-off', server });
   const repointed = repointedBy(before, merge.value);
   if (repointed === null) return err({ kind: 'top-is-active', top: before.file });
   const problem = headerProblem(repointed, merge.value, sight, size);

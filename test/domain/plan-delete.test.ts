@@ -65,6 +65,7 @@ const small = (name: string, backing: string) => ({
   headers: { ...ready.headers, [name]: header({ size: 512 })(backing, 'qcow2') },
 });
 const off = { ...ready, guest: disk(long, { process: null }) };
+const topOnly = { ...ready, guest: disk(chain('s3'), { process: null }) };
 const job = { kind: 'pull', done: 0, total: 0 } as const;
 
 /** Each with what the sentence must name. */
@@ -73,6 +74,9 @@ const refused: readonly [Refusal['kind'], DeleteRequest, typeof ready, readonly 
   ['guest-not-found', asked('s1', null), { ...ready, guest: GONE }, ['server-1']],
   ['guest-shut-off', asked('s1', null), off, ['server-1', 'shut off']],
   ['guest-shut-off', asked('s1', 'v'), off, ['server-1', 'shut off']],
+  // Its XML may name the active file alone.
+  ['guest-shut-off', asked('s1', 'v'), topOnly, ['server-1', 'shut off']],
+  ['guest-shut-off', asked(null, null), topOnly, ['server-1', 'shut off']],
   ['foreign-job', asked('s1', 'v'), { ...ready, guest: disk(long, { job }) }, ['vda', 'pull']],
   ['top-is-active', asked('s3', 's2'), ready, ['s3']],
   ['not-in-chain', asked('x', null), ready, ['x', 's3 on s2 on s1 on v']],
