@@ -21,18 +21,17 @@ export type SnapshotStatus =
   | 'deleting_compute_complete';
 
 /**
- * What os-update_snapshot_status allows (cinder/api/contrib/snapshot_actions.py:35-88), and for a
- * Cinder that knows the spec the two new statuses, from which only Cinder itself goes on.
+ * How a compute service may move a snapshot: as os-update_snapshot_status allows
+ * (cinder/api/contrib/snapshot_actions.py:35-88), but never to `available`, for Cinder's loop
+ * hangs; and for a Cinder that knows the spec to its two statuses, from which only Cinder goes on.
  */
 const MOVES: Partial<Record<SnapshotStatus, readonly SnapshotStatus[]>> = {
-  creating: ['creating', 'available', 'error', 'creating_compute_complete'],
+  creating: ['creating', 'error', 'creating_compute_complete'],
   deleting: ['deleting', 'error_deleting', 'deleting_compute_complete'],
 };
 
-/** Whether a compute service may move a snapshot so. Never to `available`: Cinder's loop hangs. */
-export function mayMove(from: SnapshotStatus, to: SnapshotStatus): boolean {
-  return to !== 'available' && (MOVES[from]?.includes(to) ?? false);
-}
+export const mayMove = (from: SnapshotStatus, to: SnapshotStatus): boolean =>
+  MOVES[from]?.includes(to) ?? false;
 
 /** What the compute side has to say. `percent` is live progress, 0 to 99, never 90. */
 export type Update =
