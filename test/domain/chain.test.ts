@@ -191,6 +191,18 @@ test('a chain with its formats stripped is completed to the same formats, marked
   });
 });
 
+test('a file that is not what it was made as is refused, with both formats named', () => {
+  every((before) => {
+    const layers = layersOf(before);
+    const known = new Map([[layers.at(-1)!.file, layers.at(-1)!.format]]);
+    for (const [at, { file: name, format: expected }] of layers.entries()) {
+      const seen = relabelled(before, at, 'vdi');
+      const error = { kind: 'format-differs', file: name, live: 'vdi', expected };
+      expect(complete(seen, known)).toEqual({ ok: false, error });
+    }
+  });
+});
+
 test('a base of which nobody knows the format is never guessed', () => {
   every((before) => {
     const base = layersOf(before).at(-1)!;
@@ -245,6 +257,12 @@ test('a file is found exactly when it is in the chain', () => {
 
 function upperPart(layer: Layer, depth: number): Layer {
   return { ...layer, on: layer.on && depth > 1 ? upperPart(layer.on, depth - 1) : null };
+}
+
+/** The chain with another format for its layer number `at`, counted from the active one. */
+function relabelled(layer: Layer, at: number, said: string): SeenLayer {
+  if (at === 0) return { ...layer, format: said as Layer['format'] };
+  return { ...layer, on: layer.on && relabelled(layer.on, at - 1, said) };
 }
 
 /** One thing different, in every layer: the file, the format, the length. */
