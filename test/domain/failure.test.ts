@@ -26,7 +26,7 @@ const refusals: { readonly [K in Refusal['kind']]: Extract<Refusal, { kind: K }>
   encrypted: { kind: 'encrypted', target: 'vda' },
   'foreign-job': { kind: 'foreign-job', target: 'vda', job: 'copy' },
   'active-differs': { kind: 'active-differs', cinder: file('s1'), live: file('s2') },
-  'unknown-format': { kind: 'unknown-format', file: file('v') },
+  'unknown-format': { kind: 'unknown-format', file: file('base-1') },
   'format-differs': {
     kind: 'format-differs',
     file: file('v'),
@@ -64,6 +64,14 @@ test('no two refusals sound the same', () => {
   expect(new Set(sentences).size).toBe(sentences.length);
 });
 
+test('of several facts each is told apart from the next', () => {
+  expect(explain(refusals['ambiguous-disk'])).toContain('(vdb, vdc)');
+  expect(explain(refusals['not-in-chain'])).toContain('(s1 on v)');
+  expect(explain(refusals['overlay-refused'])).toContain(
+    'it names /etc/passwd; it is marked corrupt. ',
+  );
+});
+
 test('a pull of everything is named as one', () => {
   const sentence = explain({ ...refusals['not-one-layer'], onto: null });
   expect(sentence).toContain('s2 and the end of the chain');
@@ -86,7 +94,7 @@ test.each(Object.values(faults))('a fault that is $kind has its sentence', (faul
 
 test('a fault says whether anything can have happened', () => {
   expect(explainFault(faults.unreachable)).toContain('nothing was changed');
-  expect(explainFault(faults.unknown)).toContain('looked up');
+  expect(explainFault(faults.unknown)).toMatch(/looked up, not guessed\.$/);
   expect(explainFault(faults.rejected)).toBe('libvirt refused (38): disk full');
 });
 
