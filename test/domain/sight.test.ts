@@ -2,10 +2,10 @@ import fc from 'fast-check';
 import { describe, expect, test } from 'vitest';
 import { filesOf, layersOf } from '#domain/chain.ts';
 import { planDelete } from '#domain/plan-delete.ts';
-import { headersToRead } from '#domain/sight.ts';
+import { headersToRead, isGone } from '#domain/sight.ts';
 import { chain, chains, file, STRANGER, stripped } from '../support/chains.ts';
 import { DELETES } from '../support/scenes.ts';
-import { disk, sight } from '../support/sights.ts';
+import { disk, SUBJECT, sight } from '../support/sights.ts';
 
 test('of a chain only overlays are ever read, for a raw file is written by its guest', () => {
   fc.assert(
@@ -30,6 +30,20 @@ test('read are the named overlays, those on top of them, and the active one', ()
   expect(headersToRead(long, [file('v')])).toEqual(['s4', 's1']);
   expect(headersToRead(long, [file('new')])).toEqual(['new', 's4']);
   expect(headersToRead(chain('v'), [file('new')])).toEqual(['new']);
+  expect(headersToRead(chain('s2', 's1', 'v:qcow2'), [])).toEqual(['s2']);
+  expect(headersToRead(chain('s2', 's1', 'v:qcow2'), [file('v')])).toEqual(['s2', 's1', 'v']);
+});
+
+test('a layer of which libvirt says that it is no qcow2 is not read, whatever it stands on', () => {
+  expect(headersToRead(chain('s2:raw', 's1:vmdk', 'v'), [file('s1'), file('v')])).toEqual([]);
+});
+
+test('a guest or a disk that is not there is gone; one that is there twice is not', () => {
+  const { server, volume } = SUBJECT;
+  expect(isGone({ kind: 'guest-not-found', server })).toBe(true);
+  expect(isGone({ kind: 'disk-not-found', server, volume })).toBe(true);
+  expect(isGone({ kind: 'ambiguous-disk', server, volume, targets: ['vda', 'vdb'] })).toBe(false);
+  expect(isGone({ kind: 'guest-shut-off', server })).toBe(false);
 });
 
 describe.each(DELETES)('for a $name', ({ request, before, after, repointed }) => {
