@@ -2,7 +2,7 @@ import fc from 'fast-check';
 import { expect, test } from 'vitest';
 import { afterCreate, layersOf } from '#domain/chain.ts';
 import { explain, type Refusal } from '#domain/failure.ts';
-import { type CreateRequest, planCreate } from '#domain/plan-create.ts';
+import { type CreateRequest, isNamedFor, planCreate } from '#domain/plan-create.ts';
 import type { Sight } from '#domain/sight.ts';
 import { chain, chains, file, format, stripped } from '../support/chains.ts';
 import { BEFORE, CREATE, CREATE_SCENES, CREATED, LIMITS, NEW_HEADER } from '../support/scenes.ts';
@@ -134,4 +134,21 @@ test('a chain that contradicts what was recorded of it is refused', () => {
   const seen = { ...ready, guest: disk(chain('s1', 'v:qcow2')) };
   const known = new Map([[file('v'), format('raw')]]);
   expect(planCreate(CREATE, { ...seen, known }, LIMITS).ok).toBe(false);
+});
+
+test('Cinder is compared with the guest only when it was asked', () => {
+  const glanced = { ...ready, cinder: null };
+  expect(planCreate(CREATE, glanced, LIMITS)).toEqual(planCreate(CREATE, ready, LIMITS));
+});
+
+test.each<[string, boolean]>([
+  ['volume-1.snapshot-1', true],
+  ['x.snapshot-1', true],
+  ['volume-1.snapshot-2', false],
+  ['volume-1.snapshot-1.x', false],
+  ['volume-1snapshot-1', false],
+  ['snapshot-1', false],
+  ['volume-1', false],
+])('%s is named for the snapshot: %s', (name, its) => {
+  expect(isNamedFor({ ...CREATE, newFile: file(name) })).toBe(its);
 });
