@@ -62,7 +62,6 @@ export function mergeFor(request: DeleteRequest, active: Layer): Result<Merge, R
   const { fileToMerge, mergeTarget } = request;
   if (mergeTarget !== null) {
     if (fileToMerge === null) return err({ kind: 'bad-request', problem: NO_FILE_TO_MERGE });
-    if (fileToMerge === active.file) return err({ kind: 'top-is-active', top: fileToMerge });
     return ok({ kind: 'commit', top: fileToMerge, into: mergeTarget });
   }
   const layers = layersOf(active);
@@ -85,31 +84,33 @@ export function mergeFor(request: DeleteRequest, active: Layer): Result<Merge, R
  * layer of another virtual size changes what the guest reads when it is merged.
  */
 function headerProblem(repointed: Layer, merge: Merge, sight: Sight, size: number): Refusal | null {
-  for (const layer of links(repointed, merge)) {
-    const header = sight.headers[layer.file];
-    const live = layer.on?.file ?? 'nothing';
+  for (const { file, on } of links(repointed, merge)) {
+    const header = sight.headers[file];
     if (header === undefined || !header.ok) {
       const says = header === undefined ? 'nothing readable' : `nothing (${header.error.says})`;
-      return { kind: 'header-disagrees', file: layer.file, says, live };
+      return { kind: 'header-disagrees', file, says, live: on.file };
     }
-    if (header.value.backingFile !== (layer.on?.file ?? null)) {
+    if (header.value.backingFile !== on.file) {
       const says = header.value.backingFile ?? 'nothing';
-      return { kind: 'header-disagrees', file: layer.file, says, live };
+      return { kind: 'header-disagrees', file, says, live: on.file };
     }
     if (header.value.size !== size) {
-      return { kind: 'size-differs', file: layer.file, size: header.value.size, disk: size };
+      return { kind: 'size-differs', file, size: header.value.size, disk: size };
     }
   }
   return null;
 }
 
+type Link = Layer & { readonly on: Layer };
+
 /** The overlays from the repointed one down to the lowest one that the merge touches. */
-function links(repointed: Layer, merge: Merge): readonly Layer[] {
+function links(repointed: Layer, merge: Merge): readonly Link[] {
   const floor = merge.kind === 'pull' ? merge.onto : merge.into;
   const below = find(repointed, floor);
-  return layersOf(repointed).filter(
-    (layer) => layer.format === QCOW2 && layer.on !== null && find(below, layer.file) === null,
-  );
+  const isLink = (layer: Layer): layer is Link => layer.format === QCOW2 && layer.on !== null;
+  return layersOf(repointed)
+    .filter(isLink)
+    .filter((layer) => find(below, layer.file) === null);
 }
 
 const named = (file: FileName) => (layer: Layer) => layer.file === file;

@@ -3,6 +3,7 @@ import { describe, expect, test } from 'vitest';
 import { afterMerge, agrees, layersOf, repointedBy } from '#domain/chain.ts';
 import { explain, type Refusal } from '#domain/failure.ts';
 import { type DeleteRequest, mergeFor, planDelete } from '#domain/plan-delete.ts';
+import { err } from '#domain/result.ts';
 import { chain, chains, everyMerge, file, format, STRANGER, stripped } from '../support/chains.ts';
 import { DELETES, scenesOf } from '../support/scenes.ts';
 import { disk, GONE, header, headersOf, SUBJECT, sight, sights } from '../support/sights.ts';
@@ -64,6 +65,10 @@ const small = (name: string, backing: string) => ({
   ...ready,
   headers: { ...ready.headers, [name]: header({ size: 512 })(backing, 'qcow2') },
 });
+const missing = (name: string) => ({
+  ...ready,
+  headers: { ...ready.headers, [name]: err({ kind: 'missing', says: 'it is not there' } as const) },
+});
 const off = { ...ready, guest: disk(long, { process: null }) };
 const topOnly = { ...ready, guest: disk(chain('s3'), { process: null }) };
 const job = { kind: 'pull', done: 0, total: 0 } as const;
@@ -79,6 +84,7 @@ const refused: readonly [Refusal['kind'], DeleteRequest, typeof ready, readonly 
   ['guest-shut-off', asked(null, null), topOnly, ['server-1', 'shut off']],
   ['foreign-job', asked('s1', 'v'), { ...ready, guest: disk(long, { job }) }, ['vda', 'pull']],
   ['top-is-active', asked('s3', 's2'), ready, ['s3']],
+  ['top-is-active', asked('s3', null), ready, ['s3']],
   ['not-in-chain', asked('x', null), ready, ['x', 's3 on s2 on s1 on v']],
   ['not-in-chain', asked('x', 'v'), ready, ['x', 's3 on s2 on s1 on v']],
   ['not-in-chain', asked('s2', 'x'), ready, ['x']],
@@ -92,6 +98,7 @@ const refused: readonly [Refusal['kind'], DeleteRequest, typeof ready, readonly 
   ['header-disagrees', asked('s1', null), wrong('s3', null), ['s3', 'nothing', 's2']],
   ['header-disagrees', asked('s1', null), wrong('s2', '/mnt/s1'), ['s2', '/mnt/s1', 's1']],
   ['header-disagrees', asked('s1', 'v'), { ...ready, headers: {} }, ['s2', 'nothing readable']],
+  ['header-disagrees', asked('s1', null), missing('s2'), ['s2', 'nothing (it is not there)', 's1']],
   ['size-differs', asked('s1', null), small('s2', 's1'), ['s2', '512', '1073741824']],
   ['size-differs', asked('s1', 'v'), small('s1', 'v'), ['s1', '512']],
 ];
@@ -108,6 +115,13 @@ test.each(refused)('refused: %s, %j', (kind, request, seen, named) => {
 test('a header that the merge does not touch may say what it likes', () => {
   expect(planDelete(asked('s2', 's1'), wrong('s1', 'x')).ok).toBe(true);
   expect(planDelete(asked('s1', 'v'), wrong('s3', 'x')).ok).toBe(true);
+  expect(planDelete(asked('s1', null), wrong('s1', 'x')).ok).toBe(true);
+});
+
+test('the header of a qcow2 base is not needed to pull the base away', () => {
+  const seen = sight(disk(chain('s1', 'v:qcow2')), 'deleting');
+  const headers = { s1: header()('v', 'qcow2') };
+  expect(planDelete(asked(null, null), { ...seen, headers }).ok).toBe(true);
 });
 
 test('pulling everything into a single layer is no delete', () => {
