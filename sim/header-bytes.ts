@@ -21,8 +21,19 @@ export function headOf(file: SimFile): FileHead {
   return { page, fileBytes: file.clusters * CLUSTER_BYTES };
 }
 
-/** QEMU's docs/interop/qcow2, version 3, as `qemu-img create` lays it out. */
+/** A header is never changed, only replaced; its page is made once. */
+const HEADS = new WeakMap<Header, FileHead>();
+
 function qcow2Head(header: Header): FileHead {
+  const known = HEADS.get(header);
+  if (known !== undefined) return known;
+  const made = laidOut(header);
+  HEADS.set(header, made);
+  return made;
+}
+
+/** QEMU's docs/interop/qcow2, version 3, as `qemu-img create` lays it out. */
+function laidOut(header: Header): FileHead {
   const page = new Uint8Array(CLUSTER_BYTES);
   const view = new DataView(page.buffer);
   const size = header.clusters * CLUSTER_BYTES;

@@ -75,7 +75,7 @@ export class SimJournal implements Journal {
   }
 
   async ask(operation: Operation): Promise<void> {
-    const copy = structuredClone(operation);
+    const copy = copied(operation);
     if (this.#find(operation.id)) throw new Error(`operation ${operation.id} is there already`);
     this.#pages.operations.push(copy);
   }
@@ -92,7 +92,7 @@ export class SimJournal implements Journal {
   async commit(id: OperationId, entry: Entry): Promise<Notice | null> {
     const fate = this.fate(++this.#commits);
     if (fate === 'lost') return new Promise(() => {});
-    const copy = structuredClone(entry);
+    const copy = copied(entry);
     const at = this.#clock.now();
     this.#change(id, { saga: copy.saga, updatedAt: at });
     for (const one of copy.evidence) {
@@ -101,16 +101,16 @@ export class SimJournal implements Journal {
     this.#remember(copy);
     const notice = copy.tell === null ? null : this.#tell(id, copy, copy.tell);
     if (fate === 'kept') return new Promise(() => {});
-    return structuredClone(notice);
+    return copied(notice);
   }
 
   async unfinished(): Promise<readonly Operation[]> {
     const open = this.#pages.operations.filter((one) => one.accepted && one.saga.at !== 'end');
-    return structuredClone(open);
+    return copied(open);
   }
 
   async operation(id: OperationId): Promise<Operation | null> {
-    return structuredClone(this.#find(id) ?? null);
+    return copied(this.#find(id) ?? null);
   }
 
   async operations(filter: OperationFilter): Promise<readonly Operation[]> {
@@ -120,19 +120,19 @@ export class SimJournal implements Journal {
       (snapshot === undefined || saga.request.snapshot === snapshot) &&
       (volume === undefined || saga.request.volume === volume) &&
       (kind === undefined || saga.kind === kind);
-    return structuredClone(this.#pages.operations.filter(wanted).reverse().slice(0, limit));
+    return copied(this.#pages.operations.filter(wanted).reverse().slice(0, limit));
   }
 
   async evidence(id: OperationId): Promise<readonly EvidenceRow[]> {
     const rows = this.#pages.evidence.filter((one) => one.operation === id);
-    return rows.map(({ operation: _, ...row }) => structuredClone(row));
+    return rows.map(({ operation: _, ...row }) => copied(row));
   }
 
   async notices({ operation, state }: NoticeFilter): Promise<readonly Notice[]> {
     const wanted = (one: Notice) =>
       (operation === undefined || one.operation === operation) &&
       (state === undefined || one.state === state);
-    return structuredClone(this.#pages.notices.filter(wanted));
+    return copied(this.#pages.notices.filter(wanted));
   }
 
   async settle(seq: number, state: 'accepted' | 'obsolete'): Promise<void> {
@@ -193,6 +193,15 @@ const empty = (): Pages => ({
   defects: new Map(),
   seq: 0,
 });
+
+/** Of plain data, as all of it is: many times faster than structuredClone. */
+function copied<T>(it: T): T {
+  if (typeof it !== 'object' || it === null) return it;
+  if (Array.isArray(it)) return it.map(copied) as T;
+  const copy: Record<string, unknown> = {};
+  for (const key in it) copy[key] = copied(it[key]);
+  return copy as T;
+}
 
 function remove<T>(from: T[], one: T): void {
   const at = from.indexOf(one);
