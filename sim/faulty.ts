@@ -61,12 +61,12 @@ export class Life {
    */
   holds<T extends object>(name: string, port: T, counts: (method: string) => boolean = every): T {
     return wrapped(port, (method, args, call) => {
-      if (this.#over) return NEVER;
+      if (this.#over) return never();
       const step = counts(method) && ++this.#calls === this.#at;
       if (counts(method)) this.calls.push(`${name} ${method}`);
       if (step && this.#when === 'before') {
         this.end();
-        return NEVER;
+        return never();
       }
       const answer = call(args.map((one) => this.#mine(one)));
       if (step) this.end();
@@ -110,6 +110,7 @@ export function wrapped<T extends object>(
 }
 
 const every = (): boolean => true;
-const NEVER: Promise<never> = new Promise(() => {});
+/** Each his own: one for all would keep every world that waits for it. */
+const never = (): Promise<never> => new Promise(() => {});
 
 const isPromise = (it: unknown): it is Promise<unknown> => it instanceof Promise;

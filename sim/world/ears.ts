@@ -29,8 +29,8 @@ export class Process {
   }
 }
 
-/** Whoever asks after the end hears nothing. */
-export const NEVER: Promise<never> = new Promise(() => {});
+/** Whoever asks after the end hears nothing. Each his own: one for all would keep every world. */
+const never = (): Promise<never> => new Promise(() => {});
 
 const METHODS = {
   libvirt: ['look', 'disks', 'snapshot', 'merge', 'flush', 'unchain', 'about'],
@@ -90,19 +90,19 @@ async function called(
   kinds: readonly string[],
   does: () => Promise<unknown>,
 ): Promise<unknown> {
-  if (life.over) return NEVER;
+  if (life.over) return never();
   const nth = ++life.calls;
   world.operations++;
   const early = life.recovering && nth <= RECOVERY;
-  if (dies(world, life, 'killed before a call')) return NEVER;
-  if (early && dies(world, life, 'killed while it recovers')) return NEVER;
+  if (dies(world, life, 'killed before a call')) return never();
+  if (early && dies(world, life, 'killed while it recovers')) return never();
   for (const watcher of world.watchers) watcher.calling?.(call);
   const isCommit = call.method === 'commit';
-  if (isCommit && dies(world, life, 'killed before a commit is on disk')) return NEVER;
+  if (isCommit && dies(world, life, 'killed before a commit is on disk')) return never();
   const answer = await fated(world, call, kinds, () => reach(world, call, does));
-  if (isCommit && dies(world, life, 'killed after a commit is on disk')) return NEVER;
-  if (dies(world, life, 'killed after a call')) return NEVER;
-  return life.over ? NEVER : answer;
+  if (isCommit && dies(world, life, 'killed after a commit is on disk')) return never();
+  if (dies(world, life, 'killed after a call')) return never();
+  return life.over ? never() : answer;
 }
 
 function dies(world: World, life: Process, kind: string): boolean {
