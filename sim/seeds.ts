@@ -1,16 +1,21 @@
 import { availableParallelism } from 'node:os';
 import { parseArgs } from 'node:util';
 import { isMainThread, parentPort, Worker } from 'node:worker_threads';
+import { crashes } from './crashes.ts';
 import { run } from './world/run.ts';
 import { shrink } from './world/shrink.ts';
 import { story } from './world/story.ts';
 import { count, emptyTally, merge, missing, type Tally, unseen } from './world/tally.ts';
 
 const USAGE = `usage: npm run sim -- --seeds N [--from S] [--jobs J]
+       npm run sim -- --crashes [--jobs J]
 
 Tells N histories of the simulated world with faults, each from one seed, and holds them against
 all the laws. Exits 1 and prints the story of the first red seed. One seed again, in full:
 bin/chainkeeper.js sim --seed N
+
+With --crashes: every short tale there is, with the service killed before and after every call of
+it, and again before and after every call that follows; and with QEMU killed at every moment.
 `;
 
 /** As many seeds as a thread tells before it says what it found. */
@@ -30,6 +35,7 @@ async function main(argv: readonly string[]): Promise<number> {
     seeds: { type: 'string', default: '1000' },
     from: { type: 'string', default: '1' },
     jobs: { type: 'string', default: String(availableParallelism()) },
+    crashes: { type: 'boolean', default: false },
     help: { type: 'boolean', default: false },
   } as const;
   const { values } = parseArgs({ args: [...argv], options });
@@ -45,6 +51,7 @@ async function main(argv: readonly string[]): Promise<number> {
   if (![seeds, from, jobs].every((it) => Number.isSafeInteger(it) && it > 0)) {
     throw new Error('--seeds, --from and --jobs take whole numbers above 0');
   }
+  if (values.crashes) return crashes(jobs);
   const began = performance.now();
   const tally = await told({ from, to: from + seeds }, jobs);
   report(tally, (performance.now() - began) / 1000);

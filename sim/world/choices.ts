@@ -55,6 +55,11 @@ export class Choices {
     return all[this.pick(where, all.length)] ?? first;
   }
 
+  /** How many decisions were taken at this place. */
+  taken(where: string): number {
+    return this.#places.get(where)?.count ?? 0;
+  }
+
   #place(where: string): Place {
     const known = this.#places.get(where);
     if (known !== undefined) return known;

@@ -23,7 +23,12 @@ export interface Told {
   readonly lines: readonly string[];
 }
 
+/** What happens in a world until the faults are over. */
+export type Tale = (world: World, guests: Guests, people: People) => Promise<unknown>;
+
 export interface RunOptions {
+  /** Told instead of what the choices make users, guests and operators do. */
+  readonly tale?: Tale;
   /** Only these decisions are other than 0. */
   readonly only?: ReadonlyMap<string, number>;
   readonly recording?: boolean;
@@ -41,7 +46,10 @@ export async function run(seed: number, options: RunOptions = {}): Promise<Told>
   world.watchers.push(new FileLaws(world), new BytesLaws(world, guests), new WordLaws(world));
   world.watchers.push(new RequestLaws(world), new RestLaws(world), new Mischief(world, guests));
   try {
-    await world.clock.until(history(world, guests, people), Number.POSITIVE_INFINITY);
+    await world.clock.until(
+      history(world, guests, people, options.tale ?? chaos),
+      Number.POSITIVE_INFINITY,
+    );
   } catch (error) {
     world.defects.push(error);
   }
@@ -52,9 +60,12 @@ export async function run(seed: number, options: RunOptions = {}): Promise<Told>
   return { seed, broken, defects, operations, digest, faults, sometimes, choices: made, lines };
 }
 
-async function history(world: World, guests: Guests, people: People): Promise<void> {
+const chaos: Tale = (world, guests, people) =>
+  Promise.all([people.live(), guests.live(), happenings(world, guests)]);
+
+async function history(world: World, guests: Guests, people: People, tale: Tale): Promise<void> {
   await world.boot();
-  await Promise.all([people.live(), guests.live(), happenings(world, guests)]);
+  await tale(world, guests, people);
   await heal(world, guests);
   world.tell('world', 'the faults are over');
   await rest(world);

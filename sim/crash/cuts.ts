@@ -1,0 +1,88 @@
+import type { SimGuest } from '../guest.ts';
+import { add, type Count, emptyCount, judge } from './points.ts';
+import type { Tale } from './tales.ts';
+import type { Teller } from './teller.ts';
+import { type Telling, telling } from './telling.ts';
+
+/** What loses its memory. */
+export const VICTIMS = ['QEMU', 'QEMU and the service'] as const;
+/** When the guest is started again: before anybody looks, or once they have. */
+export const BACK_MS = [0, 4_000] as const;
+
+export interface Cut {
+  readonly nth: number;
+  readonly victim: (typeof VICTIMS)[number];
+  readonly backMs: number;
+}
+
+/**
+ * Why a user may have to ask again after QEMU was killed: nobody answered; the guest was off, and
+ * deletes on stopped guests are to come; the overlay could not be switched to any more; or the
+ * merge was given up because the QEMU that did it was gone.
+ */
+const MAY_FAIL = new RegExp(
+  [
+    '^connection (refused|reset by peer)$',
+    '^refused: {"kind":"guest-shut-off",',
+    '^Nova returned "error" status while creating snapshot\\.$',
+    '^Unable to delete snapshot \\S+, status: error_deleting\\.$',
+  ].join('|'),
+);
+
+/** Tells a tale, cutting off the guest's QEMU at the n-th moment; answers how many there were. */
+export async function cutting(
+  tale: Tale,
+  cut: Cut | null,
+  recording = false,
+): Promise<{ readonly it: Telling; readonly moments: number; readonly did: boolean }> {
+  let moments = 0;
+  let did = false;
+  const it = await telling(
+    tale,
+    {},
+    {
+      recording,
+      plan: (teller) => {
+        const moment = () => {
+          if (teller.world.swarm.quiet || moments++ !== cut?.nth) return;
+          did = off(teller, teller.disk.guest, cut);
+        };
+        // A moment between any two things that happen: before a call, after it, and at each tick.
+        teller.world.watchers.push({ calling: moment, reached: moment, moment });
+      },
+    },
+  );
+  return { it, moments, did };
+}
+
+function off({ world, guests }: Teller, guest: SimGuest, { victim, backMs }: Cut): boolean {
+  if (guest.process === null) return false;
+  guests.end(guest, 'killed');
+  if (victim !== 'QEMU') world.life.end();
+  void world.clock.sleep(backMs).then(() => guests.start(guest));
+  return true;
+}
+
+/** Law 2, at every moment of a tale: what was flushed is there, and the end is the same. */
+export async function cutOff(
+  tale: Tale,
+  nths: (moments: number) => readonly number[],
+): Promise<Count & { readonly moments: number }> {
+  const whole = await cutting(tale, null);
+  const wanted = unread(whole.it.ending);
+  const count = emptyCount();
+  for (const nth of nths(whole.moments)) {
+    for (const victim of VICTIMS) {
+      for (const backMs of BACK_MS) {
+        const { it, did } = await cutting(tale, { nth, victim, backMs });
+        if (!did) continue;
+        const name = `${tale.name}, ${victim} killed at moment ${nth}, back after ${backMs} ms`;
+        add(count, name, judge({ ...it, ending: unread(it.ending) }, wanted, MAY_FAIL));
+      }
+    }
+  }
+  return { ...count, moments: whole.moments };
+}
+
+/** What the guest had not flushed may be gone: what it reads is for the laws 1 and 2 to judge. */
+const unread = (ending: string): string => ending.replace(/"reads": \[[^\]]*\]/, '"reads": …');
