@@ -19,6 +19,9 @@ export interface SimulatedHostOptions extends Partial<Omit<SimCloudOptions, 'clo
   readonly port: number;
   /** Kept when it is given, removed with everything else when it is not. */
   readonly statePath?: string;
+  /** What the service says to Cinder to be let in; else Cinder believes whoever comes. */
+  readonly password?: string;
+  readonly debug?: boolean;
 }
 
 /**
@@ -30,7 +33,8 @@ export class SimulatedHost implements AsyncDisposable {
   readonly cloud: SimCloud;
   readonly folder: string;
   readonly config: Config;
-  readonly #http: CinderHttp;
+  /** Cinder's API as the service reaches it. */
+  readonly http: CinderHttp;
   readonly #temporary: boolean;
   #life = new Life();
   #hexagon: Hexagon | null = null;
@@ -39,18 +43,18 @@ export class SimulatedHost implements AsyncDisposable {
 
   private constructor(cloud: SimCloud, http: CinderHttp, options: SimulatedHostOptions) {
     this.cloud = cloud;
-    this.#http = http;
+    this.http = http;
     this.#temporary = options.statePath === undefined;
     this.folder = options.statePath ?? mkdtempSync(join(tmpdir(), 'chainkeeper-sim-'));
     mkdirSync(this.folder, { recursive: true });
-    this.config = this.#configure(options.port);
+    this.config = this.#configure(options);
   }
 
   static async open(options: SimulatedHostOptions): Promise<SimulatedHost> {
-    const { port: _port, statePath: _path, ...rest } = options;
+    const { port: _port, statePath: _path, password, debug: _debug, ...rest } = options;
     const cloud = new SimCloud({ clock: systemClock, ...rest });
-    const token = `admin:${PROJECT}`;
-    const http = await CinderHttp.open(cloud.cinder, { token });
+    const token = password === undefined ? { token: `admin:${PROJECT}` } : {};
+    const http = await CinderHttp.open(cloud.cinder, token);
     const port = options.port === 0 ? await freePort() : options.port;
     const host = new SimulatedHost(cloud, http, { ...options, port });
     try {
@@ -99,24 +103,27 @@ export class SimulatedHost implements AsyncDisposable {
   async [Symbol.asyncDispose](): Promise<void> {
     await this.#listening?.[Symbol.asyncDispose]();
     await this.#hexagon?.[Symbol.asyncDispose]();
-    await this.#http[Symbol.asyncDispose]();
+    await this.http[Symbol.asyncDispose]();
     if (this.#temporary) rmSync(this.folder, { recursive: true, force: true });
   }
 
-  #configure(port: number): Config {
+  #configure({ port, password, debug = false }: SimulatedHostOptions): Config {
     const file = join(this.folder, 'chainkeeper.conf');
     const lines = [
       '[DEFAULT]',
       `state_path = ${this.folder}`,
       `log_file = ${join(this.folder, 'chainkeeper.log')}`,
+      `debug = ${debug}`,
       '[api]',
       'auth_strategy = noauth',
       `bind_port = ${port}`,
       '[cinder]',
-      'auth_type = noauth',
-      `endpoint = ${this.#http.endpoint}`,
-      'user_id = admin',
-      `project_id = ${PROJECT}`,
+      ...(password === undefined
+        ? ['auth_type = noauth', `endpoint = ${this.http.endpoint}`, 'user_id = admin']
+        : ['auth_type = http_basic', `endpoint = ${this.http.endpoint}/${PROJECT}`]),
+      ...(password === undefined
+        ? [`project_id = ${PROJECT}`]
+        : ['username = chainkeeper', `password = ${password}`]),
       '[operator]',
       `socket = ${join(this.folder, 'chainkeeper.sock')}`,
     ];
