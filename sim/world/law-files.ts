@@ -10,17 +10,20 @@ export class FileLaws implements Watcher {
   #opened = 0;
   #names: readonly FileName[] = [];
   #headers = new Map<FileName, Header | null>();
+  /** Overlays that are being mended at this moment, one per volume at most. */
+  readonly #mending = new Set<FileName>();
 
   constructor(world: World) {
     this.#world = world;
   }
 
-  reaching({ port, method }: SeenCall): void {
+  reaching({ port, method, args }: SeenCall): void {
     if (port === 'journal') return;
     const { files } = this.#world.cloud.share;
     this.#names = [...files.keys()];
     if (method === 'mend') {
       this.#headers = new Map([...files].map(([name, { header }]) => [name, header]));
+      this.#mending.add(args[1] as FileName);
     }
   }
 
@@ -37,10 +40,11 @@ export class FileLaws implements Watcher {
     const [, overlay] = call.args as [string, FileName];
     for (const [name, header] of this.#headers) {
       const now = files.get(name)?.header;
-      if (now !== undefined && now !== header && name !== overlay) {
+      if (now !== undefined && now !== header && !this.#mending.has(name)) {
         this.#world.break(23, `${name} was changed when ${overlay} was to be mended`, null);
       }
     }
+    this.#mending.delete(overlay);
     if (this.#names.some((name) => !files.has(name))) {
       this.#world.break(23, 'a file went when an overlay was to be mended', null);
     }
