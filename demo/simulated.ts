@@ -1,6 +1,6 @@
 import { createHash } from 'node:crypto';
 import type { SnapshotId } from '#domain/ids.ts';
-import type { Ended } from '#sim/cinder.ts';
+import type { Ended } from '#sim/cinder-rows.ts';
 import { SimulatedHost } from '#sim/simulated-host.ts';
 import type { Stage } from './story.ts';
 

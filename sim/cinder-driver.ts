@@ -1,189 +1,184 @@
-import { type FileName, fileName, QCOW2, type SnapshotId, type VolumeId } from '#domain/ids.ts';
+import { type FileName, type Format, QCOW2, type SnapshotId, type VolumeId } from '#domain/ids.ts';
+import { err, type Result } from '#domain/result.ts';
 import type { Clock } from '#ports/clock.ts';
-import type { Assist, SimCinder, SnapshotRow, VolumeRow } from './cinder.ts';
-import { forged, type SimShare } from './share.ts';
-
-/** A volume's `.info` file: the overlay made for each snapshot, and the file in use. */
-export interface Info {
-  readonly active: FileName;
-  readonly [snapshot: SnapshotId]: FileName;
-}
+import type { SimCinder } from './cinder.ts';
+import { type Info, infoText, readInfo, snapshotOf, without } from './cinder-info.ts';
+import type { CinderLife } from './cinder-life.ts';
+import { deleteOffline } from './cinder-offline.ts';
+import type { Assist, FoundVolume, SnapshotRow, VolumeRow } from './cinder-rows.ts';
+import type { Torn } from './cinder-volume.ts';
+import { awaitCreated, awaitDeleted } from './cinder-waits.ts';
+import { type Inspected, inspect } from './qemu-img.ts';
+import type { SimShare } from './share.ts';
 
 export interface DriverWorld {
   readonly cinder: SimCinder;
   readonly clock: Clock;
   readonly share: SimShare;
   readonly assist: Assist;
+  readonly life: CinderLife;
+  readonly hung: SnapshotId[];
+  readonly torn: Map<VolumeId, Torn>;
 }
 
-const CREATE_TIMEOUT_S = 600;
-const DELETE_TIMEOUT_S = 7200;
-
 /**
- * cinder/volume/drivers/remotefs.py for a volume that is attached. Its methods answer what went
- * wrong, or null; what they leave behind then is what Cinder leaves behind.
+ * cinder/volume/drivers/remotefs.py (at ab09bc39db), effect by effect in its order. Its methods
+ * answer what went wrong, or null; what they leave behind then is what Cinder leaves behind.
  */
 export class RemoteFsDriver {
   readonly #world: DriverWorld;
-  /** The `.info` files. A volume without one has its base in use. */
-  readonly info = new Map<VolumeId, Info>();
-  /** Snapshots whose create loop spins for ever, its lock held (LP 1538496's class). */
-  readonly hung: SnapshotId[] = [];
 
   constructor(world: DriverWorld) {
     this.#world = world;
   }
 
-  /** _create_snapshot, _create_snapshot_online. */
-  async create(snapshot: SnapshotRow): Promise<string | null> {
-    const { cinder, share, assist } = this.#world;
-    const volume = cinder.volumes.get(snapshot.volume);
-    const [attachment] = cinder.attachmentsOf(snapshot.volume);
-    if (volume === undefined || attachment === undefined) return 'not attached: not simulated';
-    const info = this.#info(volume);
-    const newFile = `${volume.name}.${snapshot.id}` as FileName;
-    const backing = this.#inspect(info.active, volume);
-    if (typeof backing === 'string') return backing;
-    share.create(newFile, {
-      clusters: volume.clusters,
-      backing: info.active,
-      backingFormat: backing.format,
-    });
-    const { id } = snapshot;
-    const asked = await assist.create({ volume: volume.id, snapshot: id, newFile });
-    if (!asked.ok) return asked.error;
-    const problem = await this.#created(snapshot);
+  /** _create_snapshot. */
+  async create(row: SnapshotRow, { volume, attachment }: FoundVolume): Promise<string | null> {
+    const read = this.#read(volume);
+    if (!read.ok) return read.error;
+    const info = read.value ?? { active: volume.name };
+    const newFile = `${volume.name}.${row.id}` as FileName;
+    const made = this.#prepare(volume, newFile, info.active);
+    if (made !== null) return made;
+    const problem = attachment === null ? null : await this.#createOnline(row, newFile);
     if (problem !== null) return problem;
-    attachment.name = newFile;
+    const { life } = this.#world;
+    if (attachment !== null) {
+      this.#learn(volume, row);
+      // _create_snapshot's tail: the attachment, then admin_metadata, then `.info`.
+      attachment.name = newFile;
+    }
+    if (Object.keys(info).length === 1) volume.baseFormat ??= volume.format;
     volume.format = QCOW2;
-    this.info.set(volume.id, { ...info, [id]: newFile, active: newFile });
+    await life.step('before it writes .info', row.id);
+    await this.write(row, { ...info, [row.id]: newFile, active: newFile });
     return null;
   }
 
-  /** _delete_snapshot, _delete_snapshot_online. */
-  async delete(snapshot: SnapshotRow): Promise<string | null> {
-    const { cinder, share, assist } = this.#world;
-    const volume = cinder.volumes.get(snapshot.volume);
-    if (volume === undefined) return 'no such volume';
-    const info = this.#info(volume);
-    const overlay = info[snapshot.id];
+  /** _delete_snapshot. */
+  async delete(row: SnapshotRow, { volume, attachment }: FoundVolume): Promise<string | null> {
+    const read = this.#read(volume);
+    if (!read.ok) return read.error;
+    const info = read.value ?? { active: volume.name };
+    const overlay = info[row.id];
     // A snapshot that .info does not know was never made: its row may go.
     if (overlay === undefined) return null;
-    const top = this.#inspect(overlay, volume);
-    if (typeof top === 'string') return top;
-    if (top.backing === null) return this.#deleteStale(volume, info, snapshot.id);
-    if (cinder.attachmentsOf(volume.id).length === 0) return 'not attached: not simulated';
-    const base = top.backing;
-    const under = this.#inspect(base, volume);
-    if (typeof under === 'string') return under;
+    const top = this.inspect(overlay, volume);
+    if (!top.ok) return top.error;
+    const base = top.value.backing;
+    if (base === null) return this.#deleteStale(row, info, overlay);
+    const under = this.inspect(base, volume);
+    if (!under.ok) return under.error;
+    if (attachment === null) {
+      const layers = { overlay, base, format: under.value.format };
+      return deleteOffline({ ...this.#world, driver: this, row, volume, info, layers });
+    }
+    const layers = { overlay, base, below: under.value.backing };
+    return this.#deleteOnline(row, volume, info, layers);
+  }
+
+  /** Without a format, unless this Cinder has been told: then it never looks. */
+  inspect(file: FileName, volume: VolumeRow): Result<Inspected, string> {
+    const { share, cinder } = this.#world;
+    return inspect(share, file, volume.name, cinder.formats?.get(file) ?? null);
+  }
+
+  /** _write_info_file: in place, so that whoever dies in between leaves an empty or half a file. */
+  async write({ id, volume }: SnapshotRow, info: Info): Promise<void> {
+    const { cinder, life, torn } = this.#world;
+    const whole = infoText(info);
+    // json.dump writes what it has in pieces; which of them are on disk is up to the share.
+    const half = id.charCodeAt(0) % 2 === 0 ? whole.slice(0, whole.length / 2) : '';
+    cinder.infoFiles.set(volume, half);
+    const before = torn.get(volume);
+    torn.set(volume, { ...before, info });
+    await life.step('while it writes .info', id);
+    cinder.infoFiles.set(volume, whole);
+    if (before === undefined || before.gone?.id === id) torn.delete(volume);
+    else torn.set(volume, before);
+  }
+
+  /** _do_create_snapshot: the backing file's format is what `qemu-img info` makes of it. */
+  #prepare(volume: VolumeRow, name: FileName, backing: FileName): string | null {
+    const { share, cinder } = this.#world;
+    const found = this.inspect(backing, volume);
+    if (!found.ok) return found.error;
+    const backingFormat = found.value.format;
+    share.create(name, { clusters: volume.clusters, backing, backingFormat });
+    cinder.formats?.set(name, QCOW2);
+    return null;
+  }
+
+  /** _create_snapshot_online. */
+  async #createOnline(row: SnapshotRow, newFile: FileName): Promise<string | null> {
+    const { assist, life } = this.#world;
+    await life.step('before it asks', row.id);
+    const request = { volume: row.volume, snapshot: row.id, newFile };
+    const asked = await life.see(assist.create(request));
+    if (!asked.ok) return asked.error;
+    await life.step('after it was answered', row.id);
+    return life.see(awaitCreated(this.#world, row));
+  }
+
+  /** _delete_snapshot_online: a pull into the active file, or a commit into the file below. */
+  async #deleteOnline(
+    row: SnapshotRow,
+    volume: VolumeRow,
+    info: Info,
+    { overlay, base, below }: OnlineLayers,
+  ): Promise<string | null> {
+    const { assist, life, share } = this.#world;
     const pull = overlay === info.active;
     const baseId = snapshotOf(info, base);
-    const after: Record<string, FileName> = { ...info };
-    delete after[snapshot.id];
-    if (pull && baseId !== null) after[baseId] = overlay;
-    const asked = await assist.delete({
-      volume: volume.id,
-      snapshot: snapshot.id,
-      fileToMerge: pull ? (baseId === null ? null : under.backing) : overlay,
-      mergeTarget: pull ? null : base,
-    });
+    const rest = without(info, row.id);
+    const after = pull && baseId !== null ? { ...rest, [baseId]: overlay } : rest;
+    // Written down before it is a fact, and not taken back when it fails.
+    if (pull && baseId === null) volume.baseFormat = volume.format;
+    await life.step('before it asks', row.id);
+    const fileToMerge = pull ? (baseId === null ? null : below) : overlay;
+    const mergeTarget = pull ? null : base;
+    const request = { volume: volume.id, snapshot: row.id, fileToMerge, mergeTarget };
+    const asked = await life.see(assist.delete(request));
     if (!asked.ok) return asked.error;
-    const problem = await this.#deleted(snapshot);
+    await life.step('after it was answered', row.id);
+    const problem = await life.see(awaitDeleted(this.#world, row));
     if (problem !== null) return problem;
-    if (pull) volume.format = QCOW2;
-    this.info.set(volume.id, after as unknown as Info);
+    this.#learn(volume, row);
+    await life.step('before it writes .info', row.id);
+    await this.write(row, after);
+    await life.step('before it removes a file', row.id);
     share.files.delete(pull ? base : overlay);
     return null;
   }
 
-  #info(volume: VolumeRow): Info {
-    return this.info.get(volume.id) ?? { active: volume.name };
-  }
-
-  /**
-   * _qemu_img_info: `qemu-img info` without a format, so a raw file's bytes are believed;
-   * a backing file of another name than the volume's own is refused.
-   */
-  #inspect(file: FileName, volume: VolumeRow): Inspected | string {
-    const { share } = this.#world;
-    const found = share.file(file);
-    if (found === null) return `Could not open '${file}': No such file or directory`;
-    const format = share.probe(found);
-    const header = format === QCOW2 ? (found.header ?? forged(found)) : null;
-    if (header?.backing == null) return { format, backing: null };
-    const bare = fileName(header.backing);
-    const ours = bare !== null && (bare === volume.name || bare.startsWith(`${volume.name}.`));
-    if (!ours) return `File ${file} has invalid backing file ${header.backing}.`;
-    return { format, backing: bare };
-  }
-
-  #deleteStale(volume: VolumeRow, info: Info, id: SnapshotId): null {
-    const file = info[id];
-    if (file === info.active || file === undefined) return null;
-    const after: Record<string, FileName> = { ...info };
-    delete after[id];
-    this.info.set(volume.id, after as unknown as Info);
+  /** _delete_stale_snapshot: here the file goes first. */
+  async #deleteStale(row: SnapshotRow, info: Info, file: FileName): Promise<null> {
+    if (file === info.active) return null;
+    const after = without(info, row.id);
+    const gone = { id: row.id, file, into: info.active };
+    this.#world.torn.set(row.volume, { gone });
     this.#world.share.files.delete(file);
+    await this.#world.life.step('before it writes .info', row.id);
+    await this.write(row, after);
     return null;
   }
 
-  async #created(row: SnapshotRow): Promise<string | null> {
-    const wait = new Wait(this.#world.clock);
-    for (;;) {
-      const { status, progress } = row;
-      if (status === 'creating_compute_complete') return null;
-      if (status === 'creating' && progress === '90%') return null;
-      if (status === 'error') return 'Nova returned "error" status while creating snapshot.';
-      if (status === 'deleting' || status === 'error_deleting') {
-        return `Snapshot ${row.id} has been asked to be deleted while waiting.`;
-      }
-      if (status !== 'creating') {
-        this.hung.push(row.id);
-        return new Promise(() => {});
-      }
-      await wait.next();
-      if (wait.seconds > CREATE_TIMEOUT_S) return 'Timed out while waiting for Nova update';
+  /** What the spec wants stored: the formats that were reported, of files of this volume. */
+  #learn(volume: VolumeRow, { fileFormat }: SnapshotRow): void {
+    for (const [file, format] of Object.entries(fileFormat)) {
+      if (file !== volume.name && !file.startsWith(`${volume.name}.`)) continue;
+      this.#world.cinder.formats?.set(file as FileName, format as Format);
     }
   }
 
-  async #deleted(row: SnapshotRow): Promise<string | null> {
-    const wait = new Wait(this.#world.clock);
-    for (;;) {
-      const { status, progress } = row;
-      if (status === 'deleting_compute_complete') return null;
-      if (status === 'deleting' && progress === '90%') return null;
-      if (status !== 'deleting') return `Unable to delete snapshot ${row.id}, status: ${status}.`;
-      await wait.next();
-      if (wait.seconds > DELETE_TIMEOUT_S) return 'Timed out while waiting for Nova update';
-    }
+  #read(volume: VolumeRow): Result<Info | null, string> {
+    const read = readInfo(this.#world.cinder.infoFiles.get(volume.id));
+    return read.ok ? read : err(read.error);
   }
 }
 
-interface Inspected {
-  readonly format: string;
-  readonly backing: FileName | null;
-}
-
-/** Sleeps 1 s up to 10 s, 2 s up to 20, 5 s up to 60, then 10 s. */
-class Wait {
-  readonly #clock: Clock;
-  #step = 1;
-  seconds = 0;
-
-  constructor(clock: Clock) {
-    this.#clock = clock;
-  }
-
-  async next(): Promise<void> {
-    await this.#clock.sleep(this.#step * 1000);
-    this.seconds += this.#step;
-    if (this.seconds > 60) this.#step = 10;
-    else if (this.seconds > 20) this.#step = 5;
-    else if (this.seconds > 10) this.#step = 2;
-  }
-}
-
-function snapshotOf(info: Info, file: FileName): SnapshotId | null {
-  const found = Object.entries(info).find(([key, value]) => key !== 'active' && value === file);
-  return found === undefined ? null : (found[0] as SnapshotId);
+interface OnlineLayers {
+  readonly overlay: FileName;
+  readonly base: FileName;
+  readonly below: FileName | null;
 }

@@ -1,7 +1,8 @@
 import { createServer, type IncomingMessage, type Server, type ServerResponse } from 'node:http';
 import type { AddressInfo } from 'node:net';
 import type { SnapshotId, VolumeId } from '#domain/ids.ts';
-import type { AttachmentRow, SimCinder, SnapshotRow, VolumeRow } from './cinder.ts';
+import type { SimCinder } from './cinder.ts';
+import type { AttachmentRow, SnapshotRow, VolumeRow } from './cinder-rows.ts';
 
 /** A request as it came, and the status it was answered with. */
 export interface Request {

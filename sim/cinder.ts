@@ -1,59 +1,21 @@
 import type { FileName, Format, ServerId, SnapshotId, VolumeId } from '#domain/ids.ts';
-import type { Result } from '#domain/result.ts';
+import { err, ok, type Result } from '#domain/result.ts';
 import type { Dialect } from '#domain/status.ts';
 import type { Clock } from '#ports/clock.ts';
-import { RemoteFsDriver } from './cinder-driver.ts';
+import { type Info, readInfo } from './cinder-info.ts';
+import type {
+  Assist,
+  AttachmentRow,
+  Ended,
+  FoundVolume,
+  Received,
+  SnapshotRow,
+  VolumeRow,
+} from './cinder-rows.ts';
 import { judgeBody } from './cinder-status.ts';
+import { VolumeService } from './cinder-volume.ts';
+import { inspect } from './qemu-img.ts';
 import type { SimShare } from './share.ts';
-
-/** The assisted snapshots API, as Cinder calls it; an error is what the answer said. */
-export interface Assist {
-  create(request: {
-    readonly volume: VolumeId;
-    readonly snapshot: SnapshotId;
-    readonly newFile: FileName;
-  }): Promise<Result<null, string>>;
-  delete(request: {
-    readonly volume: VolumeId;
-    readonly snapshot: SnapshotId;
-    readonly fileToMerge: FileName | null;
-    readonly mergeTarget: FileName | null;
-  }): Promise<Result<null, string>>;
-}
-
-export interface VolumeRow {
-  readonly id: VolumeId;
-  /** The base's name: `volume-<id>`. */
-  readonly name: FileName;
-  readonly clusters: number;
-  /** admin_metadata['format']: what Cinder believes the volume is. */
-  format: Format;
-}
-
-export interface AttachmentRow {
-  readonly id: string;
-  readonly volume: VolumeId;
-  readonly server: ServerId;
-  status: string;
-  /** connection_info: the file in use by all that Cinder knows. */
-  name: FileName | null;
-}
-
-export interface SnapshotRow {
-  readonly id: SnapshotId;
-  readonly volume: VolumeId;
-  status: string;
-  progress: string;
-  fileFormat: Readonly<Record<string, string>>;
-}
-
-/** An update that Cinder received, whatever it made of it. */
-export interface Received {
-  readonly at: number;
-  readonly snapshot: SnapshotId;
-  readonly body: unknown;
-  readonly accepted: boolean;
-}
 
 export interface SimCinderOptions {
   readonly clock: Clock;
@@ -63,38 +25,61 @@ export interface SimCinderOptions {
   readonly knows?: Dialect;
 }
 
-/** How a request of a user ended; `problem` is what Cinder's log says. */
-export interface Ended {
-  readonly snapshot: SnapshotId;
-  readonly status: string;
-  readonly problem: string | null;
-}
-
-/** Cinder's rows, its API, and its manager; what it does to files is in cinder-driver.ts. */
+/**
+ * Cinder's rows and its API. What its volume service does is in cinder-volume.ts and what that
+ * does to files in cinder-driver.ts; this part is up as long as Cinder answers at all.
+ */
 export class SimCinder {
   readonly volumes = new Map<VolumeId, VolumeRow>();
   readonly attachments = new Map<string, AttachmentRow>();
   readonly snapshots = new Map<SnapshotId, SnapshotRow>();
   readonly updates: Received[] = [];
+  /** The text of each volume's `.info` file. A volume without one has its base in use. */
+  readonly infoFiles = new Map<VolumeId, string>();
+  /** Formats by file, for a Cinder that stores what is reported: it probes no file it knows. */
+  readonly formats: Map<FileName, Format> | null;
   readonly knows: Dialect;
-  readonly driver: RemoteFsDriver;
+  readonly service: VolumeService;
   readonly #clock: Clock;
-  /** One operation per volume at a time, for as long as it takes. */
-  readonly #locks = new Map<VolumeId, Promise<unknown>>();
+  readonly #share: SimShare;
+  /** Who looks at a row whenever its status changes. */
+  readonly #watching = new Map<SnapshotId, () => void>();
 
   constructor({ clock, share, assist, knows = 'stock' }: SimCinderOptions) {
     this.#clock = clock;
+    this.#share = share;
     this.knows = knows;
-    this.driver = new RemoteFsDriver({ cinder: this, clock, share, assist });
+    this.formats = knows === 'spec' || knows === 'format' ? new Map() : null;
+    this.service = new VolumeService({ cinder: this, clock, share, assist });
   }
 
+  /** A volume that Cinder made, attached to a server. */
   attach(volume: VolumeRow, server: ServerId): AttachmentRow {
-    const id = this.#clock.uuid();
     this.volumes.set(volume.id, volume);
-    const { name } = volume;
-    const row: AttachmentRow = { id, volume: volume.id, server, status: 'attached', name };
-    this.attachments.set(id, row);
-    return row;
+    if (!this.formats?.has(volume.name)) this.formats?.set(volume.name, volume.format);
+    return this.#attached(volume, server, this.activeFile(volume.id) ?? volume.name);
+  }
+
+  /**
+   * Attaches a volume again: the file that `.info` says is in use, opened as what the database
+   * says it is (nfs.py, initialize_connection); or why not.
+   */
+  connect(id: VolumeId, server: ServerId): Result<{ row: AttachmentRow; format: Format }, string> {
+    const volume = this.volumes.get(id);
+    const info = readInfo(this.infoFiles.get(id));
+    if (volume === undefined) return err('no such volume');
+    if (!info.ok) return info;
+    const file = info.value?.active ?? volume.name;
+    const format = this.formats?.get(file) ?? volume.format;
+    const found = inspect(this.#share, file, volume.name, format);
+    if (!found.ok) return found;
+    return ok({ row: this.#attached(volume, server, file), format });
+  }
+
+  /** The volume is `available` from now on; what cinder-volume is at does not notice. */
+  detach(attachment: string): void {
+    const row = this.attachments.get(attachment);
+    if (row) row.status = 'detached';
   }
 
   attachmentsOf(volume: VolumeId): readonly AttachmentRow[] {
@@ -103,35 +88,57 @@ export class SimCinder {
     );
   }
 
+  info(volume: VolumeId): Info | null {
+    const info = readInfo(this.infoFiles.get(volume));
+    return info.ok ? info.value : null;
+  }
+
+  /** The file in use by `.info`; null when that cannot be read. */
+  activeFile(volume: VolumeId): FileName | null {
+    const info = readInfo(this.infoFiles.get(volume));
+    return info.ok ? (info.value?.active ?? this.volumes.get(volume)?.name ?? null) : null;
+  }
+
   /** A user asks for a snapshot; resolves when Cinder is done with it, one way or the other. */
-  async createSnapshot(volume: VolumeId, id = this.#clock.uuid() as SnapshotId): Promise<Ended> {
+  createSnapshot(volume: VolumeId, id = this.#clock.uuid() as SnapshotId): Promise<Ended> {
     const row = { id, volume, status: 'creating', progress: '0%', fileFormat: {} };
     this.snapshots.set(id, row);
-    const problem = await this.#locked(volume, () => this.driver.create(row));
-    if (problem === null) Object.assign(row, { status: 'available', progress: '100%' });
-    else row.status = 'error';
-    return { snapshot: id, status: row.status, problem };
+    const found = this.#found(volume);
+    return this.#ended(id, found && this.service.create(row, found));
   }
 
   /** A user deletes it. Nothing but the status changes before the driver begins. */
   async deleteSnapshot(id: SnapshotId): Promise<Ended> {
     const row = this.snapshots.get(id);
     if (row === undefined) return { snapshot: id, status: 'deleted', problem: 'not found' };
-    if (!['available', 'error', 'error_deleting'].includes(row.status)) {
-      const problem = 'Snapshot status must be available or error';
-      return { snapshot: id, status: row.status, problem };
-    }
-    row.status = 'deleting';
-    const problem = await this.#locked(row.volume, () => this.driver.delete(row));
-    if (problem === null) this.snapshots.delete(id);
-    else row.status = 'error_deleting';
-    return { snapshot: id, status: problem === null ? 'deleted' : row.status, problem };
+    // volume/api.py, delete_snapshot: not `error_deleting`, of which an admin has to take care.
+    if (row.status === 'available' || row.status === 'error') return this.forceDelete(id);
+    const problem = 'Snapshot status must be available or error';
+    return { snapshot: id, status: row.status, problem };
+  }
+
+  /** os-force_delete: whatever its status; a request that goes on does not end by it. */
+  async forceDelete(id: SnapshotId): Promise<Ended> {
+    const row = this.snapshots.get(id);
+    if (row === undefined) return { snapshot: id, status: 'deleted', problem: 'not found' };
+    this.#set(row, { status: 'deleting' });
+    const found = this.#found(row.volume);
+    return this.#ended(id, found && this.service.delete(row, found));
+  }
+
+  /** A user backs the volume up: by way of a snapshot that Cinder takes and deletes itself. */
+  backup(volume: VolumeId, id = this.#clock.uuid() as SnapshotId): Promise<Ended> {
+    const row = { id, volume, status: 'creating', progress: '0%', fileFormat: {} };
+    const found = this.#found(volume);
+    return this.#ended(id, found && this.service.backup(row, found));
   }
 
   /** os-reset_status: the status and nothing else, so a progress of 90% stays. */
   resetState(id: SnapshotId, status: string): void {
     const row = this.snapshots.get(id);
-    if (row) row.status = status;
+    if (!row) return;
+    this.service.forget(id);
+    this.#set(row, { status });
   }
 
   /** POST snapshots/{id}/action; `body` as it came. */
@@ -142,18 +149,35 @@ export class SimCinder {
     const copy = structuredClone(body);
     this.updates.push({ at: this.#clock.now(), snapshot: id, body: copy, accepted });
     if (row === undefined) return { status: 404, message: `Snapshot ${id} could not be found.` };
-    if (verdict?.status === 202) Object.assign(row, verdict.row);
+    if (verdict?.status === 202) this.#set(row, verdict.row);
     return verdict?.status === 400 ? verdict : { status: 202, message: '' };
   }
 
-  #locked<T>(volume: VolumeId, work: () => Promise<T>): Promise<T> {
-    const before = this.#locks.get(volume) ?? Promise.resolve();
-    const mine = before.then(work);
-    const settled = mine.then(
-      () => {},
-      () => {},
-    );
-    this.#locks.set(volume, settled);
-    return mine;
+  /** Resolves when the row's status is changed from outside. */
+  changed(id: SnapshotId): Promise<void> {
+    return new Promise((resolve) => this.#watching.set(id, resolve));
+  }
+
+  #set(row: SnapshotRow, change: Partial<SnapshotRow>): void {
+    Object.assign(row, change);
+    this.#watching.get(row.id)?.();
+    this.#watching.delete(row.id);
+  }
+
+  #attached({ id: volume }: VolumeRow, server: ServerId, name: FileName): AttachmentRow {
+    const id = this.#clock.uuid();
+    const row: AttachmentRow = { id, volume, server, status: 'attached', name };
+    this.attachments.set(id, row);
+    return row;
+  }
+
+  #found(id: VolumeId): FoundVolume | null {
+    const volume = this.volumes.get(id);
+    return volume ? { volume, attachment: this.attachmentsOf(id)[0] ?? null } : null;
+  }
+
+  async #ended(snapshot: SnapshotId, work: Promise<string | null> | null): Promise<Ended> {
+    const problem = work === null ? 'no such volume' : await work;
+    return { snapshot, status: this.snapshots.get(snapshot)?.status ?? 'deleted', problem };
   }
 }

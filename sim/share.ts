@@ -104,6 +104,10 @@ export class SimShare {
     return this.#users.has(file);
   }
 
+  users(file: SimFile): number {
+    return this.#users.get(file) ?? 0;
+  }
+
   /** Takes room for one more cluster; false when the disk is full. */
   take(): boolean {
     if (this.space <= 0) return false;

@@ -12,7 +12,7 @@ export function endingOf(teller: Teller, { bytes = true } = {}): string {
   const { volume } = disk;
   const top = truth.running ? disk.disk.xml.file : disk.disk.config.file;
   const chain = coldFiles(share, top);
-  const info: Readonly<Record<string, FileName>> = { ...cinder.driver.info.get(volume) };
+  const info: Readonly<Record<string, FileName>> = { ...cinder.info(volume) };
   const rows = [...cinder.snapshots.values()].filter((row) => row.volume === volume);
   const sorted = (all: readonly string[]) => all.map((one) => named(one, teller)).sort();
   const it = {

@@ -1,5 +1,5 @@
 import type { SnapshotId } from '#domain/ids.ts';
-import type { Ended } from '../cinder.ts';
+import type { Ended } from '../cinder-rows.ts';
 import type { Guests } from '../world/guests.ts';
 import type { DiskTruth } from '../world/truth.ts';
 import type { World } from '../world/world.ts';
@@ -67,7 +67,11 @@ export class Teller {
     const id = this.names.get(name);
     if (id === undefined) return;
     for (let attempt = 1; ; attempt++) {
-      const ended = await this.#patiently(this.world.cloud.cinder.deleteSnapshot(id));
+      const { cinder } = this.world.cloud;
+      // Of an error_deleting snapshot an admin has to take care: Cinder lets no user delete it.
+      const { status } = cinder.snapshots.get(id) ?? {};
+      if (status === 'error_deleting') cinder.resetState(id, 'error');
+      const ended = await this.#patiently(cinder.deleteSnapshot(id));
       if (ended === 'deleted') return;
       if (attempt >= attempts) break;
       this.retries.push(this.#problem);

@@ -1,4 +1,5 @@
-import type { SimCinder, SnapshotRow } from '../cinder.ts';
+import type { SimCinder } from '../cinder.ts';
+import type { SnapshotRow } from '../cinder-rows.ts';
 import type { CloudDisk } from '../cloud.ts';
 import { HAPPENINGS, MISCHIEF } from './faults.ts';
 import type { Guests } from './guests.ts';

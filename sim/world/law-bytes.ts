@@ -1,7 +1,7 @@
 import type { Merge } from '#domain/chain.ts';
 import { type FileName, QCOW2, type SnapshotId } from '#domain/ids.ts';
 import type { SnapshotOrder } from '#ports/hypervisor.ts';
-import type { SnapshotRow } from '../cinder.ts';
+import type { SnapshotRow } from '../cinder-rows.ts';
 import { type Bytes, nodesFrom } from '../node.ts';
 import type { Guests } from './guests.ts';
 import { coldView, type DiskTruth, type Headers, headersOf, restarted } from './truth.ts';
@@ -178,7 +178,7 @@ export class BytesLaws implements Watcher {
 
   /** What the overlay made for a snapshot stands on: in QEMU if it is there, else by headers. */
   #frozen({ disk, it, bytes }: DiskTruth, row: SnapshotRow): readonly Bytes[] | null {
-    const overlay = this.#world.cloud.cinder.driver.info.get(it.volume)?.[row.id];
+    const overlay = this.#world.cloud.cinder.info(it.volume)?.[row.id];
     if (overlay === undefined) return null;
     const length = bytes.length;
     for (const node of nodesFrom(disk.top)) {

@@ -77,7 +77,7 @@ export class RestLaws implements Watcher {
 
   #cinderHas(volume: VolumeId, file: FileName): boolean {
     const { cinder, share } = this.#world.cloud;
-    const active = cinder.driver.info.get(volume)?.active ?? (`volume-${volume}` as FileName);
+    const active = cinder.info(volume)?.active ?? (`volume-${volume}` as FileName);
     return coldFiles(share, active).includes(file);
   }
 
@@ -89,7 +89,7 @@ export class RestLaws implements Watcher {
       this.#world.break(16, `live ${live}, by the headers ${cold}`, it.volume);
     }
     const { cinder } = this.#world.cloud;
-    const active = cinder.driver.info.get(it.volume)?.active ?? `volume-${it.volume}`;
+    const active = cinder.info(it.volume)?.active ?? `volume-${it.volume}`;
     if (active === (live[0] ?? cold[0])) return;
     const guard = this.#excused(it.volume);
     this.#world.break(

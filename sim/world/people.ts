@@ -1,5 +1,5 @@
 import type { SnapshotId } from '#domain/ids.ts';
-import type { SnapshotRow } from '../cinder.ts';
+import type { SnapshotRow } from '../cinder-rows.ts';
 import type { CloudDisk } from '../cloud.ts';
 import type { World } from './world.ts';
 
@@ -59,6 +59,9 @@ export class People {
     const world = this.#world;
     world.operations++;
     world.tell('user', `deletes snapshot ${id}`);
+    // Only an admin gets it out of there, and the progress stays what it was.
+    const { cinder } = world.cloud;
+    if (cinder.snapshots.get(id)?.status === 'error_deleting') cinder.resetState(id, 'error');
     this.#ask(world.cloud.cinder.deleteSnapshot(id));
   }
 

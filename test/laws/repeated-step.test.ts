@@ -57,7 +57,7 @@ const ending = ({ cloud }: World) => ({
   view: cloud.disk.view(),
   chain: cloud.disk.chain(),
   headers: [...cloud.share.files.values()].map(({ name, header }) => ({ name, header })),
-  info: cloud.cinder.driver.info,
+  info: cloud.cinder.infoFiles,
   rows: [...cloud.cinder.snapshots.values()],
 });
 

@@ -99,6 +99,7 @@ export class World {
       const ended = await this.cloud.cinder.deleteSnapshot(id);
       if (ended.status === 'deleted') return;
       this.log.push(`delete failed: ${ended.problem}`);
+      this.cloud.cinder.resetState(id, 'error');
       await this.clock.sleep(3000);
     }
     throw new Error(`snapshot ${id} could not be deleted:\n${this.log.join('\n')}`);
@@ -114,7 +115,7 @@ export class World {
       at = (share.file(at)?.header?.backing ?? null) as FileName | null;
     }
     const base = `volume-${volume}` as FileName;
-    return { live, headers, cinder: cinder.driver.info.get(volume)?.active ?? base };
+    return { live, headers, cinder: cinder.info(volume)?.active ?? base };
   }
 
   /** Runs the service and `story` to its end, and until everything has come to rest. */

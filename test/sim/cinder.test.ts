@@ -1,8 +1,8 @@
 import { expect, test } from 'vitest';
 import type { SnapshotId } from '#domain/ids.ts';
 import { ok } from '#domain/result.ts';
-import type { Assist } from '#sim/cinder.ts';
 import { SimCinder } from '#sim/cinder.ts';
+import type { Assist } from '#sim/cinder-rows.ts';
 import { SimClock } from '#sim/clock.ts';
 import { SimCloud } from '#sim/cloud.ts';
 
@@ -40,7 +40,7 @@ test('a create prepares the overlay, asks, and waits for 90%', async () => {
   });
   expect(say('creating', '90%').status).toBe(202);
   expect(await clock.until(done)).toMatchObject({ status: 'available', problem: null });
-  expect(cinder.driver.info.get(cloud.volume)).toEqual({ active: overlay, [ID]: overlay });
+  expect(cinder.info(cloud.volume)).toEqual({ active: overlay, [ID]: overlay });
   const [attachment] = cinder.attachmentsOf(cloud.volume);
   expect(attachment?.name).toBe(overlay);
 });
@@ -53,7 +53,7 @@ test('a create that nobody answers is given up after 600 s and leaves its overla
   expect(clock.now() - began).toBeGreaterThan(600_000);
   expect(clock.now() - began).toBeLessThanOrEqual(610_000);
   expect(cloud.share.files.has(`${base}.${ID}` as never)).toBe(true);
-  expect(cinder.driver.info.has(cloud.volume)).toBe(false);
+  expect(cinder.infoFiles.has(cloud.volume)).toBe(false);
 });
 
 test('a 90% left from before ends a delete at the first look', async () => {
@@ -84,7 +84,7 @@ test('a create told `available` hangs for ever', async () => {
   await clock.advance(1);
   expect(say('available', '100%').status).toBe(202);
   await clock.advance(700_000);
-  expect(cinder.driver.hung).toEqual([ID]);
+  expect(cinder.service.hung).toEqual([ID]);
 });
 
 test('a stock Cinder refuses words it does not know', () => {

@@ -216,7 +216,7 @@ export class Desk {
       attachments: cinder.attachments,
       snapshots: cinder.snapshots,
       updates: cinder.updates,
-      info: cinder.driver.info,
+      info: cinder.infoFiles,
       journal: this.journal.snapshot(),
     });
   }
