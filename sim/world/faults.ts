@@ -1,3 +1,4 @@
+import { CINDER_STEPS } from '../cinder-life.ts';
 import type { Choices, Strength } from './choices.ts';
 
 /** What can go wrong with a call of a port. `late`: nobody knows, and it happens later. */
@@ -48,6 +49,10 @@ export const HAPPENINGS = [
   'disk full',
   'clock jumps ahead',
   'clock jumps back',
+  'cinder-volume killed',
+  'cinder-volume away for long',
+  'admin force-deletes',
+  'volume detached',
   'tenant says 90%',
   'tenant says error',
   'tenant says progress',
@@ -68,6 +73,8 @@ export const MISCHIEF = [
   'disk full in a job',
   'the service killed in a job',
   'guest writes in a job',
+  'cinder-volume killed in a job',
+  'admin force-deletes in a job',
 ] as const;
 
 /** What is wrong with an overlay by the time that we are asked to use it. */
@@ -98,6 +105,7 @@ export const FAULT_KINDS: readonly FaultKind[] = [
     ),
   ),
   ...PROGRAM_FAULTS,
+  ...CINDER_STEPS.map((step) => `cinder-volume killed ${step}`),
   ...EVENT_FAULTS.map((kind) => `event ${kind}`),
   ...HAPPENINGS,
   ...MISCHIEF,

@@ -65,7 +65,7 @@ export class Guests {
     const world = this.#world;
     if (guest.process === null) return;
     world.tell('world', `guest ${guest.name} is ${how}`);
-    const mine = world.truths.filter(({ it }) => it.guest === guest);
+    const mine = world.truths.filter(({ it, attached }) => it.guest === guest && attached);
     for (const truth of mine) {
       const { job } = truth.disk;
       if (job !== null) world.saw(`QEMU ${how} while a ${job.kind} is ${job.phase}`);
@@ -79,7 +79,7 @@ export class Guests {
   start(guest: SimGuest): void {
     const world = this.#world;
     if (guest.process !== null) return;
-    const mine = world.truths.filter(({ it }) => it.guest === guest);
+    const mine = world.truths.filter(({ it, attached }) => it.guest === guest && attached);
     for (const truth of mine) this.starting(truth);
     const started = world.cloud.hypervisor.start(guest.server as ServerId);
     world.tell('world', `guest ${guest.name} starts: ${started.ok ? 'ok' : started.error}`);
@@ -91,13 +91,13 @@ export class Guests {
    * What a person does who finds that a merge had not reached the disk: sets the headers back to
    * what they were before it. Answers whether the disk is whole again.
    */
-  repair(truth: DiskTruth): boolean {
+  repair(truth: DiskTruth, whole = () => true): boolean {
     const { share } = truth.disk;
     const headers = new Map([...share.files].map(([name, { header }]) => [name, header]));
     for (const { headers: before } of [...truth.unproven].reverse()) {
       setBack(share, before);
       const view = restarted(truth.disk);
-      if (typeof view !== 'string' && truth.lost(view) === null) return true;
+      if (typeof view !== 'string' && truth.lost(view) === null && whole()) return true;
     }
     setBack(share, headers);
     return false;

@@ -1,17 +1,19 @@
 import type { SimCinder } from '../cinder.ts';
 import type { SnapshotRow } from '../cinder-rows.ts';
 import type { CloudDisk } from '../cloud.ts';
+import { attach, cinderDies, detach, mendInfo } from './cinder-hands.ts';
 import { HAPPENINGS, MISCHIEF } from './faults.ts';
 import type { Guests } from './guests.ts';
+import type { People } from './people.ts';
 import type { Watcher } from './watcher.ts';
 import type { World } from './world.ts';
 
 const STEPS = 24;
 const PAUSES_MS = [2_000, 100, 500, 8_000, 40_000, 120_000] as const;
-type Happens = (world: World, guests: Guests, disk: CloudDisk) => void;
+type Happens = (world: World, guests: Guests, disk: CloudDisk, people: People) => void;
 
 /** What machines, operators, admins and tenants do, beside what the program's calls meet. */
-export async function happenings(world: World, guests: Guests): Promise<void> {
+export async function happenings(world: World, guests: Guests, people: People): Promise<void> {
   const { choices, clock, swarm, cloud } = world;
   for (let step = 0; step < STEPS; step++) {
     await clock.sleep(choices.of('world waits', PAUSES_MS));
@@ -20,7 +22,7 @@ export async function happenings(world: World, guests: Guests): Promise<void> {
       const disk = choices.of('it happens to', cloud.disks);
       world.operations++;
       world.tell('world', kind);
-      HAPPEN[kind](world, guests, disk);
+      HAPPEN[kind](world, guests, disk, people);
     }
   }
 }
@@ -29,10 +31,12 @@ export async function happenings(world: World, guests: Guests): Promise<void> {
 export class Mischief implements Watcher {
   readonly #world: World;
   readonly #guests: Guests;
+  readonly #people: People;
 
-  constructor(world: World, guests: Guests) {
+  constructor(world: World, guests: Guests, people: People) {
     this.#world = world;
     this.#guests = guests;
+    this.#people = people;
   }
 
   moment(): void {
@@ -43,7 +47,7 @@ export class Mischief implements Watcher {
       for (const kind of MISCHIEF) {
         if (disk.disk.job === null || !swarm.strikes(kind)) continue;
         this.#world.tell('world', kind);
-        HAPPEN[kind](this.#world, this.#guests, disk);
+        HAPPEN[kind](this.#world, this.#guests, disk, this.#people);
       }
     }
   }
@@ -64,6 +68,10 @@ export async function heal(world: World, guests: Guests): Promise<void> {
     if (disk.job === null || !world.foreignJobs.has(disk.job)) continue;
     cloud.hypervisor.cancel({ server: guest.server, volume });
   }
+  // A create loop that spins is ended by whoever sees the load.
+  if (cloud.cinder.service.hung.length > 0) cloud.cinder.service.kill();
+  cloud.cinder.service.start();
+  for (const { volume } of cloud.disks) mendInfo(world, volume);
   cloud.hypervisor.tell({ kind: 'reconnected' });
   world.bringUp();
   const down = cloud.hypervisor.guests.filter(({ process }) => process === null);
@@ -75,14 +83,38 @@ export async function heal(world: World, guests: Guests): Promise<void> {
 type Kind = (typeof HAPPENINGS)[number] | (typeof MISCHIEF)[number];
 
 const HAPPEN: Readonly<Record<Kind, Happens>> = {
-  'QEMU killed in a job': (world, guests, disk) => HAPPEN['QEMU killed'](world, guests, disk),
-  'guest shut down in a job': (world, guests, disk) =>
-    HAPPEN['guest shut down'](world, guests, disk),
-  'job cancelled in the middle': (world, guests, disk) =>
-    HAPPEN['job cancelled by hand'](world, guests, disk),
-  'disk full in a job': (world, guests, disk) => HAPPEN['disk full'](world, guests, disk),
+  'QEMU killed in a job': (world, guests, disk, people) =>
+    HAPPEN['QEMU killed'](world, guests, disk, people),
+  'guest shut down in a job': (world, guests, disk, people) =>
+    HAPPEN['guest shut down'](world, guests, disk, people),
+  'job cancelled in the middle': (world, guests, disk, people) =>
+    HAPPEN['job cancelled by hand'](world, guests, disk, people),
+  'disk full in a job': (world, guests, disk, people) =>
+    HAPPEN['disk full'](world, guests, disk, people),
   'the service killed in a job': (world) => world.life.end(),
   'guest writes in a job': (_world, guests) => guests.act(),
+  'cinder-volume killed in a job': (world) => cinderDies(world),
+  'admin force-deletes in a job': (world, guests, disk, people) =>
+    HAPPEN['admin force-deletes'](world, guests, disk, people),
+  'cinder-volume killed': (world) => cinderDies(world),
+  'cinder-volume away for long': (world) => cinderDies(world, 900_000),
+  'admin force-deletes': (world, _guests, { volume }) => {
+    const { cinder } = world.cloud;
+    const row = somebody(world, cinder, volume);
+    if (row === null) return;
+    world.saw(`an admin force-deletes what is ${row.status}`);
+    void cinder.forceDelete(row.id).then(({ snapshot, status, problem }) => {
+      world.tell('cinder', `snapshot ${snapshot} is ${status}${problem ? `: ${problem}` : ''}`);
+    });
+  },
+  'volume detached': (world, _guests, disk, people) => {
+    if (!detach(world, disk)) return;
+    for (let left = world.choices.pick('offline requests', 5); left > 0; left--) people.act(disk);
+    const back = () => {
+      if (!attach(world, disk)) afterAWhile(world, 'volume detached for', back);
+    };
+    afterAWhile(world, 'volume detached for', back);
+  },
   'QEMU killed': (world, guests, { guest }) => {
     guests.end(guest, 'killed');
     afterAWhile(world, 'guest down for', () => guests.start(guest));

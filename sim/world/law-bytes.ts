@@ -1,7 +1,9 @@
 import type { Merge } from '#domain/chain.ts';
 import { type FileName, QCOW2, type SnapshotId } from '#domain/ids.ts';
 import type { SnapshotOrder } from '#ports/hypervisor.ts';
+import type { CinderStep } from '../cinder-life.ts';
 import type { SnapshotRow } from '../cinder-rows.ts';
+import type { CloudDisk } from '../cloud.ts';
 import { type Bytes, nodesFrom } from '../node.ts';
 import type { Guests } from './guests.ts';
 import { coldView, type DiskTruth, type Headers, headersOf, restarted } from './truth.ts';
@@ -43,6 +45,12 @@ export class BytesLaws implements Watcher {
     if (call.method === 'merge') this.#began(truth);
   }
 
+  cinder(step: CinderStep, snapshot: SnapshotId): void {
+    if (step === 'after a commit of its own') {
+      this.#merging.set(snapshot, { kind: 'commit', file: null });
+    }
+  }
+
   calling({ port, method, args }: SeenCall): void {
     if (port !== 'cinder' || method !== 'update') return;
     const [snapshot, update] = args as [SnapshotId, { kind: string }];
@@ -79,6 +87,12 @@ export class BytesLaws implements Watcher {
       }
       this.#snapshots(truth);
     }
+  }
+
+  /** Whoever takes a disk away does not wait for anyone to have looked at it either. */
+  detached(it: CloudDisk): void {
+    const truth = this.#world.truths.find((one) => one.it === it);
+    if (truth !== undefined) this.#starts(truth);
   }
 
   rest(): void {
@@ -135,21 +149,25 @@ export class BytesLaws implements Watcher {
    */
   #starts(truth: DiskTruth): void {
     const { swarm, unclearVolumes } = this.#world;
-    const view = restarted(truth.disk);
-    if (typeof view !== 'string' && truth.lost(view) === null) return;
+    if (this.#whole(truth)) return;
     const doubtful = unclearVolumes.has(truth.it.volume);
-    if (!this.#guests.repair(truth)) return;
+    if (!this.#guests.repair(truth, () => this.#changed(truth).length === 0)) return;
     this.#world.saw('a header set back by a person');
     this.#world.tell('operator', `sets the headers of ${truth.disk.target} back`);
     const guard = swarm.quiet && !doubtful ? null : 'boot guard';
     this.#break(2, truth, `${truth.disk.target} needed a person to set its headers back`, guard);
   }
 
-  #wouldSurvive(truth: DiskTruth): boolean {
+  /** A guest that started now would read what it has to, and its snapshots would have theirs. */
+  #whole(truth: DiskTruth): boolean {
     const view = restarted(truth.disk);
-    if (typeof view !== 'string' && truth.lost(view) === null) return true;
+    return typeof view !== 'string' && truth.lost(view) === null && !this.#changed(truth).length;
+  }
+
+  #wouldSurvive(truth: DiskTruth): boolean {
+    if (this.#whole(truth)) return true;
     const headers = headersOf(truth.disk.share);
-    const whole = this.#guests.repair(truth);
+    const whole = this.#guests.repair(truth, () => this.#changed(truth).length === 0);
     for (const [name, header] of headers) {
       const file = truth.disk.share.file(name);
       if (file !== null) file.header = header;
@@ -158,7 +176,17 @@ export class BytesLaws implements Watcher {
   }
 
   #snapshots(truth: DiskTruth): void {
+    // While the guest is down, a header may have to be set back first.
+    if (!truth.running && truth.attached && this.#wouldSurvive(truth)) return;
+    for (const [law, at, id] of this.#changed(truth)) {
+      this.#break(law, truth, `cluster ${at} of snapshot ${id} changed`);
+    }
+  }
+
+  /** The snapshots that do not read as they were frozen, and the laws that this breaks. */
+  #changed(truth: DiskTruth): readonly (readonly [law: number, at: number, id: SnapshotId])[] {
     const { cloud, meddled } = this.#world;
+    const changed: [number, number, SnapshotId][] = [];
     for (const row of cloud.cinder.snapshots.values()) {
       const kept = truth.frozen.get(row.id);
       if (row.volume !== truth.it.volume || kept === undefined) continue;
@@ -172,8 +200,9 @@ export class BytesLaws implements Watcher {
       const law = pulled === null ? 3 : 4;
       this.#world.saw(law === 3 ? 'a snapshot is read' : 'a snapshot read while it is pulled away');
       const at = kept.findIndex((one, cluster) => view[cluster] !== one);
-      if (at >= 0) this.#break(law, truth, `cluster ${at} of snapshot ${row.id} changed`);
+      if (at >= 0) changed.push([law, at, row.id]);
     }
+    return changed;
   }
 
   /** What the overlay made for a snapshot stands on: in QEMU if it is there, else by headers. */

@@ -24,7 +24,7 @@ export class RestLaws implements Watcher {
       this.#world.excuse(row.volume, 'drift record');
     }
     for (const op of journal.all) if (op.accepted) this.#ended(op);
-    for (const truth of truths) this.#agree(truth);
+    for (const truth of truths) if (truth.attached) this.#agree(truth);
   }
 
   #ended(op: Operation): void {
@@ -42,6 +42,10 @@ export class RestLaws implements Watcher {
       this.#world.break(32, words, volume, 'undo of a create');
       this.#world.excuse(volume, 'undo of a create');
     }
+    if (saga.kind === 'delete' && saga.outcome === 'merged' && this.#unheard(saga)) {
+      this.#world.saw('a merge done that no cinder-volume waited for');
+      this.#world.excuse(volume, 'drift record');
+    }
     if (saga.kind === 'delete' && saga.outcome === 'failed' && this.#mergedAfterAll(saga)) {
       this.#world.saw('a merge that came through after it was given up');
       this.#world.excuse(volume, 'drift record');
@@ -53,6 +57,19 @@ export class RestLaws implements Watcher {
     const why = this.#world.unclearVolumes.has(volume) || this.#excused(volume) !== null;
     if (!why) this.#world.break(law, `${saga.kind} of ${snapshot}: ${saga.reason}`, volume);
     this.#world.excuse(volume, 'drift record');
+  }
+
+  /**
+   * A pull onto a file changed the header that Cinder reads to find out what to ask for, and its
+   * `.info` does not know: whatever it asks for now would merge the next layer (refused, as it
+   * has to be). A commit it asks for in the same words, and is told that it is done; unless a
+   * neighbour's merge has taken away the file below, without which Cinder asks for nothing.
+   */
+  #unheard({ request }: Extract<Saga, { kind: 'delete' }>): boolean {
+    const { volume, snapshot, fileToMerge, mergeTarget } = request;
+    const { cinder, share } = this.#world.cloud;
+    if (mergeTarget === null ? fileToMerge === null : share.files.has(mergeTarget)) return false;
+    return cinder.snapshots.has(snapshot) && cinder.info(volume)?.[snapshot] !== undefined;
   }
 
   #mergedAfterAll({ gone, request }: Extract<Saga, { kind: 'delete'; at: 'end' }>): boolean {

@@ -110,7 +110,7 @@ export class WordLaws implements Watcher {
   #deleted({ saga }: Operation): void {
     const truth = this.#truth(saga);
     const gone = saga.kind === 'delete' && saga.at === 'end' ? saga.gone : null;
-    if (truth === undefined || gone === null) return;
+    if (truth === undefined || gone === null || !truth.attached) return;
     const { disk, it } = truth;
     const live = [...nodesFrom(disk.top)].some(({ file }) => file.name === gone);
     const cold = coldFiles(disk.share, disk.config.file).includes(gone);
@@ -123,7 +123,7 @@ export class WordLaws implements Watcher {
 
   #created({ saga }: Operation): void {
     const truth = this.#truth(saga);
-    if (truth === undefined || saga.kind !== 'create') return;
+    if (truth === undefined || saga.kind !== 'create' || !truth.attached) return;
     const { snapshots } = this.#world.cloud.cinder;
     if (snapshots.get(saga.request.snapshot)?.status !== 'creating') return;
     const { disk, it } = truth;

@@ -1,12 +1,14 @@
 import { Choices } from './choices.ts';
+import { attach } from './cinder-hands.ts';
 import { Guests } from './guests.ts';
 import { happenings, heal, Mischief } from './happenings.ts';
 import { BytesLaws } from './law-bytes.ts';
 import { FileLaws } from './law-files.ts';
+import { OfflineLaws } from './law-offline.ts';
 import { RequestLaws } from './law-requests.ts';
 import { RestLaws } from './law-rest.ts';
 import { WordLaws } from './law-words.ts';
-import { People, snapshotsOf } from './people.ts';
+import { LONGEST_WAIT_MS, People, snapshotsOf } from './people.ts';
 import type { Broken } from './watcher.ts';
 import { World } from './world.ts';
 
@@ -43,8 +45,17 @@ export async function run(seed: number, options: RunOptions = {}): Promise<Told>
   const world = new World({ choices, recording: options.recording ?? false });
   const guests = new Guests(world);
   const people = new People(world);
-  world.watchers.push(new FileLaws(world), new BytesLaws(world, guests), new WordLaws(world));
-  world.watchers.push(new RequestLaws(world), new RestLaws(world), new Mischief(world, guests));
+  world.watchers.push(
+    new OfflineLaws(world),
+    new FileLaws(world),
+    new BytesLaws(world, guests),
+    new WordLaws(world),
+  );
+  world.watchers.push(
+    new RequestLaws(world),
+    new RestLaws(world),
+    new Mischief(world, guests, people),
+  );
   try {
     await world.clock.until(
       history(world, guests, people, options.tale ?? chaos),
@@ -61,13 +72,14 @@ export async function run(seed: number, options: RunOptions = {}): Promise<Told>
 }
 
 const chaos: Tale = (world, guests, people) =>
-  Promise.all([people.live(), guests.live(), happenings(world, guests)]);
+  Promise.all([people.live(), guests.live(), happenings(world, guests, people)]);
 
 async function history(world: World, guests: Guests, people: People, tale: Tale): Promise<void> {
   await world.boot();
   await tale(world, guests, people);
   await heal(world, guests);
   world.tell('world', 'the faults are over');
+  await attached(world);
   await rest(world);
   await people.done();
   await rest(world);
@@ -85,6 +97,16 @@ async function history(world: World, guests: Guests, people: People, tale: Tale)
       continue;
     const words = `snapshots cannot be deleted: ${left.map(({ status }) => status)}`;
     world.break(17, words, disk.volume);
+  }
+}
+
+/** All volumes are given back to their servers, each once Cinder is done with it. */
+async function attached(world: World): Promise<void> {
+  const { clock, cloud } = world;
+  const until = clock.now() + LONGEST_WAIT_MS;
+  while (!cloud.disks.map((disk) => attach(world, disk)).every(Boolean)) {
+    if (clock.now() > until) return world.break(17, 'a volume cannot be attached again', null);
+    await clock.sleep(10_000);
   }
 }
 

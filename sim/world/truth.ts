@@ -39,6 +39,11 @@ export class DiskTruth {
     return this.it.disk;
   }
 
+  /** Whether the server has it; else it is Cinder's alone. */
+  get attached(): boolean {
+    return this.it.guest.disks.includes(this.disk);
+  }
+
   get running(): boolean {
     return this.disk.top !== null;
   }

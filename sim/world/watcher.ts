@@ -1,5 +1,7 @@
-import type { VolumeId } from '#domain/ids.ts';
+import type { SnapshotId, VolumeId } from '#domain/ids.ts';
 import type { Answer, AssistedCreate, AssistedDelete } from '#ports/assisted-snapshots.ts';
+import type { CinderStep } from '../cinder-life.ts';
+import type { CloudDisk } from '../cloud.ts';
 import type { MissingGuard } from './laws.ts';
 
 /** A call that the program makes to one of its ports. */
@@ -31,6 +33,12 @@ export interface Watcher {
   answered?(request: Asked, answer: Answer): void;
   /** The process is gone, and whoever waited for its answer sees the connection break. */
   ended?(): void;
+  /** cinder-volume is about to take a step. */
+  cinder?(step: CinderStep, snapshot: SnapshotId): void;
+  detached?(disk: CloudDisk): void;
+  /** Before Cinder says what the volume is, and once the server has it. */
+  attaching?(disk: CloudDisk): void;
+  attached?(disk: CloudDisk, problem: string | null): void;
   /** Everything that one moment brought about has come to rest. */
   moment?(): void;
   /** The faults are over, and nothing moves any more. */

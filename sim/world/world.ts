@@ -6,6 +6,7 @@ import type { SimImages } from '../images.ts';
 import type { SimJob } from '../job.ts';
 import { SimJournal } from '../journal.ts';
 import type { Choices } from './choices.ts';
+import { cinderSteps } from './cinder-hands.ts';
 import { Doorway } from './doorway.ts';
 import { heard, Process } from './ears.ts';
 import { Swarm } from './faults.ts';
@@ -51,6 +52,8 @@ export class World {
   /** Volumes of which Cinder, misled by somebody else, has removed a file in use. */
   readonly lost = new Set<VolumeId>();
   readonly foreignJobs = new Set<SimJob>();
+  /** Snapshots that were asked for while nobody had the volume attached. */
+  readonly offline = new Set<SnapshotId>();
   readonly doorway: Doorway;
   operations = 0;
   digest = 0x811c9dc5;
@@ -83,6 +86,7 @@ export class World {
     this.journal = new SimJournal(clock);
     this.images = imagesOn(this.cloud.share);
     this.doorway = new Doorway(this);
+    cinderSteps(this);
     this.truths = this.cloud.disks.map((it) => new DiskTruth(it));
     clock.watch = () => {
       for (const watcher of this.watchers) watcher.moment?.();
