@@ -40,7 +40,6 @@ export function inspect(
  * needs the locks of all that it opens. Answers what qemu-img says when it fails.
  */
 export function commit(share: SimShare, top: SimFile, format: Format): string | null {
-  if (share.isOpen(top)) return LOCKED;
   const opened = openChain(share, top, format);
   if (!opened.ok) return opened.error;
   const nodes = [...nodesFrom(opened.value)];
@@ -48,7 +47,8 @@ export function commit(share: SimShare, top: SimFile, format: Format): string | 
   const close = () => {
     for (const node of nodes) node.close();
   };
-  if (base === null || share.users(base.file) > 1) {
+  // One user is this qemu-img itself; what is below the two it only reads.
+  if (base === null || [top, base.file].some((file) => share.users(file) > 1)) {
     close();
     return base === null ? 'Image does not have a backing file' : LOCKED;
   }
