@@ -186,23 +186,17 @@ function unswitched(saga: At<'switching'>, view: DiskView, sight: Sight): Step {
   const { request, refused, pending } = saga;
   const status = sight.cinder?.snapshot?.status ?? 'gone';
   if (view.job !== null && status === 'creating' && !sight.late) return go(saga, WATCH);
+  if (status !== 'creating' && !pending)
+    return withdraw(saga, `the snapshot is ${status} in Cinder`);
+  const giveUp = (why: string): Step =>
+    pending
+      ? park(saga, `an attempt that never answered may still come through (${why})`)
+      : fail(saga, why);
+  if (refused !== null && !isBusy(refused)) return giveUp(explainFault(refused));
+  if (sight.late) return giveUp('Cinder stopped waiting before the overlay was switched to');
   const plan = planCreate(request, sight, saga.limits);
-  const reason =
-    refused !== null && !isBusy(refused)
-      ? explainFault(refused)
-      : sight.late
-        ? 'Cinder stopped waiting before the overlay was switched to'
-        : plan.ok
-          ? null
-          : explain(plan.error);
-  if (pending && (reason !== null || status !== 'creating')) {
-    return park(
-      saga,
-      `an attempt that never answered may still come through (${reason ?? status})`,
-    );
-  }
-  if (status !== 'creating') return withdraw(saga, `the snapshot is ${status} in Cinder`);
-  if (reason !== null || !plan.ok) return fail(saga, reason ?? '');
+  if (!plan.ok) return giveUp(explain(plan.error));
+  if (status !== 'creating') return giveUp(status);
   if (plan.value.mend !== null) return fail(saga, 'the overlay names another format than before');
   if (refused !== null || saga.idle) return go({ ...saga, refused: null, idle: false }, WATCH);
   // Asking twice is safe: QEMU cannot open the same overlay a second time (write lock, measured).

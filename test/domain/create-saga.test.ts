@@ -1,9 +1,10 @@
 import fc from 'fast-check';
 import { describe, expect, test, vi } from 'vitest';
-import { agrees } from '#domain/chain.ts';
+import { agrees, type Provenance } from '#domain/chain.ts';
 import { type CreateSaga, nextCreate } from '#domain/create-saga.ts';
+import { explainFault } from '#domain/failure.ts';
 import type { Event, Next } from '#domain/saga.ts';
-import type { Sight } from '#domain/sight.ts';
+import type { GuestView, Sight } from '#domain/sight.ts';
 import { chain, file, stripped } from '../support/chains.ts';
 import { play, reloaded, type Taken } from '../support/sagas.ts';
 import {
@@ -49,6 +50,7 @@ const unmended = sight(disk(BEFORE), 'creating', { headers: { new: header()('s1'
 const done = sight(disk(CREATED), 'creating');
 const late = { ...ready, late: true };
 const withdrawn = { ...ready, cinder: { snapshot: null, active: null } };
+const givenUp = sight(disk(BEFORE), 'error', { headers: NEW_HEADER });
 
 /** Steps along and answers the last step. */
 function along(saga: CreateSaga, ...happened: readonly Event[]): Next<CreateSaga> {
@@ -76,11 +78,11 @@ const SWITCH = {
 };
 const MEND = { do: 'mend', overlay: 'new', directory: '/mnt', backing: 's1', format: 'qcow2' };
 
+const STOPPED_WAITING = /^Cinder stopped waiting before the overlay was switched to$/;
+
 /** How a saga ended, and what Cinder hears of it. */
 const ending = ({ saga, tell }: Next<CreateSaga>) =>
   saga.at === 'end' ? `${saga.outcome}, ${tell?.kind ?? 'silent'}` : saga.at;
-
-const reasonOf = ({ saga }: Next<CreateSaga>) => (saga.at === 'end' ? saga.reason : '');
 
 describe('the story', () => {
   test('look, switch, look, tell', () => {
@@ -141,8 +143,14 @@ describe('the story', () => {
 
   test('a repeated request for an overlay in use is answered from a look', () => {
     expect(nextCreate(CONFIRMING, WOKE).effect).toEqual(LOOK);
-    expect(ending(nextCreate(CONFIRMING, saw(done)))).toBe('created, created');
     expect(ending(nextCreate(CONFIRMING, saw(ready)))).toBe('failed, create-failed');
+    const formatsIn = (guest: GuestView) => nextCreate(CONFIRMING, saw(sight(guest, null))).tell;
+    const told = (provenance: Provenance) => {
+      return { kind: 'created', formats: [{ file: 'new', format: 'qcow2', provenance }] };
+    };
+    expect(formatsIn(disk(CREATED))).toEqual(told('reported'));
+    expect(formatsIn(disk(stripped(CREATED)))).toEqual(told('assumed'));
+    expect(formatsIn(GONE)).toEqual(told('assumed'));
   });
 });
 
@@ -155,33 +163,107 @@ describe('how it ends', () => {
   const lies = { ...done, headers: { new: header()('/etc/passwd', 'raw') } };
   const dirty = { ...done, headers: { new: header({ dirty: true })('s1', 'qcow2') } };
   const job = { ...ready, guest: disk(BEFORE, { job: { kind: 'copy', done: 0, total: 0 } }) };
-  test.each<[string, CreateSaga, Event, string]>([
-    ['Cinder withdrew before', ACCEPTED, saw(withdrawn), 'withdrawn, silent'],
-    ['Cinder withdrew while it waited', WAITING, saw(withdrawn), 'withdrawn, silent'],
-    ['Cinder withdrew while it was mended', MENDING, saw(withdrawn), 'withdrawn, silent'],
-    ['Cinder withdrew, nothing switched', SWITCHING, saw(withdrawn), 'withdrawn, silent'],
-    ['the time was over before', ACCEPTED, saw(late), 'failed, create-failed'],
-    ['the time was over, nothing switched', SWITCHING, saw(late), 'failed, create-failed'],
-    ['refused by the plan', ACCEPTED, saw({ ...ready, headers: {} }), 'failed, create-failed'],
-    ['mending failed', MENDING, failed(REFUSED), 'failed, create-failed'],
-    ['mending changed nothing', MENDING, saw(unmended), 'failed, create-failed'],
-    ['the hypervisor refused', refused, saw(ready), 'failed, create-failed'],
-    ['the hypervisor refused, but it is done', refused, saw(done), 'created, created'],
-    ['nobody answered, but it is done', unknown, saw(done), 'created, created'],
-    ['nobody answered, and time is over', unknown, saw(late), 'unknown, silent'],
-    ['nobody answered, and Cinder withdrew', unknown, saw(withdrawn), 'unknown, silent'],
-    ['the guest is gone', SWITCHING, saw(sight(GONE, 'creating')), 'created, created'],
-    ['another chain without the overlay', SWITCHING, saw(other), 'failed, create-failed'],
-    ['another chain with the overlay', SWITCHING, saw(deeper), 'unknown, silent'],
-    ['the header lies afterwards', SWITCHING, saw(lies), 'unknown, silent'],
-    ['the header is dirty while open', SWITCHING, saw(dirty), 'created, created'],
+  const lateJob = { ...job, late: true };
+  const jobWithdrawn = { ...job, cinder: withdrawn.cinder };
+  const unread = { ...ready, headers: {} };
+  const longer = { ...done, guest: disk(chain('new', 's1', 'v:raw', 'w')) };
+  const unwanted = { ...done, cinder: withdrawn.cinder };
+  const headless = { ...done, headers: {} };
+  test.each<[string, CreateSaga, Event, string, RegExp?]>([
+    ['Cinder withdrew before', ACCEPTED, saw(withdrawn), 'withdrawn, silent', /is gone in Cinder$/],
+    ['and while it waited', WAITING, saw(withdrawn), 'withdrawn, silent', /is gone in Cinder$/],
+    ['and while it was mended', MENDING, saw(withdrawn), 'withdrawn, silent', /is gone in Cinder$/],
+    ['and nothing switched', SWITCHING, saw(withdrawn), 'withdrawn, silent', /is gone in Cinder$/],
+    ['Cinder gave up before', ACCEPTED, saw(givenUp), 'withdrawn, silent', /is error in Cinder$/],
+    ['and nothing switched', SWITCHING, saw(givenUp), 'withdrawn, silent', /is error in Cinder$/],
+    ['the time was over before', ACCEPTED, saw(late), 'failed, create-failed', STOPPED_WAITING],
+    ['and nothing switched', SWITCHING, saw(late), 'failed, create-failed', STOPPED_WAITING],
+    ['refused by the plan', ACCEPTED, saw(unread), 'failed, create-failed', /new is not a safe/],
+    ['refused, and asked already', SWITCHING, saw(unread), 'failed, create-failed', /not a safe/],
+    [
+      'mending failed',
+      MENDING,
+      failed(REFUSED),
+      'failed, create-failed',
+      /^libvirt refused \(38\)/,
+    ],
+    ['mending changed nothing', MENDING, saw(unmended), 'failed, create-failed', /after.* mended$/],
+    ['the hypervisor refused', refused, saw(ready), 'failed, create-failed', /^libvirt refused/],
+    ['it refused, but it is done', refused, saw(done), 'created, created', /^new is the active/],
+    [
+      'nobody answered, but it is done',
+      unknown,
+      saw(done),
+      'created, created',
+      /^new is the active/,
+    ],
+    [
+      'nobody answered, and time is over',
+      unknown,
+      saw(late),
+      'unknown, silent',
+      /\(Cinder stopped/,
+    ],
+    [
+      'nobody answered, and Cinder withdrew',
+      unknown,
+      saw(withdrawn),
+      'unknown, silent',
+      /\(gone\)$/,
+    ],
+    ['the guest is gone', SWITCHING, saw(sight(GONE, 'creating')), 'created, created', /^new is/],
+    ['another chain without it', SWITCHING, saw(other), 'failed, create-failed', /: x is active$/],
+    ['another chain with it', SWITCHING, saw(deeper), 'unknown, silent', /^new .* not predicted$/],
+    ['the header lies afterwards', SWITCHING, saw(lies), 'unknown, silent', /names \/etc\/passwd/],
+    [
+      'the header is dirty while open',
+      SWITCHING,
+      saw(dirty),
+      'created, created',
+      /^new is the active/,
+    ],
     ['busy: not now', busy, saw(ready), 'switching'],
     ['a job of somebody in the way', SWITCHING, saw(job), 'switching'],
-    ['the overlay lies now', SWITCHING, saw(unmended), 'failed, create-failed'],
-  ])('%s', (_, saga, event, expected) => {
+    [
+      'the same, and time is over',
+      SWITCHING,
+      saw(lateJob),
+      'failed, create-failed',
+      STOPPED_WAITING,
+    ],
+    ['the same, and Cinder withdrew', SWITCHING, saw(jobWithdrawn), 'withdrawn, silent', /is gone/],
+    ['more below than was there', SWITCHING, saw(longer), 'unknown, silent', /not predicted$/],
+    [
+      'in use, and Cinder withdrew',
+      SWITCHING,
+      saw(unwanted),
+      'unknown, silent',
+      /^new .* is gone in/,
+    ],
+    [
+      'in use, its header unread',
+      SWITCHING,
+      saw(headless),
+      'unknown, silent',
+      /header was not read$/,
+    ],
+    ['nobody answered, another chain', unknown, saw(other), 'unknown, silent', /may still come/],
+    [
+      'in use as it was told before',
+      CONFIRMING,
+      saw(done),
+      'created, created',
+      /already the active/,
+    ],
+    ['no longer in use', CONFIRMING, saw(ready), 'failed, create-failed', /^new is no longer in/],
+    ['two disks with it', CONFIRMING, saw(sight(AMBIGUOUS, null)), 'unknown, silent', /2 disks/],
+    ['the overlay lies now', SWITCHING, saw(unmended), 'failed, create-failed', /than before$/],
+  ])('%s', (_, saga, event, expected, reason) => {
     const next = nextCreate(saga, event);
     expect(ending(next)).toBe(expected);
-    if (next.saga.at === 'end') expect(reasonOf(next)).not.toBe('');
+    if (next.saga.at !== 'end') return;
+    expect(next.saga.reason).toMatch(reason ?? expect.unreachable());
+    expect(next.saga.formats).toEqual(next.tell?.kind === 'created' ? next.tell.formats : []);
   });
 
   test('a busy hypervisor is asked again after a pause, not at once', () => {
@@ -194,6 +276,38 @@ describe('how it ends', () => {
     expect(along(SWITCHING, failed(AWAY), saw(ready)).effect).toEqual(SWITCH);
   });
 });
+
+test.each<[string, CreateSaga, Event, readonly string[]]>([
+  ['decided', ACCEPTED, saw(ready), ['decided: switch vda from s1 to new']],
+  ['to be mended', ACCEPTED, saw(unmended), ['decided: mend new: s1 is qcow2']],
+  ['mended', MENDING, saw(ready), ['mended: new', 'decided: switch vda from s1 to new']],
+  ['refused', ACCEPTED, saw({ ...ready, headers: {} }), ['refused: overlay-refused']],
+  ['switched', SWITCHING, saw(done), ['switched: vda is on new']],
+  [
+    'gone',
+    SWITCHING,
+    saw(sight(GONE, 'creating')),
+    ['switched: the guest is gone; overlay is whole'],
+  ],
+  ['in use', CONFIRMING, saw(done), ['already: new is in use']],
+  ['was in use', CONFIRMING, saw(sight(GONE, 'creating')), ['already: new was in use']],
+  ['failed', SWITCHING, failed(REFUSED), ['fault: libvirt refused (38): no such file']],
+  ['nothing new', SWITCHING, DID, []],
+  ['asked again', along(SWITCHING, failed(AWAY)).saga, saw(ready), []],
+])('what a step rests on is written down: %s', (_, saga, event, expected) => {
+  const { evidence } = nextCreate(saga, event);
+  expect(evidence.map(({ kind, detail }) => `${kind}: ${detail}`)).toEqual(expected);
+});
+
+test.each([WAITING, ACCEPTED, MENDING, SWITCHING, CONFIRMING])(
+  'a look that fails is written down and tried again: $at',
+  (saga) => {
+    const next = nextCreate(saga, { kind: 'blind', fault: AWAY });
+    const evidence = [{ kind: 'fault', detail: explainFault(AWAY) }];
+    const effect = { do: 'watch', soon: false };
+    expect(next).toEqual({ saga, effect, evidence, tell: null, progress: null });
+  },
+);
 
 const cases = Object.entries(STATES).map(([name, saga]) => [name, saga] as const);
 
@@ -331,6 +445,20 @@ describe('to be mended', () => {
     expect(again.effect).toEqual(SWITCH);
     const next = along(again.saga, failed({ ...BUSY, code: 68 }), saw(late));
     expect(ending(next)).toBe('unknown, silent');
+  });
+
+  test('an attempt that was answered is none that may still come through', () => {
+    const late = saw({ ...ready, late: true });
+    expect(ending(along(SWITCHING, DID, WOKE, late))).toBe('failed, create-failed');
+    expect(ending(along(SWITCHING, failed(AWAY), WOKE, late))).toBe('failed, create-failed');
+    const again = along(SWITCHING, failed(AWAY), saw(ready)).saga;
+    expect(ending(along(again, WOKE, late))).toBe('unknown, silent');
+  });
+
+  test('that an attempt may still come through is written down once', () => {
+    const { saga } = along(SWITCHING, WOKE);
+    expect(saga).not.toBe(SWITCHING);
+    expect(nextCreate(saga, WOKE).saga).toBe(saga);
   });
 
   test('a repeated request whose guest is gone has not failed', () => {
