@@ -197,7 +197,7 @@ function unswitched(saga: At<'switching'>, view: DiskView, sight: Sight): Step {
   const plan = planCreate(request, sight, saga.limits);
   if (!plan.ok) return giveUp(explain(plan.error));
   if (status !== 'creating') return giveUp(status);
-  if (plan.value.mend !== null) return fail(saga, 'the overlay names another format than before');
+  if (plan.value.mend !== null) return giveUp('the overlay names another format than before');
   if (refused !== null || saga.idle) return go({ ...saga, refused: null, idle: false }, WATCH);
   // Asking twice is safe: QEMU cannot open the same overlay a second time (write lock, measured).
   return go({ ...saga, plan: plan.value, asking: true }, switchTo(request, plan.value));

@@ -197,6 +197,7 @@ describe('how it ends', () => {
       'created, created',
       /^new is the active/,
     ],
+    ['nobody answered, it lies now', unknown, saw(unmended), 'unknown, silent', /\(the overlay/],
     [
       'nobody answered, and time is over',
       unknown,
@@ -407,6 +408,18 @@ test('the overlay is only switched to when its header and the chain fit the plan
       expect(next.effect).toMatchObject({ active: guest.chain.file, process: guest.process });
     }
   });
+});
+
+test('while an attempt that never answered may still come through nothing is called failed', () => {
+  let parked = 0;
+  always((taken) => {
+    for (const { from, next } of taken) {
+      if (from.at !== 'switching' || !from.pending || next.saga.at !== 'end') continue;
+      expect(['created', 'unknown']).toContain(next.saga.outcome);
+      if (next.saga.outcome === 'unknown') parked++;
+    }
+  });
+  expect(parked).toBeGreaterThan(3);
 });
 
 test('every ending is reached', () => {
