@@ -5,7 +5,12 @@ import { filesOf } from '#domain/chain.ts';
 import type { FileName, SnapshotId } from '#domain/ids.ts';
 import { parseHeader } from '#domain/qcow2.ts';
 import { err } from '#domain/result.ts';
-import type { Answer, AssistedSnapshots } from '#ports/assisted-snapshots.ts';
+import type {
+  Answer,
+  AssistedCreate,
+  AssistedSnapshots,
+  Caller,
+} from '#ports/assisted-snapshots.ts';
 import { SimClock } from '#sim/clock.ts';
 import { SimCloud } from '#sim/cloud.ts';
 import { type Call, type Fate, faulty, Life } from '#sim/faulty.ts';
@@ -33,6 +38,7 @@ export class World {
   readonly #lives: Life[];
   readonly #fate: WorldOptions['fate'];
   readonly defects: unknown[] = [];
+  #service: AssistedSnapshots | null = null;
   deaths = 0;
   runner: Runner | null = null;
 
@@ -68,7 +74,8 @@ export class World {
       life.end();
     };
     const { service, runner } = program({ ...ports, clock: time, telemetry }, die);
-    this.cloud.serve(whileAlive(life, service));
+    this.#service = whileAlive(life, service);
+    this.cloud.serve(this.#service);
     this.runner = runner;
     void life.ended.then(() => this.#reboot());
     // A death on the way up is a death like any other: nobody waits for it here.
@@ -80,6 +87,11 @@ export class World {
     this.cloud.serve(null);
     await this.clock.sleep(DOWN_MS);
     await this.boot();
+  }
+
+  /** A request from nowhere, as a client repeats it that has heard nothing. */
+  async again(request: AssistedCreate, caller: Caller): Promise<Answer | null> {
+    return (await this.#service?.create(request, caller)) ?? null;
   }
 
   /** As an operator would: a snapshot that failed is deleted and taken again. */
