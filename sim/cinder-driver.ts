@@ -6,7 +6,7 @@ import { type Info, infoText, readInfo, snapshotOf, without } from './cinder-inf
 import type { CinderLife } from './cinder-life.ts';
 import { deleteOffline } from './cinder-offline.ts';
 import type { Assist, FoundVolume, SnapshotRow, VolumeRow } from './cinder-rows.ts';
-import type { Torn } from './cinder-volume.ts';
+import type { Gone, Torn } from './cinder-volume.ts';
 import { awaitCreated, awaitDeleted } from './cinder-waits.ts';
 import { type Inspected, inspect } from './qemu-img.ts';
 import type { SimShare } from './share.ts';
@@ -90,12 +90,19 @@ export class RemoteFsDriver {
     // json.dump writes what it has in pieces; which of them are on disk is up to the share.
     const half = id.charCodeAt(0) % 2 === 0 ? whole.slice(0, whole.length / 2) : '';
     cinder.infoFiles.set(volume, half);
-    const before = torn.get(volume);
-    torn.set(volume, { ...before, info });
+    const gone = torn.get(volume)?.gone ?? [];
+    torn.set(volume, { gone, info });
     await life.step('while it writes .info', id);
     cinder.infoFiles.set(volume, whole);
-    if (before === undefined || before.gone?.id === id) torn.delete(volume);
-    else torn.set(volume, before);
+    const left = gone.filter((one) => one.id !== id);
+    if (left.length === 0) torn.delete(volume);
+    else torn.set(volume, { gone: left });
+  }
+
+  /** A file is about to go, and `.info` will name it until it is written. */
+  tear(volume: VolumeId, gone: Gone): void {
+    const { torn } = this.#world;
+    torn.set(volume, { gone: [...(torn.get(volume)?.gone ?? []), gone] });
   }
 
   /** _do_create_snapshot: the backing file's format is what `qemu-img info` makes of it. */
@@ -155,8 +162,7 @@ export class RemoteFsDriver {
   async #deleteStale(row: SnapshotRow, info: Info, file: FileName): Promise<null> {
     if (file === info.active) return null;
     const after = without(info, row.id);
-    const gone = { id: row.id, file, into: info.active };
-    this.#world.torn.set(row.volume, { gone });
+    this.tear(row.volume, { id: row.id, file, into: info.active, above: null });
     this.#world.share.files.delete(file);
     await this.#world.life.step('before it writes .info', row.id);
     await this.write(row, after);

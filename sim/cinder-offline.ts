@@ -24,10 +24,10 @@ export interface OfflineLayers {
  * here a file goes before `.info` is written. Nothing names a format to qemu-img but the headers.
  */
 export async function deleteOffline(it: OfflineDelete): Promise<string | null> {
-  const { life, share, torn, row, volume, info, layers, driver } = it;
+  const { life, share, row, volume, info, layers, driver } = it;
   const { overlay, base, format } = layers;
   const active = overlay === info.active;
-  const higher = active ? null : above(it);
+  const higher = active ? null : neighbour(it);
   if (higher !== null && higher.problem !== null) return higher.problem;
   const top = share.file(overlay);
   if (top === null) return `Could not open '${overlay}': No such file or directory`;
@@ -37,8 +37,8 @@ export async function deleteOffline(it: OfflineDelete): Promise<string | null> {
   const rest = without(info, row.id);
   const after = active ? { ...rest, active: base } : rest;
   const file = higher?.file ?? null;
-  const gone = { id: row.id, file: overlay, into: base };
-  torn.set(volume.id, file === null ? { gone } : { gone, above: { file, format } });
+  const above = file === null ? null : { file, format };
+  driver.tear(volume.id, { id: row.id, file: overlay, into: base, above });
   share.files.delete(overlay);
   if (file !== null) {
     await life.step('before a rebase of its own', row.id);
@@ -52,7 +52,7 @@ export async function deleteOffline(it: OfflineDelete): Promise<string | null> {
 }
 
 /** _get_higher_image_path: whose header names the overlay, from the active file down. */
-function above({ driver, volume, info, layers }: OfflineDelete) {
+function neighbour({ driver, volume, info, layers }: OfflineDelete) {
   for (let at: FileName | null = info.active; at !== null; ) {
     const found = driver.inspect(at, volume);
     if (!found.ok) return { file: null, problem: found.error };

@@ -157,10 +157,16 @@ export class VolumeService {
 export interface Torn {
   /** What `.info` was to say, while what it says cannot be read. */
   readonly info?: Info;
-  /** A snapshot's file that is gone, and the file that has what was in it. */
-  readonly gone?: { readonly id: SnapshotId; readonly file: FileName; readonly into: FileName };
-  /** The file above the one that is gone, which still names it; and the format to write there. */
-  readonly above?: { readonly file: FileName; readonly format: string };
+  readonly gone: readonly Gone[];
+}
+
+/** A snapshot's file that is gone while `.info` names it, and the file that has what was in it. */
+export interface Gone {
+  readonly id: SnapshotId;
+  readonly file: FileName;
+  readonly into: FileName;
+  /** The file above it, which may still name it, and the format to write there. */
+  readonly above: { readonly file: FileName; readonly format: string } | null;
 }
 
 export const KILLED = 'cinder-volume was killed';

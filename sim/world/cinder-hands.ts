@@ -43,16 +43,18 @@ export function mendInfo(world: World, volume: VolumeId): boolean {
   const torn = cinder.service.torn.get(volume);
   if (torn === undefined) return false;
   const text = cinder.infoFiles.get(volume);
-  const { gone, above, info = cinder.info(volume) } = torn;
   world.saw(text === '' ? 'an empty .info mended' : 'a torn .info mended');
   world.tell('operator', `writes the .info of ${volume}`);
   cinder.service.torn.delete(volume);
-  if (info !== null) {
-    const mended = gone === undefined ? info : without(info, gone.id);
-    const active = gone?.file === info.active ? gone.into : info.active;
-    cinder.infoFiles.set(volume, infoText({ ...mended, active }));
+  let info = torn.info ?? cinder.info(volume);
+  for (const { id, file, into, above } of torn.gone) {
+    if (info !== null) {
+      info = { ...without(info, id), active: info.active === file ? into : info.active };
+    }
+    const names = above && share.file(above.file)?.header?.backing === file;
+    if (names) rebase(share, above.file, into, above.format);
   }
-  if (gone && above) rebase(share, above.file, gone.into, above.format);
+  if (info !== null) cinder.infoFiles.set(volume, infoText(info));
   return true;
 }
 

@@ -21,6 +21,8 @@ export class Doorway {
   readonly past: { asked: Asked; caller: Caller }[] = [];
   /** Requests that have not been answered. */
   asking = 0;
+  /** Overlays that were made to lie on the way. */
+  readonly spoiled = new Set<FileName>();
   readonly #world: World;
 
   constructor(world: World) {
@@ -63,6 +65,7 @@ export class Doorway {
     for (const lie of OVERLAY_LIES) {
       if (file?.header == null || !this.#world.swarm.strikes(`overlay ${lie}`)) continue;
       this.#world.tell('world', `${name} ${lie}`);
+      this.spoiled.add(name);
       if (lie === 'is not there') share.files.delete(name);
       else file.header = { ...file.header, ...LIES[lie] };
     }

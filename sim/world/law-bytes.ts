@@ -6,7 +6,14 @@ import type { SnapshotRow } from '../cinder-rows.ts';
 import type { CloudDisk } from '../cloud.ts';
 import { type Bytes, nodesFrom } from '../node.ts';
 import type { Guests } from './guests.ts';
-import { coldView, type DiskTruth, type Headers, headersOf, restarted } from './truth.ts';
+import {
+  coldFiles,
+  coldView,
+  type DiskTruth,
+  type Headers,
+  headersOf,
+  restarted,
+} from './truth.ts';
 import type { SeenCall, Watcher } from './watcher.ts';
 import type { World } from './world.ts';
 
@@ -21,7 +28,9 @@ export class BytesLaws implements Watcher {
   #operations = -1;
   #before: Headers = new Map();
   /** Snapshots under deletion: how, and the file that holds what they froze. */
-  readonly #merging = new Map<SnapshotId, { kind: Merge['kind']; file: FileName | null }>();
+  /** Of those, whose end Cinder has been told: the file may go. */
+  readonly #told = new Set<SnapshotId>();
+  readonly #merging = new Map<SnapshotId, Merging>();
 
   constructor(world: World, guests: Guests) {
     this.#world = world;
@@ -60,7 +69,7 @@ export class BytesLaws implements Watcher {
       const at = unproven.findIndex((one) => one.snapshot === snapshot);
       if (at >= 0) unproven.splice(at, 1);
     }
-    if (this.#merging.get(snapshot)?.kind === 'pull') this.#merging.delete(snapshot);
+    this.#told.add(snapshot);
   }
 
   moment(): void {
@@ -191,10 +200,11 @@ export class BytesLaws implements Watcher {
       const kept = truth.frozen.get(row.id);
       if (row.volume !== truth.it.volume || kept === undefined) continue;
       const merging = this.#merging.get(row.id);
-      const pulled = row.status === 'deleting' && merging?.kind === 'pull' ? merging.file : null;
+      const pulling = row.status === 'deleting' && !this.#told.has(row.id);
+      const pulled = pulling && merging?.kind === 'pull' ? merging.file : null;
       if (!KEPT.includes(row.status) && pulled === null) continue;
-      // Whoever resets a snapshot whose content a commit has overwritten has nothing left.
-      if (merging?.kind === 'commit' && meddled.has(row.id)) continue;
+      if (merging !== undefined && meddled.has(row.id) && this.#merged(truth, row, merging))
+        continue;
       const view = pulled === null ? this.#frozen(truth, row) : this.#cold(truth, pulled);
       if (view === null) continue;
       const law = pulled === null ? 3 : 4;
@@ -203,6 +213,13 @@ export class BytesLaws implements Watcher {
       if (at >= 0) changed.push([law, at, row.id]);
     }
     return changed;
+  }
+
+  /** Whoever resets a snapshot that a commit has overwritten or a pull left out has none. */
+  #merged({ disk, it }: DiskTruth, row: SnapshotRow, { kind, file }: Merging): boolean {
+    const overlay = this.#world.cloud.cinder.info(it.volume)?.[row.id];
+    if (kind === 'commit' || file === null || overlay === undefined) return true;
+    return !coldFiles(disk.share, overlay).includes(file);
   }
 
   /** What the overlay made for a snapshot stands on: in QEMU if it is there, else by headers. */
@@ -228,6 +245,12 @@ export class BytesLaws implements Watcher {
   #break(law: number, { it }: DiskTruth, words: string, guard: 'boot guard' | null = null) {
     this.#world.break(law, words, it.volume, guard);
   }
+}
+
+interface Merging {
+  readonly kind: Merge['kind'];
+  /** What the overlay stood on. */
+  readonly file: FileName | null;
 }
 
 const KEPT: readonly string[] = ['available', 'creating'];

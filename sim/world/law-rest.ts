@@ -88,8 +88,11 @@ export class RestLaws implements Watcher {
   /** In use, and in no chain that Cinder knows. */
   #givenUp(volume: VolumeId, file: FileName): boolean {
     const disk = this.#world.truths.find(({ it }) => it.volume === volume)?.disk;
-    const live = [...nodesFrom(disk?.top ?? null)].some((node) => node.file.name === file);
-    return live && !this.#cinderHas(volume, file);
+    if (disk === undefined) return false;
+    const live = [...nodesFrom(disk.top)].map((node) => node.file.name);
+    // A guest whose other disk has lost a file does not start again; this one's is still its own.
+    const files = disk.top === null ? coldFiles(disk.share, disk.config.file) : live;
+    return files.includes(file) && !this.#cinderHas(volume, file);
   }
 
   #cinderHas(volume: VolumeId, file: FileName): boolean {
