@@ -113,6 +113,7 @@ export class Sender {
     const { volumes, journal, clock, telemetry } = this.#world;
     for (let attempt = 0; !this.#stopped; attempt++) {
       if (notice.seq <= line.superseded) return;
+      if (await this.#replaced(notice)) return journal.settle(notice.seq, 'obsolete');
       const answer = await volumes.update(notice.snapshot, notice.update);
       if (answer.ok) {
         const level = answer.value === 'accepted' ? 'debug' : 'warning';
@@ -130,6 +131,12 @@ export class Sender {
       if (line.nudge.signal.aborted) line.nudge = new AbortController();
       await clock.sleep(FIRST_RETRY_MS / 2 + clock.random() * most, line.nudge.signal);
     }
+  }
+
+  /** An operation may still have been under way when a newer request was accepted. */
+  async #replaced({ operation, snapshot }: Notice): Promise<boolean> {
+    const [newest] = await this.#world.journal.operations({ snapshot, limit: 1 });
+    return newest !== undefined && newest.id !== operation;
   }
 
   #turn<T>(snapshot: SnapshotId, job: (line: Line) => Promise<T>): Promise<T> {

@@ -63,8 +63,19 @@ class Post {
     return id;
   }
 
-  /** A status that a saga has left in the journal. */
-  async notice(snapshot: SnapshotId, tell: Update): Promise<Notice> {
+  /** A status that a saga has left in the journal; of one operation of the snapshot, or of it. */
+  async notice(snapshot: SnapshotId, tell: Update, of?: OperationId): Promise<Notice> {
+    const [known] = await this.journal.operations({ snapshot, limit: 1 });
+    const id = of ?? known?.id ?? (await this.accepted(snapshot));
+    const row = await this.journal.operation(id);
+    if (row === null) throw new Error('no such operation');
+    const entry = { saga: row.saga, evidence: [], tell, formats: [] };
+    const notice = await this.journal.commit(id, entry);
+    if (notice === null) throw new Error('nothing to tell');
+    return notice;
+  }
+
+  async accepted(snapshot: SnapshotId): Promise<OperationId> {
     const id = this.clock.uuid() as OperationId;
     const { volume, server } = this.cloud;
     const request = { volume, server, snapshot, fileToMerge: null, mergeTarget: null };
@@ -74,9 +85,7 @@ class Post {
     const times = { askedAt: now, updatedAt: now };
     await this.journal.ask({ id, saga, accepted: false, ...caller, ...times });
     await this.journal.accept(id);
-    const notice = await this.journal.commit(id, { saga, evidence: [], tell, formats: [] });
-    if (notice === null) throw new Error('nothing to tell');
-    return notice;
+    return id;
   }
 
   words(snapshot: SnapshotId): readonly string[] {
@@ -213,6 +222,19 @@ describe('a newer request', () => {
     expect(post.words(id)).toEqual(['0%']);
     expect(post.words(other)).toEqual(['delete-failed']);
     expect(await post.states()).toEqual(['obsolete', 'obsolete', 'accepted']);
+  });
+
+  test('silences an operation that ends after it was accepted', async () => {
+    const post = new Post();
+    const id = post.row();
+    const older = await post.accepted(id);
+    await post.sender.supersede(id);
+    const newer = await post.accepted(id);
+    post.sender.post(await post.notice(id, FAILED, older));
+    post.sender.post(await post.notice(id, DELETED, newer));
+    await post.clock.advance(1_000);
+    expect(post.words(id)).toEqual(['deleted']);
+    expect(await post.states()).toEqual(['obsolete', 'accepted']);
   });
 
   test('is not held up by a pause that begins after it came', async () => {
