@@ -32,6 +32,18 @@ export function cinderLab(knows: Dialect): {
       async remove(id) {
         cinder.snapshots.delete(id);
       },
+      async detach() {
+        for (const { id } of cinder.attachmentsOf(volume)) cinder.detach(id);
+      },
+      async attach() {
+        const found = cinder.connect(volume, server);
+        if (!found.ok) throw new Error(found.error);
+        const { id, name } = found.value.row;
+        return { attachment: id, active: name ?? disk.xml.file };
+      },
+      async killVolumeService() {
+        cinder.service.kill();
+      },
       async row(id) {
         return row(id);
       },

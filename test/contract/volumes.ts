@@ -17,6 +17,12 @@ export interface VolumesLab extends AsyncDisposable {
   /** A snapshot of the volume, in this status. */
   snapshot(status: string, progress?: string): Promise<SnapshotId>;
   remove(snapshot: SnapshotId): Promise<void>;
+  /** Takes the volume away from its server. */
+  detach(): Promise<void>;
+  /** Gives it to its server again. */
+  attach(): Promise<{ readonly attachment: string; readonly active: FileName }>;
+  /** cinder-volume is killed; what answers requests goes on. */
+  killVolumeService(): Promise<void>;
   /** What Cinder has of a snapshot now, read past the port. */
   row(snapshot: SnapshotId): Promise<{ readonly status: string; readonly progress: string }>;
   /** The bodies that Cinder accepted, oldest first. */
@@ -48,6 +54,24 @@ export function volumesContract(name: string, open: () => Promise<VolumesLab>): 
     const value = [{ id: attachment, server }];
     expect(await volumes.attachments(lab.volume)).toEqual({ ok: true, value });
     expect(await volumes.activeFile(attachment)).toEqual({ ok: true, value: active });
+  });
+
+  law('a volume that was detached has no attachment, and another one later', async (lab) => {
+    const { volumes, volume, server } = lab;
+    await lab.detach();
+    expect(await volumes.attachments(volume)).toEqual({ ok: true, value: [] });
+    const { attachment, active } = await lab.attach();
+    expect(attachment).not.toBe(lab.attachment);
+    const value = [{ id: attachment, server }];
+    expect(await volumes.attachments(volume)).toEqual({ ok: true, value });
+    expect(await volumes.activeFile(attachment)).toEqual({ ok: true, value: active });
+  });
+
+  law('the last word is taken, and stays, though no cinder-volume is there', async (lab) => {
+    const id = await lab.snapshot('deleting', '0%');
+    await lab.killVolumeService();
+    expect(await lab.volumes.update(id, DELETED)).toEqual(ACCEPTED);
+    expect(await lab.row(id)).toMatchObject({ progress: '90%' });
   });
 
   for (const [update, from] of UPDATES) {
