@@ -95,11 +95,11 @@ export class Guests {
     const { share } = truth.disk;
     const headers = new Map([...share.files].map(([name, { header }]) => [name, header]));
     for (const { headers: before } of [...truth.unproven].reverse()) {
-      setBack(share, before);
+      setBack(truth.disk, before);
       const view = restarted(truth.disk);
       if (typeof view !== 'string' && truth.lost(view) === null && whole()) return true;
     }
-    setBack(share, headers);
+    setBack(truth.disk, headers);
     return false;
   }
 }

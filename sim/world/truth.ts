@@ -131,9 +131,10 @@ export const restarted = ({ share, config }: SimDisk): readonly Bytes[] | string
 export const headersOf = (share: SimShare): Headers =>
   new Map([...share.files].map(([name, { header }]) => [name, header]));
 
-/** Writes headers as they were, of those files that are still there. */
-export function setBack(share: SimShare, headers: Headers): void {
+/** Writes the headers of a disk's files as they were, of those files that are still there. */
+export function setBack({ share, volume }: SimDisk, headers: Headers): void {
   for (const [name, header] of headers) {
+    if (!name.startsWith(`volume-${volume}`)) continue;
     const file = share.file(name);
     if (file !== null && file.format !== RAW) file.header = header;
   }
