@@ -127,6 +127,10 @@ export const SOMETIMES: readonly string[] = [
   'an admin resets a status',
   'QEMU killed while a pull is copying',
   'QEMU killed while a commit is copying',
+  'an overlay of a snapshot that is available',
+  'a format at rest',
+  'a pull of the files that were named',
+  'a commit of the files that were named',
 ];
 
 export type MissingGuard = keyof typeof MISSING_GUARDS;

@@ -4,6 +4,7 @@ import { Guests } from './guests.ts';
 import { happenings, heal, Mischief } from './happenings.ts';
 import { BytesLaws } from './law-bytes.ts';
 import { FileLaws } from './law-files.ts';
+import { LastingLaws } from './law-lasting.ts';
 import { OfflineLaws } from './law-offline.ts';
 import { RequestLaws } from './law-requests.ts';
 import { RestLaws } from './law-rest.ts';
@@ -54,6 +55,7 @@ export async function run(seed: number, options: RunOptions = {}): Promise<Told>
   world.watchers.push(
     new RequestLaws(world),
     new RestLaws(world),
+    new LastingLaws(world),
     new Mischief(world, guests, people),
   );
   try {

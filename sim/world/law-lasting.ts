@@ -1,0 +1,174 @@
+import type { FileName, Format, OperationId, SnapshotId, VolumeId } from '#domain/ids.ts';
+import type { Saga } from '#domain/saga.ts';
+import type { Update } from '#domain/status.ts';
+import type { MergeOrder, SnapshotOrder } from '#ports/hypervisor.ts';
+import type { SnapshotRow } from '../cinder.ts';
+import { nodesFrom } from '../node.ts';
+import { coldFiles, type DiskTruth } from './truth.ts';
+import type { SeenCall, Watcher } from './watcher.ts';
+import type { World } from './world.ts';
+
+/** How often a look is taken at every snapshot. */
+const EVERY = 12;
+
+/** What must stay true for good: more of the laws 4, 5, 9, 10, 14 to 16 and 23. */
+export class LastingLaws implements Watcher {
+  readonly #world: World;
+  #moments = 0;
+  /** Snapshots whose content a commit has begun to overwrite. */
+  readonly #overwritten = new Set<SnapshotId>();
+  readonly #formats = new Map<string, Format>();
+
+  constructor(world: World) {
+    this.#world = world;
+  }
+
+  calling({ port, method, args }: SeenCall): void {
+    if (port === 'libvirt' && method === 'merge') this.#merges(args[0] as MergeOrder);
+    if (port === 'libvirt' && method === 'snapshot') this.#switches(args[0] as SnapshotOrder);
+    if (port === 'cinder' && method === 'update')
+      this.#says(args[0] as SnapshotId, args[1] as Update);
+  }
+
+  reached({ port, method, args }: SeenCall): void {
+    if (port !== 'journal' || method !== 'commit') return;
+    const saga = this.#saga(args[0] as OperationId);
+    if (saga === null) return;
+    const { volume } = saga.request;
+    for (const [file, format] of this.#world.journal.recorded(volume)) {
+      const key = `${volume} ${file}`;
+      const known = this.#formats.get(key);
+      this.#formats.set(key, format);
+      if (known === undefined || known === format) continue;
+      this.#world.break(5, `${file} was recorded as ${known}, now as ${format}`, volume);
+    }
+  }
+
+  moment(): void {
+    if (this.#moments++ % EVERY === 0) this.look();
+  }
+
+  rest(): void {
+    this.look();
+    for (const truth of this.#world.truths) this.#named(truth);
+    for (const row of this.#world.cloud.cinder.snapshots.values()) this.#settled(row);
+  }
+
+  look(): void {
+    for (const row of this.#world.cloud.cinder.snapshots.values()) {
+      if (row.status !== 'available' || this.#world.meddled.has(row.id)) continue;
+      if (this.#overwritten.has(row.id)) {
+        this.#world.break(4, `${row.id} is available, and a commit has overwritten it`, row.volume);
+      }
+      this.#inUse(row);
+    }
+  }
+
+  /** Law 9: what was reported as created stays in the chain until somebody merges it away. */
+  #inUse({ id, volume }: SnapshotRow): void {
+    const truth = this.#truth(volume);
+    const file = this.#world.cloud.cinder.info(volume)?.[id];
+    if (truth === undefined || file === undefined || this.#mergedAway(volume, file)) return;
+    const { disk } = truth;
+    this.#world.saw('an overlay of a snapshot that is available');
+    const live = disk.top === null || disk.node(file) !== null;
+    const cold = coldFiles(disk.share, disk.config.file).includes(file);
+    if (live && cold) return;
+    const where = live ? 'and a crash would leave it out' : 'and not in the live chain';
+    const [guard = null] = this.#world.excuses.get(volume) ?? [];
+    this.#world.break(9, `${file} belongs to a snapshot, ${where}`, volume, guard);
+  }
+
+  #mergedAway(volume: VolumeId, file: FileName): boolean {
+    return this.#world.journal.all.some(({ saga }) => {
+      if (saga.kind !== 'delete' || saga.request.volume !== volume) return false;
+      if (saga.at === 'end' || saga.at === 'confirming') return saga.gone === file;
+      if (saga.at !== 'merging' && saga.at !== 'flushing') return false;
+      const { merge, before } = saga.plan;
+      return file === (merge.kind === 'commit' ? merge.top : before.on?.file);
+    });
+  }
+
+  /** Law 16: what Cinder lists is there, in the order and of the formats that QEMU has. */
+  #named({ disk, it }: DiskTruth): void {
+    const { cinder } = this.#world.cloud;
+    const cold = coldFiles(disk.share, disk.config.file);
+    const [guard = null] = this.#world.excuses.get(it.volume) ?? [];
+    const info = cinder.info(it.volume) ?? {};
+    for (const [whose, file] of Object.entries(info)) {
+      if (cold.includes(file as FileName) || this.#mergedAway(it.volume, file as FileName))
+        continue;
+      this.#world.break(16, `Cinder lists ${file} for ${whose}`, it.volume, guard);
+    }
+    const name = cinder.attachments.get(it.attachment)?.name ?? null;
+    if (name !== cold[0] && guard === null) {
+      this.#world.break(16, `${cold[0]} is active, the attachment says ${name}`, it.volume);
+    }
+    for (const { file, driver: format } of nodesFrom(disk.top)) {
+      this.#world.saw('a format at rest');
+      if (file.format === format) continue;
+      this.#world.break(16, `${file.name} is ${file.format}, open as ${format}`, it.volume);
+    }
+  }
+
+  /** Laws 14 and 15: at rest Cinder waits for nothing. */
+  #settled({ id, volume, status }: SnapshotRow): void {
+    if (status !== 'creating' && status !== 'deleting') return;
+    const [guard = null] = this.#world.excuses.get(volume) ?? [];
+    const law = status === 'creating' ? 15 : 14;
+    this.#world.break(law, `${id} is ${status} although all is at rest`, volume, guard);
+  }
+
+  /** Law 23: only the files that the request names are merged, or switched to. */
+  #merges({ volume, merge }: MergeOrder): void {
+    const saga = this.#world.journal.all.find(
+      (one) => one.saga.request.volume === volume && one.saga.at === 'merging',
+    )?.saga;
+    if (saga?.kind !== 'delete') return;
+    const { fileToMerge, mergeTarget, snapshot } = saga.request;
+    if (merge.kind === 'commit') this.#overwritten.add(snapshot);
+    this.#world.saw(`a ${merge.kind} of the files that were named`);
+    const asked =
+      merge.kind === 'commit'
+        ? merge.top === fileToMerge && merge.into === mergeTarget
+        : merge.onto === fileToMerge && mergeTarget === null;
+    if (!asked) this.#world.break(23, `a ${merge.kind} of files that nobody named`, volume);
+  }
+
+  #switches({ volume, file }: SnapshotOrder): void {
+    const named = this.#world.journal.all.some(
+      ({ saga }) =>
+        saga.kind === 'create' && saga.at === 'switching' && saga.request.newFile === file,
+    );
+    if (!named) this.#world.break(23, `${file} is switched to and nobody named it`, volume);
+  }
+
+  /** Law 10: what is said is what the operation has ended with, on disk. */
+  #says(snapshot: SnapshotId, { kind }: Update): void {
+    if (kind === 'deleting') return;
+    const wanted = OUTCOMES[kind];
+    const notices = this.#world.journal.told.filter(
+      (one) => one.snapshot === snapshot && one.update.kind === kind && one.state === 'pending',
+    );
+    const proven = notices.some(({ operation }) => {
+      const saga = this.#saga(operation);
+      return saga?.at === 'end' && saga.outcome === wanted;
+    });
+    if (!proven) this.#world.break(10, `${kind} of ${snapshot} is said without its end`, null);
+  }
+
+  #saga(operation: OperationId): Saga | null {
+    return this.#world.journal.all.find(({ id }) => id === operation)?.saga ?? null;
+  }
+
+  #truth(volume: VolumeId): DiskTruth | undefined {
+    return this.#world.truths.find(({ it }) => it.volume === volume);
+  }
+}
+
+const OUTCOMES = {
+  created: 'created',
+  deleted: 'merged',
+  'create-failed': 'failed',
+  'delete-failed': 'failed',
+} as const;
