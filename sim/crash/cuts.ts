@@ -22,10 +22,10 @@ export interface Cut {
  */
 const MAY_FAIL = new RegExp(
   [
-    '^connection (refused|reset by peer)$',
-    '^refused: {"kind":"guest-shut-off",',
-    '^Nova returned "error" status while creating snapshot\\.$',
-    '^Unable to delete snapshot \\S+, status: error_deleting\\.$',
+    '^connection (refused|reset by peer)',
+    '^refused: {"kind":"(guest-shut-off|not-in-chain)",.* \\(the guest is down\\)$',
+    '^Nova returned "error" status while creating snapshot\\.',
+    '^Unable to delete snapshot \\S+, status: error_deleting\\.',
   ].join('|'),
 );
 
@@ -55,11 +55,16 @@ export async function cutting(
   return { it, moments, did };
 }
 
-function off({ world, guests }: Teller, guest: SimGuest, { victim, backMs }: Cut): boolean {
+function off(teller: Teller, guest: SimGuest, { victim, backMs }: Cut): boolean {
+  const { world, guests } = teller;
   if (guest.process === null) return false;
   guests.end(guest, 'killed');
+  teller.guestIsDown = true;
   if (victim !== 'QEMU') world.life.end();
-  void world.clock.sleep(backMs).then(() => guests.start(guest));
+  void world.clock.sleep(backMs).then(() => {
+    guests.start(guest);
+    teller.guestIsDown = false;
+  });
   return true;
 }
 
@@ -77,7 +82,9 @@ export async function cutOff(
         const { it, did } = await cutting(tale, { nth, victim, backMs });
         if (!did) continue;
         const name = `${tale.name}, ${victim} killed at moment ${nth}, back after ${backMs} ms`;
-        add(count, name, judge({ ...it, ending: unread(it.ending) }, wanted, MAY_FAIL));
+        const verdict = judge({ ...it, ending: unread(it.ending) }, wanted, MAY_FAIL);
+        const early = verdict.kind !== 'expected' || backMs < LOOKED_AFTER_MS;
+        add(count, name, early ? verdict : { kind: 'red', why: `missed: ${verdict.guards}` });
       }
     }
   }

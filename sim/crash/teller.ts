@@ -20,6 +20,8 @@ export class Teller {
   readonly failed = new Set<SnapshotId>();
   /** Why something had to be asked for once more, each time. */
   readonly retries: string[] = [];
+  /** Whether its user knows that the guest is down, and asks for nothing until it is back. */
+  guestIsDown = false;
   /** Whether somebody gave up asking. */
   gaveUp = false;
   /** Told when what leads up to the tale is over. */
@@ -110,10 +112,10 @@ export class Teller {
     }
   }
 
-  /** Nobody asks again while the service is away. */
+  /** Nobody asks again while the service or the guest is away. */
   async #later(): Promise<void> {
     do await this.world.clock.sleep(BETWEEN_MS);
-    while (this.world.program === null);
+    while (this.world.program === null || this.guestIsDown);
   }
 
   async #running(): Promise<void> {
@@ -127,7 +129,8 @@ export class Teller {
     const ended = await Promise.race([asked, tired]);
     patience.abort();
     this.#problem = ended === null ? 'never answered' : (ended.problem ?? '');
-    if (ended === null) return this.#problem;
+    if (this.guestIsDown) this.#problem += ' (the guest is down)';
+    if (ended === null) return 'never answered';
     const why = ended.problem === null ? '' : `: ${ended.problem}`;
     this.world.tell('cinder', `snapshot ${ended.snapshot} is ${ended.status}${why}`);
     return ended.status;

@@ -2,7 +2,7 @@ import type { FileName, Format, OperationId, SnapshotId, VolumeId } from '#domai
 import type { Saga } from '#domain/saga.ts';
 import type { Update } from '#domain/status.ts';
 import type { MergeOrder, SnapshotOrder } from '#ports/hypervisor.ts';
-import type { SnapshotRow } from '../cinder.ts';
+import type { SnapshotRow } from '../cinder-rows.ts';
 import { nodesFrom } from '../node.ts';
 import { coldFiles, type DiskTruth } from './truth.ts';
 import type { SeenCall, Watcher } from './watcher.ts';
