@@ -242,8 +242,23 @@ export class BytesLaws implements Watcher {
     return typeof view === 'string' ? null : view;
   }
 
-  #break(law: number, { it }: DiskTruth, words: string, guard: 'boot guard' | null = null) {
-    this.#world.break(law, words, it.volume, guard);
+  #break(law: number, truth: DiskTruth, words: string, guard: 'boot guard' | null = null) {
+    const why = guard ?? (law === 2 ? this.#misled(truth) : null);
+    this.#world.break(law, words, truth.it.volume, why);
+  }
+
+  /** Somebody else said 90% in the middle of a merge: Cinder has removed what it was made from. */
+  #misled({ unproven, it }: DiskTruth): 'drift record' | null {
+    const { meddled, cloud } = this.#world;
+    const gone = unproven.some(
+      ({ snapshot, headers }) =>
+        snapshot !== null &&
+        meddled.has(snapshot) &&
+        [...headers.keys()].some(
+          (name) => name.includes(it.volume) && !cloud.share.files.has(name),
+        ),
+    );
+    return gone ? 'drift record' : null;
   }
 }
 

@@ -83,7 +83,7 @@ export class LastingLaws implements Watcher {
     return this.#world.journal.all.some(({ saga }) => {
       if (saga.kind !== 'delete' || saga.request.volume !== volume) return false;
       if (saga.at === 'end' || saga.at === 'confirming') return saga.gone === file;
-      if (saga.at !== 'merging' && saga.at !== 'flushing') return false;
+      if (!('plan' in saga)) return false;
       const { merge, before } = saga.plan;
       return file === (merge.kind === 'commit' ? merge.top : before.on?.file);
     });
