@@ -11,7 +11,7 @@ import type { World } from './world.ts';
 /** How often a look is taken at every snapshot. */
 const EVERY = 12;
 
-/** What must stay true for good: more of the laws 4, 5, 9, 10, 14 to 16 and 23. */
+/** What must stay true for good: more of the laws 4, 5, 8, 9, 10, 14 to 16 and 23. */
 export class LastingLaws implements Watcher {
   readonly #world: World;
   #moments = 0;
@@ -61,6 +61,23 @@ export class LastingLaws implements Watcher {
         this.#world.break(4, `${row.id} is available, and a commit has overwritten it`, row.volume);
       }
       this.#inUse(row);
+    }
+    for (const truth of this.#world.truths) this.#gone(truth);
+  }
+
+  /** Law 8: a file that Cinder heard may go is in no chain, now or after a crash, for ever. */
+  #gone({ disk, it }: DiskTruth): void {
+    const { journal } = this.#world;
+    const chains = new Set<string>(coldFiles(disk.share, disk.config.file));
+    for (const { file } of nodesFrom(disk.top)) chains.add(file.name);
+    for (const { update, state, operation } of journal.told) {
+      const saga = update.kind === 'deleted' && state === 'accepted' ? this.#saga(operation) : null;
+      if (saga?.kind !== 'delete' || saga.at !== 'end' || saga.gone === null) continue;
+      if (saga.request.volume !== it.volume) continue;
+      this.#world.saw('a file that Cinder heard may go');
+      if (!chains.has(saga.gone)) continue;
+      const [guard = null] = this.#world.excuses.get(it.volume) ?? [];
+      this.#world.break(8, `${saga.gone} may go, and is in a chain`, it.volume, guard);
     }
   }
 

@@ -129,6 +129,7 @@ export const SOMETIMES: readonly string[] = [
   'QEMU killed while a commit is copying',
   'an overlay of a snapshot that is available',
   'a format at rest',
+  'a file that Cinder heard may go',
   'a pull of the files that were named',
   'a commit of the files that were named',
 ];

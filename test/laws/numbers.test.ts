@@ -21,6 +21,10 @@ const HELD: Readonly<Record<number, readonly Held[]>> = {
   18: [['laws/crash-twice.test.ts', 'killed before or after any call, and again']],
   19: [['laws/histories.test.ts', 'law 19: the same seed gives the same history']],
   20: [['laws/repeated-step.test.ts', 'each effect twice, the second answer counts']],
+  22: [
+    ['laws/blocked.test.ts', 'law 22: whatever call hangs for one volume'],
+    ['runner.test.ts', 'volumes do not wait for each other'],
+  ],
   24: [
     ['laws/paths.test.ts', 'law 24: whatever is accepted as a name'],
     ['laws/paths.test.ts', 'law 24: it is the file that was looked at'],
