@@ -34,6 +34,7 @@ export class LastingLaws implements Watcher {
     if (port !== 'journal' || method !== 'commit') return;
     const saga = this.#saga(args[0] as OperationId);
     if (saga === null) return;
+    this.#withdrawn(saga);
     const { volume } = saga.request;
     for (const [file, format] of this.#world.journal.recorded(volume)) {
       const key = `${volume} ${file}`;
@@ -51,7 +52,6 @@ export class LastingLaws implements Watcher {
   rest(): void {
     this.look();
     for (const truth of this.#world.truths) this.#named(truth);
-    for (const row of this.#world.cloud.cinder.snapshots.values()) this.#settled(row);
   }
 
   look(): void {
@@ -67,6 +67,7 @@ export class LastingLaws implements Watcher {
 
   /** Law 8: a file that Cinder heard may go is in no chain, now or after a crash, for ever. */
   #gone({ disk, it }: DiskTruth): void {
+    if (!this.#attached(it.volume)) return;
     const { journal } = this.#world;
     const chains = new Set<string>(coldFiles(disk.share, disk.config.file));
     for (const { file } of nodesFrom(disk.top)) chains.add(file.name);
@@ -86,6 +87,7 @@ export class LastingLaws implements Watcher {
     const truth = this.#truth(volume);
     const file = this.#world.cloud.cinder.info(volume)?.[id];
     if (truth === undefined || file === undefined || this.#mergedAway(volume, file)) return;
+    if (!this.#attached(volume)) return;
     const { disk } = truth;
     this.#world.saw('an overlay of a snapshot that is available');
     const live = disk.top === null || disk.node(file) !== null;
@@ -108,6 +110,7 @@ export class LastingLaws implements Watcher {
 
   /** Law 16: what Cinder lists is there, in the order and of the formats that QEMU has. */
   #named({ disk, it }: DiskTruth): void {
+    if (!this.#attached(it.volume)) return;
     const { cinder } = this.#world.cloud;
     const cold = coldFiles(disk.share, disk.config.file);
     const [guard = null] = this.#world.excuses.get(it.volume) ?? [];
@@ -117,7 +120,7 @@ export class LastingLaws implements Watcher {
         continue;
       this.#world.break(16, `Cinder lists ${file} for ${whose}`, it.volume, guard);
     }
-    const name = cinder.attachments.get(it.attachment)?.name ?? null;
+    const name = cinder.attachmentsOf(it.volume)[0]?.name ?? null;
     if (name !== cold[0] && guard === null) {
       this.#world.break(16, `${cold[0]} is active, the attachment says ${name}`, it.volume);
     }
@@ -128,12 +131,15 @@ export class LastingLaws implements Watcher {
     }
   }
 
-  /** Laws 14 and 15: at rest Cinder waits for nothing. */
-  #settled({ id, volume, status }: SnapshotRow): void {
-    if (status !== 'creating' && status !== 'deleting') return;
-    const [guard = null] = this.#world.excuses.get(volume) ?? [];
-    const law = status === 'creating' ? 15 : 14;
-    this.#world.break(law, `${id} is ${status} although all is at rest`, volume, guard);
+  /** Laws 14 and 15: whoever withdraws leaves no Cinder waiting. */
+  #withdrawn(saga: Saga): void {
+    if (saga.at !== 'end' || saga.outcome !== 'withdrawn') return;
+    const { snapshot, volume } = saga.request;
+    const { status } = this.#world.cloud.cinder.snapshots.get(snapshot) ?? {};
+    this.#world.saw('a request is withdrawn from');
+    if (status !== (saga.kind === 'create' ? 'creating' : 'deleting')) return;
+    const law = saga.kind === 'create' ? 15 : 14;
+    this.#world.break(law, `${snapshot} is ${status}, and was withdrawn from`, volume);
   }
 
   /** Law 23: only the files that the request names are merged, or switched to. */
@@ -176,6 +182,11 @@ export class LastingLaws implements Watcher {
 
   #saga(operation: OperationId): Saga | null {
     return this.#world.journal.all.find(({ id }) => id === operation)?.saga ?? null;
+  }
+
+  /** What nobody has attached is Cinder's own: see OfflineLaws. */
+  #attached(volume: VolumeId): boolean {
+    return this.#world.cloud.cinder.attachmentsOf(volume).length > 0;
   }
 
   #truth(volume: VolumeId): DiskTruth | undefined {

@@ -130,6 +130,7 @@ export const SOMETIMES: readonly string[] = [
   'an overlay of a snapshot that is available',
   'a format at rest',
   'a file that Cinder heard may go',
+  'a request is withdrawn from',
   'a pull of the files that were named',
   'a commit of the files that were named',
 ];
