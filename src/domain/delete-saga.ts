@@ -3,7 +3,7 @@ import { describe, ended, fail, leftover, park, refuse, withdraw } from './delet
 import { explain, explainFault, type Fault } from './failure.ts';
 import type { FileName } from './ids.ts';
 import { type DeletePlan, type DeleteRequest, planDelete } from './plan-delete.ts';
-import { headerOf, nextRestoring, restoring } from './restoring.ts';
+import { headerOf, nextRestoring, RESTARTED, restoring } from './restoring.ts';
 import {
   type Effect,
   type End,
@@ -116,9 +116,8 @@ export function nextDelete(saga: DeleteSaga, event: Event): Step {
       if (event.kind !== 'saw') return go(saga, lookAt());
       return confirm(saga, event.sight);
     case 'end':
-      break;
+      return end(saga, null);
   }
-  return end(saga, null);
 }
 
 /** The files named, the overlays that stand on them, the active one: all that a plan needs. */
@@ -250,7 +249,7 @@ function died(saga: At<'merging' | 'flushing'>, view: DiskView, sight: Sight): S
   const { plan, kind, request } = saga;
   if (view.process === null) return restoring(saga, sight, 'the guest is shut off');
   const whole = agrees(view.chain, plan.before) && headerOf(plan, sight) === 'before';
-  if (!whole) return restoring(saga, sight, 'the guest was restarted');
+  if (!whole) return restoring(saga, sight, RESTARTED);
   if (view.job !== null) return go(saga, WATCH);
   const { tries, unsure = false } = saga.at === 'merging' ? saga : { tries: 1 };
   const again = { kind, request, at: 'merging', plan, tries, doubts: 0 } as const;

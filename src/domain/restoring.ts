@@ -10,6 +10,9 @@ import type { Sight } from './sight.ts';
 type At<A extends DeleteSaga['at']> = Extract<DeleteSaga, { at: A }>;
 type Step = Next<DeleteSaga>;
 
+/** Why there is nothing to set back any more: another QEMU has the file open. */
+export const RESTARTED = 'the guest was restarted';
+
 /** How often a share may refuse before it is left to a person. */
 const MAX_TRIES = 30;
 
@@ -53,7 +56,7 @@ function restore(saga: At<'restoring'>, sight: Sight): Step {
   const header = headerOf(plan, sight);
   if (view.process !== null) {
     const whole = header === 'before' && agrees(view.chain, plan.before);
-    return whole ? undone(saga) : lost(saga, 'the guest was started again before it was set back');
+    return whole ? undone(saga) : lost(saga, RESTARTED);
   }
   if (header === 'neither') return lost(saga, `the header of ${plan.repointed} is not clear`);
   const { target } = plan;
@@ -96,6 +99,7 @@ const RESTORED = { kind: 'restored', detail: 'the chain is as it was before' } a
 
 /** Cinder must keep the file: a commit can be redone from it, and a pull's clusters are in it. */
 function lost(saga: At<'restoring'>, why: string): Step {
-  const reason = `${describe(saga.plan)} was not yet safe on disk: ${saga.why}; ${why}`;
+  const whys = [...new Set([saga.why, why])].join('; ');
+  const reason = `${describe(saga.plan)} was not yet safe on disk: ${whys}`;
   return end(ended(saga, 'failed', reason, [], leftover(saga.plan)), { kind: 'delete-failed' });
 }

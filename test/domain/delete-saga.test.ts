@@ -1,8 +1,9 @@
 import fc from 'fast-check';
 import { describe, expect, test, vi } from 'vitest';
 import { agrees, layersOf } from '#domain/chain.ts';
-import { leftover } from '#domain/delete-end.ts';
+import { describe as inWords, leftover } from '#domain/delete-end.ts';
 import { type DeleteSaga, nextDelete } from '#domain/delete-saga.ts';
+import { explainFault } from '#domain/failure.ts';
 import type { Event, Next } from '#domain/saga.ts';
 import type { Sight } from '#domain/sight.ts';
 import { speak } from '#domain/status.ts';
@@ -83,8 +84,12 @@ describe.each(DELETES)('the story of a $name', (it) => {
     const first = it.request.fileToMerge === null ? [] : [it.request.fileToMerge];
     expect(nextDelete(accepted, WOKE).effect).toEqual({ do: 'look', headers: first, cinder: true });
     const decided = nextDelete(accepted, saw(ready));
-    expect(decided.effect).toMatchObject({
-      ...{ do: 'merge', target: 'vda', process: 'qemu-1', merge: it.merge },
+    const chain = layersOf(it.before).map((layer) => layer.file);
+    const ask = { target: 'vda', process: 'qemu-1', merge: it.merge, chain };
+    expect(decided.effect).toEqual({ do: 'merge', ...ask });
+    expect(decided.saga).toEqual({
+      ...{ kind: 'delete', request: it.request, at: 'merging', plan: merging.plan },
+      ...{ tries: 1, heard: 'nothing', doubts: 0 },
     });
     expect(nextDelete(merging, DID).effect).toEqual({ do: 'watch', soon: false });
     const look = { do: 'look', headers: [it.repointed], cinder: false };
@@ -120,6 +125,15 @@ describe.each(DELETES)('the story of a $name', (it) => {
     expect(formats[0]).not.toEqual([]);
   });
 
+  test('it is called by what it does', () => {
+    const { merge, before } = it;
+    const words =
+      merge.kind === 'commit'
+        ? `commit ${merge.top} into ${merge.into}`
+        : `pull ${before.on?.file} into ${before.file}`;
+    expect(inWords(merging.plan)).toBe(words);
+  });
+
   test('what it leaves behind was in the chain and is no more', () => {
     expect(layersOf(it.before).map((layer) => layer.file)).toContain(gone);
     expect(layersOf(it.after).map((layer) => layer.file)).not.toContain(gone);
@@ -140,27 +154,52 @@ describe.each(DELETES)('the story of a $name', (it) => {
 });
 
 const story = told(DELETES[0]!);
+const NEVER = /^a merge that never answered may still come$/;
 
 describe('how it ends', () => {
-  const { accepted, waiting, merging, flushing, ready, unchanged, done, withdrawn } = story;
+  const { accepted, waiting, merging, flushing, confirming } = story;
+  const { ready, unchanged, done, withdrawn } = story;
+  const givenUp = sight(disk(DELETES[0]!.before), 'error');
+  const unread = { ...ready, headers: {} };
   const heard = (event: Event) => nextDelete(merging, event).saga;
   const restarted = { ...done, guest: disk(DELETES[0]!.after, { process: 'qemu-2' }) };
   const shutOff = { ...ready, guest: disk(DELETES[0]!.before, { process: null }) };
-  const odd = glance(disk(chain('s3', 'v')));
+  const odd = glance(disk(chain('x', 'v')));
   const tired = { ...merging, tries: 3 };
+  const weary = along({ ...merging, tries: 3 }, failed(UNKNOWN)).saga;
+  const over = along(merging, failed(UNKNOWN), ended('failed')).saga;
   const doubtful = { ...merging, doubts: 30 };
   const oldHeader = { ...done, headers: unchanged.headers };
   const job = { kind: 'copy', done: 0, total: 0 } as const;
   const foreign = glance(disk(DELETES[0]!.before, { job }));
-  test.each<[string, DeleteSaga, Event, string]>([
-    ['Cinder withdrew before', accepted, saw(withdrawn), 'withdrawn, silent'],
-    ['Cinder withdrew while it waited', waiting, saw(withdrawn), 'withdrawn, silent'],
-    ['refused by the plan', accepted, saw({ ...ready, headers: {} }), 'failed, delete-failed'],
-    ['the guest is shut off', accepted, saw(shutOff), 'failed, delete-failed'],
-    ['the job failed', heard(ended('failed')), saw(unchanged), 'failed, delete-failed'],
-    ['the job was cancelled', heard(ended('canceled')), saw(unchanged), 'failed, delete-failed'],
+  test.each<[string, DeleteSaga, Event, string, RegExp?]>([
+    ['Cinder withdrew before', accepted, saw(withdrawn), 'withdrawn, silent', /is gone in Cinder$/],
+    ['and while it waited', waiting, saw(withdrawn), 'withdrawn, silent', /is gone in Cinder$/],
+    ['Cinder gave up before', accepted, saw(givenUp), 'withdrawn, silent', /is error in Cinder$/],
+    ['refused by the plan', accepted, saw(unread), 'failed, delete-failed', /^The header of s3 /],
+    ['the guest is shut off', accepted, saw(shutOff), 'failed, delete-failed', /is shut off/],
+    [
+      'the job failed',
+      heard(ended('failed')),
+      saw(unchanged),
+      'failed, delete-failed',
+      /job failed/,
+    ],
+    [
+      'it was cancelled',
+      heard(ended('canceled')),
+      saw(unchanged),
+      'failed, delete-failed',
+      /cancel/,
+    ],
     ['the job failed, but it is done', heard(ended('failed')), saw(done), 'flushing'],
-    ['refused', heard(failed(REFUSED)), saw(unchanged), 'failed, delete-failed'],
+    [
+      'refused',
+      heard(failed(REFUSED)),
+      saw(unchanged),
+      'failed, delete-failed',
+      /^libvirt refused /,
+    ],
     ['refused, but it is done', heard(failed(REFUSED)), saw(done), 'flushing'],
     ['nobody answered, but it is done', heard(failed(UNKNOWN)), saw(done), 'flushing'],
     ['busy: not now', heard(failed(BUSY)), saw(unchanged), 'merging'],
@@ -171,25 +210,90 @@ describe('how it ends', () => {
       nextDelete(doubtful, ended('completed')).saga,
       saw(unchanged),
       'unknown, silent',
+      /completed but the chain is unchanged$/,
     ],
     ['done, the header not yet', merging, saw(oldHeader), 'merging'],
-    ['done, the header never', doubtful, saw(oldHeader), 'unknown, silent'],
-    ['a chain nobody predicted', merging, saw(odd), 'unknown, silent'],
-    ['vanished, Cinder withdrew', merging, saw(withdrawn), 'withdrawn, silent'],
-    ['vanished again and again', tired, saw(ready), 'failed, delete-failed'],
-    ['restarted while merging', merging, saw(restarted), 'failed, delete-failed'],
-    ['gone while merging', merging, saw(glance(GONE)), 'failed, delete-failed'],
-    ['restarted before the flush', flushing, saw(restarted), 'failed, delete-failed'],
-    ['gone before the flush', flushing, saw(glance(GONE)), 'failed, delete-failed'],
-    ['another chain before the flush', flushing, saw(odd), 'unknown, silent'],
+    ['done, the header never', doubtful, saw(oldHeader), 'unknown, silent', /header of s3 still/],
+    ['done, the header unread', merging, saw({ ...done, headers: {} }), 'merging'],
+    ['a chain nobody predicted', merging, saw(odd), 'unknown, silent', /predicted: x is active$/],
+    [
+      'vanished, Cinder withdrew',
+      merging,
+      saw(withdrawn),
+      'withdrawn, silent',
+      /is gone in Cinder$/,
+    ],
+    ['vanished, Cinder gave up', merging, saw(givenUp), 'withdrawn, silent', /is error in Cinder$/],
+    [
+      'vanished, and now refused',
+      merging,
+      saw(unread),
+      'failed, delete-failed',
+      /^The header of s3/,
+    ],
+    ['refused, and withdrawn', heard(failed(AWAY)), saw(withdrawn), 'withdrawn, silent', /is gone/],
+    ['unanswered, and withdrawn', heard(failed(UNKNOWN)), saw(withdrawn), 'unknown, silent', NEVER],
+    ['unanswered again and again', weary, saw(ready), 'unknown, silent', NEVER],
+    ['unanswered, then the end of a job', over, saw(unchanged), 'failed, delete-failed', /failed/],
+    ['vanished again and again', tired, saw(ready), 'failed, delete-failed', /again and again$/],
+    ['restarted while merging', merging, saw(restarted), 'failed, delete-failed', /was restarted$/],
+    [
+      'gone while merging',
+      merging,
+      saw(glance(GONE)),
+      'failed, delete-failed',
+      /^pull s2 into s3 was not .*: No guest /,
+    ],
+    ['restarted before the flush', flushing, saw(restarted), 'failed, delete-failed', /restarted$/],
+    ['gone before the flush', flushing, saw(glance(GONE)), 'failed, delete-failed', /: No guest /],
+    ['another chain before it', flushing, saw(odd), 'unknown, silent', /before it was flushed$/],
+    ['flushed', flushing, DID, 'merged, deleted', /^pull s2 into s3 is done$/],
     ['the flush failed', flushing, failed(REFUSED), 'flushing'],
     ['the flush has no answer', flushing, failed(AWAY), 'flushing'],
     ['woken before the flush', flushing, saw(done), 'flushing'],
-  ])('%s', (_, saga, event, expected) => {
+    ['merged before', confirming, saw(done), 'merged, deleted', /^it was merged before$/],
+    [
+      'merged before, and back',
+      confirming,
+      saw(ready),
+      'failed, delete-failed',
+      /^s2 is in the chain/,
+    ],
+  ])('%s', (_, saga, event, expected, reason) => {
     const next = nextDelete(saga, event);
     expect(ending(next)).toBe(expected);
-    if (next.saga.at === 'end') expect(reasonOf(next)).not.toBe('');
+    if (next.saga.at !== 'end') return;
+    expect(next.saga.reason).toMatch(reason ?? expect.unreachable());
+    expect(next.saga.formats).toEqual(next.tell?.kind === 'deleted' ? next.tell.formats : []);
   });
+
+  test.each<[string, DeleteSaga, Event, readonly string[]]>([
+    ['decided', accepted, saw(ready), ['decided: pull s2 into s3']],
+    ['decided again', merging, saw(ready), ['decided: pull s2 into s3']],
+    ['refused', accepted, saw(unread), ['refused: header-disagrees']],
+    ['begun', merging, DID, ['started: pull s2 into s3']],
+    ['failed', merging, failed(REFUSED), ['fault: libvirt refused (38): no such file']],
+    ['ended', merging, ended('completed'), ['started: the block job completed']],
+    ['seen', merging, saw(done), ['completed: vda has the predicted chain']],
+    ['flushed', flushing, DID, ['flushed: tables on disk']],
+    ['the flush failed', flushing, failed(REFUSED), ['fault: libvirt refused (38): no such file']],
+    ['already', confirming, saw(done), ['already: s2 is no longer in the chain']],
+    ['nothing yet', merging, WOKE, []],
+    ['nothing new', merging, saw(foreign), []],
+  ])('what a step rests on is written down: %s', (_, saga, event, expected) => {
+    const { evidence } = nextDelete(saga, event);
+    expect(evidence.map(({ kind, detail }) => `${kind}: ${detail}`)).toEqual(expected);
+  });
+
+  test.each([waiting, accepted, merging, flushing, confirming])(
+    'a look that fails is written down and tried again: $at',
+    (saga) => {
+      const next = nextDelete(saga, { kind: 'blind', fault: AWAY });
+      const evidence = [{ kind: 'fault', detail: explainFault(AWAY) }];
+      const effect = { do: 'watch', soon: false };
+      expect(next).toEqual({ saga, effect, evidence, tell: null, progress: null });
+    },
+  );
 
   test('a merge that vanished is asked for again, but only if Cinder still wants it', () => {
     const asked = nextDelete(merging, saw(unchanged));
@@ -198,10 +302,39 @@ describe('how it ends', () => {
     expect(again).toMatchObject({ saga: { at: 'merging', tries: 2 }, effect: { do: 'merge' } });
   });
 
+  test.each([
+    ['the header', merging, saw(oldHeader)],
+    ['the chain', nextDelete(merging, ended('completed')).saga, saw(unchanged)],
+  ])('%s may lag behind, and is looked at again for thirty times', (_, saga, event) => {
+    for (let doubts = 1; doubts <= 30; doubts++) {
+      const next = nextDelete(saga, event);
+      expect(next).toMatchObject({ saga: { at: 'merging', doubts }, evidence: [], tell: null });
+      expect(next.effect).toEqual({ do: 'watch', soon: true });
+      saga = next.saga;
+    }
+    expect(ending(nextDelete(saga, event))).toBe('unknown, silent');
+  });
+
+  test('the end of a job is told a moment before the job is gone', () => {
+    const job = { kind: 'pull', done: 4, total: 4 } as const;
+    const still = saw(glance(disk(DELETES[0]!.before, { job })));
+    const next = along(merging, ended('completed'), still);
+    expect([next.effect, next.progress]).toEqual([{ do: 'watch', soon: true }, null]);
+    expect(nextDelete(merging, still).effect).toEqual({ do: 'watch', soon: false });
+  });
+
+  test('what was not flushed is looked at, and flushed again', () => {
+    const look = { do: 'look', headers: ['s3'], cinder: false };
+    expect(nextDelete(flushing, WOKE).effect).toEqual(look);
+    expect(nextDelete(flushing, failed(AWAY)).effect).toEqual({ do: 'watch', soon: false });
+    const flush = { do: 'flush', target: 'vda', process: 'qemu-1' };
+    expect(nextDelete(flushing, saw(done)).effect).toEqual(flush);
+  });
+
   test('live progress is told of our own job only', () => {
     const running = (kind: 'pull' | 'copy', done: number, total: number) =>
       nextDelete(merging, saw(glance(disk(DELETES[0]!.before, { job: { kind, done, total } }))));
-    expect(running('pull', 1, 4).progress).toBe(25);
+    expect(running('pull', 3, 4).progress).toBe(75);
     expect(running('pull', 0, 0).progress).toBe(0);
     expect(running('copy', 1, 4).progress).toBeNull();
   });
@@ -410,6 +543,9 @@ describe('to be mended', () => {
 
   test('being told to come later is no try', () => {
     let saga: DeleteSaga = merging;
+    const later = along(merging, failed(BUSY), saw(unchanged));
+    expect(later.saga).toMatchObject({ at: 'merging', tries: 0, heard: 'nothing' });
+    expect(later.effect).toEqual({ do: 'watch', soon: false });
     for (let at = 0; at < 5; at++) {
       saga = along(saga, failed(BUSY), saw(unchanged), WOKE, saw(ready)).saga;
     }

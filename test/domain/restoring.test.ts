@@ -97,6 +97,16 @@ describe.each(DELETES)('QEMU died under a $name', (it) => {
     for (const saga of [merging, flushing]) expect(outcome(nextDelete(saga, saw(seen)))).toBe(kept);
   });
 
+  test('why it was lost is said once', () => {
+    const reason = (seen: Sight) => {
+      const { saga } = nextDelete(flushing, saw(seen));
+      return saga.at === 'end' ? saga.reason.split(' on disk: ')[1] : '';
+    };
+    expect(reason(glance(disk(it.after, { process: 'qemu-2' })))).toBe('the guest was restarted');
+    expect(reason(glance(GONE))?.match(/No guest/g)).toHaveLength(1);
+    expect(reason(off(topOnly, undefined))).toMatch(/^the guest is shut off; the header of /);
+  });
+
   test('started again by the time that the header is set back', () => {
     const restoring = nextDelete(flushing, saw(off(topOnly, after))).saga;
     const again = glance(disk(it.before, { process: 'qemu-2' }));
