@@ -121,7 +121,8 @@ export class Runner {
       const step = next(saga, event);
       const evidence = step.evidence.filter((one) => !sameEvidence(one, last));
       last = step.evidence.at(-1) ?? last;
-      if (step.saga !== saga || evidence.length > 0 || step.tell !== null) {
+      // What Cinder must hear belongs to an end, which is another state.
+      if (step.saga !== saga || evidence.length > 0) {
         const entry = { saga: step.saga, evidence, tell: step.tell, formats: learnt(step.saga) };
         const notice = await journal.commit(operation.id, entry);
         if (notice !== null) sender.post(notice);
