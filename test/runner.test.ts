@@ -1,8 +1,10 @@
 import { describe, expect, test, vi } from 'vitest';
-import type { OperationId, VolumeId } from '#domain/ids.ts';
+import type { Fault } from '#domain/failure.ts';
+import type { FileName, OperationId, ServerId, VolumeId } from '#domain/ids.ts';
 import { err, ok } from '#domain/result.ts';
 import type { Saga } from '#domain/saga.ts';
-import type { Operation } from '#ports/journal.ts';
+import type { Entry, Operation } from '#ports/journal.ts';
+import type { Attachment } from '#ports/volumes.ts';
 import { CALLER, Desk, NEVER } from './support/desk.ts';
 
 vi.setConfig({ testTimeout: 30_000 });
@@ -35,6 +37,12 @@ function createAt(desk: Desk, at: 'waiting' | 'accepted', disk = desk.cloud.disk
   const { server } = desk.cloud;
   const request = { ...desk.prepared(disk), server };
   return { kind: 'create', request, at, limits: LIMITS };
+}
+
+/** A delete by commit, as Cinder would ask for it. */
+async function deleteAt(desk: Desk, at: 'waiting' | 'accepted'): Promise<Saga> {
+  const asked = desk.deletion(await desk.taken(2), 0);
+  return { kind: 'delete', request: { ...asked, server: desk.cloud.server }, at };
 }
 
 const outcome = async (desk: Desk, id: OperationId): Promise<string> => {
@@ -211,6 +219,38 @@ describe('a defect', () => {
     expect(await outcome(desk, beside)).toBe('created');
   });
 
+  test.each<[string, (desk: Desk) => Saga | Promise<Saga>]>([
+    ['create', (desk) => createAt(desk, 'accepted')],
+    ['delete', (desk) => deleteAt(desk, 'accepted')],
+  ])('that comes twice ends a %s as unknown, and does nothing else', async (_, asked) => {
+    const desk = new Desk();
+    const saga = await asked(desk);
+    const id = await left(desk, 'poisoned', saga);
+    const known = await desk.journal.formats(desk.cloud.volume);
+    desk.between = (port, method, call) => {
+      if (port === 'libvirt' && method === 'look') throw new Error('planted\nhere');
+      return call();
+    };
+    for (const _ of [1, 2]) {
+      await desk.boot();
+      await desk.clock.advance(5_000);
+    }
+    const { kind, request } = saga;
+    const reason = 'chainkeeper met a defect of its own here twice: Error: planted';
+    expect((await desk.journal.operation(id))?.saga).toEqual({
+      ...{ kind, request, at: 'end', outcome: 'unknown', reason, formats: [] },
+      ...(kind === 'delete' && { gone: null }),
+    });
+    expect(await desk.journal.evidence(id)).toEqual([]);
+    expect(await desk.journal.notices({ operation: id })).toEqual([]);
+    expect(await desk.journal.formats(desk.cloud.volume)).toEqual(known);
+    const defects = desk.lines.filter(([, text]) => text.startsWith('defect: Error: planted'));
+    expect(defects.map(([level, , about]) => [level, about?.operation])).toEqual([
+      ['error', id],
+      ['error', id],
+    ]);
+  });
+
   test('in two different steps is no second one', async () => {
     const desk = new Desk();
     const id = await left(desk, 'a', createAt(desk, 'accepted'));
@@ -232,6 +272,254 @@ describe('a defect', () => {
   });
 });
 
+describe('written down', () => {
+  /** What each entry remembers of formats, by the state that it is written in. */
+  function remembered(desk: Desk): Map<string, readonly string[]> {
+    const seen = new Map<string, readonly string[]>();
+    desk.between = (_port, method, call, args) => {
+      const { saga, formats } = (args[1] ?? {}) as Partial<Entry>;
+      if (method === 'commit' && saga !== undefined && formats !== undefined) {
+        const told = formats.map(({ file, format, provenance }) =>
+          [file, format, provenance].join(' '),
+        );
+        seen.set(saga.at === 'end' ? saga.outcome : saga.at, told);
+        for (const one of formats) {
+          expect(Object.keys(one).sort()).toEqual(['file', 'format', 'provenance']);
+        }
+      }
+      return call();
+    };
+    return seen;
+  }
+
+  test('the formats of all files of a chain, before a create changes it', async () => {
+    const desk = new Desk();
+    const seen = remembered(desk);
+    const asked = desk.prepared();
+    await desk.answered(desk.service.create(asked, CALLER));
+    await desk.idle();
+    expect(seen.get('switching')).toEqual([
+      `${asked.newFile} qcow2 assumed`,
+      `${desk.file(null)} raw reported`,
+    ]);
+    expect(seen.get('created')).toEqual([`${asked.newFile} qcow2 reported`]);
+  });
+
+  test('and before a delete changes it', async () => {
+    const desk = new Desk();
+    const ids = await desk.taken(2);
+    const seen = remembered(desk);
+    await desk.answered(desk.service.delete(desk.deletion(ids, 0), CALLER));
+    await desk.idle();
+    expect(seen.get('accepted') ?? []).toEqual([]);
+    expect(seen.get('merging')).toEqual([
+      `${desk.file(ids[1]!)} qcow2 reported`,
+      `${desk.file(ids[0]!)} qcow2 reported`,
+      `${desk.file(null)} raw reported`,
+    ]);
+    expect(seen.get('merged')).toEqual([`${desk.file(null)} raw reported`]);
+  });
+
+  /** What the log says without what the sender says to itself. */
+  const heard = (desk: Desk) => desk.lines.filter(([level]) => level !== 'debug');
+
+  test('each step, once, and for the log with what it is about', async () => {
+    const desk = new Desk();
+    const id = await left(desk, 'a', createAt(desk, 'accepted'));
+    await desk.boot();
+    await desk.idle();
+    const { saga } = (await desk.journal.operation(id))!;
+    const file = saga.kind === 'create' ? saga.request.newFile : '';
+    const about = { operation: id, ...CALLER };
+    expect(heard(desk)).toEqual([
+      ['info', `decided: switch vdb from ${desk.file(null)} to ${file}`, about],
+      ['info', `switched: vdb is on ${file}`, about],
+      ['info', `created: ${file} is the active layer`, about],
+    ]);
+    const evidence = await desk.journal.evidence(id);
+    expect(evidence.map(({ kind }) => kind)).toEqual(['decided', 'switched']);
+  });
+
+  test('an end that somebody should read is a warning', async () => {
+    const desk = new Desk();
+    const id = await left(desk, 'a', createAt(desk, 'accepted'));
+    await desk.clock.advance(541_000);
+    await desk.boot();
+    await desk.idle();
+    const reason = 'Cinder stopped waiting before the overlay was switched to';
+    expect(heard(desk)).toEqual([['warning', `failed: ${reason}`, { operation: id, ...CALLER }]]);
+  });
+
+  test('a merge that is done is no warning', async () => {
+    const desk = new Desk();
+    const ids = await desk.taken(2);
+    desk.lines.length = 0;
+    await desk.answered(desk.service.delete(desk.deletion(ids, 0), CALLER));
+    await desk.idle();
+    expect(new Set(heard(desk).map(([level]) => level))).toEqual(new Set(['info']));
+    expect(desk.log.some((line) => line.startsWith('merged: '))).toBe(true);
+  });
+
+  test('what repeats itself is written down when it changes', async () => {
+    const desk = new Desk();
+    const id = await left(desk, 'a', createAt(desk, 'accepted'));
+    let fault: Fault = { kind: 'unreachable', who: 'libvirt', detail: 'no socket' };
+    const seen = remembered(desk);
+    const recording = desk.between;
+    desk.between = (port, method, call, args) =>
+      port === 'libvirt' ? err(fault) : recording(port, method, call, args);
+    await desk.boot();
+    await desk.clock.advance(10_000);
+    expect(seen.get('accepted')).toEqual([]);
+    fault = { ...fault, detail: 'no route' };
+    await desk.clock.advance(10_000);
+    const said = (await desk.journal.evidence(id)).map(({ detail }) => detail);
+    expect(said).toEqual([
+      expect.stringContaining('no socket'),
+      expect.stringContaining('no route'),
+    ]);
+  });
+});
+
+test('that an attempt of the process before may still come is written down at once', async () => {
+  const desk = new Desk();
+  const id = await left(desk, 'a', createAt(desk, 'accepted'));
+  desk.between = (port, method, call) =>
+    port === 'libvirt' && method === 'snapshot' ? NEVER : call();
+  await desk.boot();
+  await desk.clock.advance(1_000);
+  const pendingNow = async () => {
+    const saga = (await desk.journal.operation(id))?.saga;
+    return saga?.kind === 'create' && saga.at === 'switching' ? saga.pending : saga?.at;
+  };
+  expect(await pendingNow()).toBe(false);
+  desk.between = (port, _method, call) => (port === 'libvirt' ? NEVER : call());
+  await desk.boot();
+  await desk.clock.advance(1_000);
+  expect(await pendingNow()).toBe(true);
+});
+
+test('a header with another format is mended on the share before it is used', async () => {
+  const desk = new Desk();
+  const asked = desk.prepared(desk.cloud.disk, { backingFormat: null });
+  await desk.answered(desk.service.create(asked, CALLER));
+  await desk.idle();
+  expect(await desk.standing(asked.snapshot)).toEqual(['created']);
+  const { share } = desk.cloud;
+  const mended = await desk.images.header(share.directory, asked.newFile);
+  expect(mended).toMatchObject({ ok: true, value: { ok: true, value: { backingFormat: 'raw' } } });
+});
+
+test('a job that somebody ends is not begun again', async () => {
+  const desk = new Desk({ tickMs: 2_000 });
+  const asked = desk.deletion(await desk.taken(2), 0);
+  let merges = 0;
+  desk.between = (_port, method, call) => {
+    if (method === 'merge') merges++;
+    return call();
+  };
+  await desk.answered(desk.service.delete(asked, CALLER));
+  await desk.clock.advance(1_000);
+  desk.cloud.hypervisor.cancel(desk.cloud);
+  await desk.idle();
+  expect(await desk.standing(asked.snapshot)).toEqual(['failed']);
+  expect(merges).toBe(1);
+});
+
+test('Cinder hears how far a merge is', async () => {
+  const desk = new Desk({ tickMs: 12_000 });
+  const asked = desk.deletion(await desk.taken(2), 0);
+  await desk.answered(desk.service.delete(asked, CALLER));
+  await desk.idle();
+  const heard = new Set(desk.told(asked.snapshot));
+  expect([...heard].slice(-4)).toEqual([25, 50, 75, 90].map((percent) => `deleting ${percent}%`));
+});
+
+test('of an operation that is over the sender remembers nothing', async () => {
+  const desk = new Desk();
+  const forget = vi.spyOn(desk.sender, 'forget');
+  const asked = desk.prepared();
+  await desk.answered(desk.service.create(asked, CALLER));
+  await desk.idle();
+  expect(forget.mock.calls).toEqual([[asked.snapshot]]);
+});
+
+describe('what waited its turn', () => {
+  test('is compared with the file that Cinder now believes is in use', async () => {
+    const desk = new Desk();
+    const id = await left(desk, 'a', createAt(desk, 'waiting'));
+    desk.cloud.cinder.attachments.get(desk.cloud.attachment)!.name = 'volume-x' as FileName;
+    await desk.boot();
+    await desk.idle();
+    expect(await outcome(desk, id)).toBe('failed');
+    expect(desk.log.join('\n')).toContain('Cinder believes that volume-x is in use');
+  });
+
+  test('waits on while Cinder does not say who has the volume', async () => {
+    const desk = new Desk();
+    const id = await left(desk, 'a', createAt(desk, 'waiting'));
+    desk.between = (_port, method, call) => (method === 'attachments' ? AWAY : call());
+    await desk.boot();
+    await desk.clock.advance(10_000);
+    expect(await outcome(desk, id)).toBe('waiting');
+    const evidence = await desk.journal.evidence(id);
+    expect(evidence).toMatchObject([{ detail: expect.stringContaining('connection refused') }]);
+    desk.between = (_port, _method, call) => call();
+    await desk.idle();
+    expect(await outcome(desk, id)).toBe('created');
+  });
+
+  test.each<[string, readonly Attachment[] | null]>([
+    ['nobody has', []],
+    ['another server has', [{ id: 'other', server: 'other' as ServerId }]],
+    ['Cinder does not know', null],
+  ])('is not compared when it is a volume that %s by now', async (_, attached) => {
+    const desk = new Desk();
+    const id = await left(desk, 'a', createAt(desk, 'waiting'));
+    const asked: string[] = [];
+    desk.between = (_port, method, call) => {
+      asked.push(method);
+      return method === 'attachments' ? ok(attached) : call();
+    };
+    await desk.boot();
+    await desk.idle();
+    expect(await outcome(desk, id)).toBe('created');
+    expect(asked).not.toContain('activeFile');
+  });
+
+  test('is compared by the attachment of its own server', async () => {
+    const desk = new Desk();
+    await left(desk, 'a', createAt(desk, 'waiting'));
+    const { attachment, server } = desk.cloud;
+    const both: readonly Attachment[] = [
+      { id: 'other', server: 'other' as ServerId },
+      { id: attachment, server },
+    ];
+    const compared: unknown[] = [];
+    desk.between = (_port, method, call, args) => {
+      if (method === 'activeFile') compared.push(args[0]);
+      return method === 'attachments' ? ok(both) : call();
+    };
+    await desk.boot();
+    await desk.idle();
+    expect(compared).toEqual([attachment]);
+  });
+
+  test('and what did not wait is not compared again', async () => {
+    const desk = new Desk();
+    await left(desk, 'a', createAt(desk, 'accepted'));
+    const asked: string[] = [];
+    desk.between = (port, method, call) => {
+      if (port === 'cinder') asked.push(method);
+      return call();
+    };
+    await desk.boot();
+    await desk.idle();
+    expect(asked).not.toContain('attachments');
+    expect(asked).not.toContain('activeFile');
+  });
+});
+
 describe('stopping', () => {
   test('lets the call in flight come back and leaves the rest to the next process', async () => {
     const desk = new Desk({ tickMs: 2_000 });
@@ -244,7 +532,8 @@ describe('stopping', () => {
     const before = desk.clock.now();
     await desk.clock.until(desk.runner.stop());
     await desk.clock.until(desk.sender.stop());
-    expect(desk.clock.now() - before).toBeLessThanOrEqual(1_000);
+    // Nothing was in flight, and a wait for the next poll is over at once.
+    expect(desk.clock.now() - before).toBeLessThan(200);
     const calls: string[] = [];
     desk.between = (port, method, call) => {
       calls.push(`${port} ${method}`);
@@ -305,6 +594,19 @@ describe('time', () => {
     expect(await desk.standing(asked.snapshot)).toEqual(['failed']);
     expect(desk.told(asked.snapshot)).toEqual(['error 0%']);
     expect(desk.cloud.chainLines()).toEqual(chain);
+  });
+
+  test.each([
+    [540_000, 'created'],
+    [540_001, 'failed'],
+  ])('it counts from when it was asked: after %d ms it is %s', async (ms, expected) => {
+    const desk = new Desk();
+    await desk.clock.advance(3_600_000);
+    const id = await left(desk, 'a', createAt(desk, 'accepted'));
+    await desk.clock.advance(ms);
+    await desk.boot();
+    await desk.idle();
+    expect(await outcome(desk, id)).toBe(expected);
   });
 
   test('the time counts on while the process is down', async () => {

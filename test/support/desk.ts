@@ -5,6 +5,7 @@ import { Service } from '#app/service.ts';
 import { type FileName, type QCOW2, RAW, type SnapshotId, type VolumeId } from '#domain/ids.ts';
 import { parseHeader } from '#domain/qcow2.ts';
 import type { Answer, Caller } from '#ports/assisted-snapshots.ts';
+import type { Telemetry } from '#ports/telemetry.ts';
 import { SimClock } from '#sim/clock.ts';
 import { SimCloud, type SimCloudOptions } from '#sim/cloud.ts';
 import type { SimDisk } from '#sim/disk.ts';
@@ -42,6 +43,8 @@ export class Desk {
   readonly images: SimImages;
   readonly defects: unknown[] = [];
   readonly log: string[] = [];
+  /** The same lines with their levels and what they are about. */
+  readonly lines: Parameters<Telemetry['log']>[] = [];
   between: Between = (_port, _method, call) => call();
   readonly #maxChainDepth: number;
   #life = new Life();
@@ -85,7 +88,12 @@ export class Desk {
       journal: hold('journal', this.journal),
     };
     const clock = life.holds('clock', this.clock);
-    const telemetry = { log: (_: string, text: string) => void this.log.push(text) };
+    const telemetry: Telemetry = {
+      log: (...line) => {
+        this.log.push(line[1]);
+        this.lines.push(line);
+      },
+    };
     const sender = new Sender({ ...ports, clock, telemetry });
     const die = (defect: unknown) => {
       this.defects.push(defect);
