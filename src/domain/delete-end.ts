@@ -1,16 +1,14 @@
 import type { FileFormat } from './chain.ts';
 import type { DeleteSaga } from './delete-saga.ts';
-import { explain, type Refusal } from './failure.ts';
+import type { Refusal } from './failure.ts';
 import type { FileName } from './ids.ts';
 import type { DeletePlan } from './plan-delete.ts';
 import { type End, type Evidence, end, type Next } from './saga.ts';
 
+/** The ways in which a delete ends without a merge, and the words for what it was about. */
 type Step = Next<DeleteSaga>;
 
-/** The ways in which a delete ends without a merge, and the words for what it was about. */
-
-export const refuse = (saga: DeleteSaga, why: Refusal): Step =>
-  fail(saga, explain(why), { kind: 'refused', detail: why.kind });
+export const refusal = (why: Refusal): Evidence => ({ kind: 'refused', detail: why.kind });
 
 export const fail = (saga: DeleteSaga, reason: string, ...evidence: Evidence[]): Step =>
   end(ended(saga, 'failed', reason), { kind: 'delete-failed' }, ...evidence);

@@ -1,5 +1,5 @@
 import { agrees, changedBy, type FileFormat, filesOf, find, formatsOf } from './chain.ts';
-import { describe, ended, fail, leftover, park, refuse, withdraw } from './delete-end.ts';
+import { describe, ended, fail, leftover, park, refusal, withdraw } from './delete-end.ts';
 import { explain, explainFault, type Fault } from './failure.ts';
 import type { FileName } from './ids.ts';
 import { type DeletePlan, type DeleteRequest, planDelete } from './plan-delete.ts';
@@ -132,7 +132,7 @@ function decide(saga: At<'waiting' | 'accepted'>, sight: Sight): Step {
   const status = sight.cinder.snapshot?.status ?? 'gone';
   if (status !== 'deleting') return withdraw(saga, `the snapshot is ${status} in Cinder`);
   const plan = planDelete(saga.request, sight);
-  if (!plan.ok) return refuse(saga, plan.error);
+  if (!plan.ok) return fail(saga, explain(plan.error), refusal(plan.error));
   return start(saga, plan.value, { tries: 1 });
 }
 
@@ -207,7 +207,7 @@ function unmerged(saga: At<'merging'>, sight: Sight): Step {
   }
   if (said !== 'nothing' && isBusy(said))
     return go({ ...saga, heard: 'nothing', tries: saga.tries - 1 }, WATCH);
-  if (said !== 'nothing' && said.kind === 'rejected') return fail(saga, explainFault(said));
+  if (said !== 'nothing' && said.kind === 'rejected') return gaveUp(saga, explainFault(said));
   if (saga.tries >= MAX_TRIES && saga.unsure)
     return park(saga, 'a merge that never answered may still come');
   if (saga.tries >= MAX_TRIES) return fail(saga, 'the merge vanished again and again');
@@ -219,17 +219,17 @@ function unmerged(saga: At<'merging'>, sight: Sight): Step {
       ? park(saga, 'a merge that never answered may still come')
       : withdraw(saga, `the snapshot is ${status} in Cinder`);
   const plan = planDelete(saga.request, sight);
-  if (!plan.ok) return refuse(saga, plan.error);
+  if (!plan.ok) return gaveUp(saga, explain(plan.error), refusal(plan.error));
   return start(saga, plan.value, { tries: saga.tries + 1, ...(saga.unsure && { unsure: true }) });
 }
 
 /**
- * The job came to nothing. While an attempt that never answered may still come through, the file
+ * The merge came to nothing. While an attempt that never answered may still come through, the file
  * may yet be merged away: a retry is bound to the same arguments.
  */
-function gaveUp(saga: At<'merging'>, reason: string): Step {
+function gaveUp(saga: At<'merging'>, reason: string, ...evidence: Evidence[]): Step {
   const gone = saga.unsure ? leftover(saga.plan) : null;
-  return end(ended(saga, 'failed', reason, [], gone), { kind: 'delete-failed' });
+  return end(ended(saga, 'failed', reason, [], gone), { kind: 'delete-failed' }, ...evidence);
 }
 
 function flush(saga: At<'flushing'>, sight: Sight): Step {

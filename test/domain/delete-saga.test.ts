@@ -541,6 +541,15 @@ describe('to be mended', () => {
     },
   );
 
+  test.each<[string, Event, Sight]>([
+    ['the chain is no longer the one that was seen', failed(REFUSED), unchanged],
+    ['the header is already the new one', failed(UNKNOWN), { ...ready, headers: done.headers }],
+  ])('a second attempt refused (%s) binds a retry to the first one', (_, event, seen) => {
+    const again = along(merging, failed(UNKNOWN), saw({ ...ready })).saga;
+    const { saga } = along(again, event, saw(seen));
+    expect(saga).toMatchObject({ at: 'end', outcome: 'failed', gone: leftover(merging.plan) });
+  });
+
   test('being told to come later is no try', () => {
     let saga: DeleteSaga = merging;
     const later = along(merging, failed(BUSY), saw(unchanged));
