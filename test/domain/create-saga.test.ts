@@ -144,7 +144,7 @@ describe('the story', () => {
   test('a repeated request for an overlay in use is answered from a look', () => {
     expect(nextCreate(CONFIRMING, WOKE).effect).toEqual(LOOK);
     expect(ending(nextCreate(CONFIRMING, saw(ready)))).toBe('failed, create-failed');
-    const formatsIn = (guest: GuestView) => nextCreate(CONFIRMING, saw(sight(guest, null))).tell;
+    const formatsIn = (guest: GuestView) => nextCreate(CONFIRMING, saw(sight(guest, 'creating'))).tell;
     const told = (provenance: Provenance) => {
       return { kind: 'created', formats: [{ file: 'new', format: 'qcow2', provenance }] };
     };
@@ -475,6 +475,14 @@ describe('to be mended', () => {
     const { saga } = along(SWITCHING, WOKE);
     expect(saga).not.toBe(SWITCHING);
     expect(nextCreate(saga, WOKE).saga).toBe(saga);
+  });
+
+  test('a repeated request that Cinder has gone on from has nothing to say', () => {
+    const deleting = sight(disk(CREATED), 'deleting');
+    expect(ending(nextCreate(CONFIRMING, saw(deleting)))).toBe('withdrawn, silent');
+    expect(ending(nextCreate(CONFIRMING, saw({ ...ready, ...withdrawn })))).toBe(
+      'withdrawn, silent',
+    );
   });
 
   test('a repeated request whose guest is gone has not failed', () => {
