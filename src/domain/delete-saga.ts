@@ -219,7 +219,12 @@ function unmerged(saga: At<'merging'>, sight: Sight): Step {
       ? park(saga, 'a merge that never answered may still come')
       : withdraw(saga, `the snapshot is ${status} in Cinder`);
   const plan = planDelete(saga.request, sight);
-  if (!plan.ok) return gaveUp(saga, explain(plan.error), refusal(plan.error));
+  if (!plan.ok && saga.unsure) {
+    // It may just be coming through: the header is rewritten before the live chain is.
+    if (saga.doubts >= MAX_DOUBTS) return park(saga, explain(plan.error));
+    return go({ ...saga, doubts: saga.doubts + 1 }, WATCH_SOON);
+  }
+  if (!plan.ok) return fail(saga, explain(plan.error), refusal(plan.error));
   return start(saga, plan.value, { tries: saga.tries + 1, ...(saga.unsure && { unsure: true }) });
 }
 
@@ -227,9 +232,9 @@ function unmerged(saga: At<'merging'>, sight: Sight): Step {
  * The merge came to nothing. While an attempt that never answered may still come through, the file
  * may yet be merged away: a retry is bound to the same arguments.
  */
-function gaveUp(saga: At<'merging'>, reason: string, ...evidence: Evidence[]): Step {
+function gaveUp(saga: At<'merging'>, reason: string): Step {
   const gone = saga.unsure ? leftover(saga.plan) : null;
-  return end(ended(saga, 'failed', reason, [], gone), { kind: 'delete-failed' }, ...evidence);
+  return end(ended(saga, 'failed', reason, [], gone), { kind: 'delete-failed' });
 }
 
 function flush(saga: At<'flushing'>, sight: Sight): Step {

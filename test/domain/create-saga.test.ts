@@ -144,7 +144,8 @@ describe('the story', () => {
   test('a repeated request for an overlay in use is answered from a look', () => {
     expect(nextCreate(CONFIRMING, WOKE).effect).toEqual(LOOK);
     expect(ending(nextCreate(CONFIRMING, saw(ready)))).toBe('failed, create-failed');
-    const formatsIn = (guest: GuestView) => nextCreate(CONFIRMING, saw(sight(guest, 'creating'))).tell;
+    const formatsIn = (guest: GuestView) =>
+      nextCreate(CONFIRMING, saw(sight(guest, 'creating'))).tell;
     const told = (provenance: Provenance) => {
       return { kind: 'created', formats: [{ file: 'new', format: 'qcow2', provenance }] };
     };

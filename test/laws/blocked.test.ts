@@ -27,7 +27,10 @@ class Hanging extends Life {
   }
 }
 
-/** One volume's snapshot is taken and deleted, and in between another volume's; how many calls, how long. */
+/**
+ * One volume's snapshot is taken and deleted, and in between another volume's; how many calls,
+ * how long.
+ */
 async function tell(nth: number): Promise<{ made: number; tookMs: number }> {
   const life = new Hanging(nth);
   const world = new World({ lives: [life] });
