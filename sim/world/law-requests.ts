@@ -1,6 +1,7 @@
 import type { OperationId, VolumeId } from '#domain/ids.ts';
 import type { Answer } from '#ports/assisted-snapshots.ts';
 import type { MergeOrder, SnapshotOrder } from '#ports/hypervisor.ts';
+import type { Operation } from '#ports/journal.ts';
 import type { SimDisk } from '../disk.ts';
 import type { SimJob } from '../job.ts';
 import type { Asked, SeenCall, Watcher } from './watcher.ts';
@@ -74,8 +75,19 @@ export class RequestLaws implements Watcher {
     const age = this.#world.clock.now() - asked;
     this.#world.saw(age > 60_000 ? 'a switch long after the request' : 'a switch');
     if (age >= CINDER_WAITS_MS) {
-      this.#world.break(29, `${file} is switched to ${age} ms after it was asked for`, volume);
+      const words = `${file} is switched to ${age} ms after it was asked for`;
+      this.#world.break(29, words, volume, this.#unknowable(op));
     }
+  }
+
+  /**
+   * The process that accepted it is gone, and its clock with it; the wall clock jumped back; and no
+   * cinder-volume lives to say that nobody waits. What is left is to undo it when one does.
+   */
+  #unknowable(op: Operation | undefined) {
+    const { clock, skewMs } = this.#world;
+    if (op === undefined || this.#own.has(op.id)) return null;
+    return clock.now() + skewMs - op.askedAt < CREATE_TIMEOUT_MS ? 'undo of a create' : null;
   }
 
   reaching({ port, method, args }: SeenCall): void {
