@@ -16,6 +16,7 @@ const programs = {
   start: 'sim/main.ts',
   sim: 'sim/seeds.ts',
   planted: 'test/planted/main.ts',
+  mutation: 'scripts/mutation/main.mjs',
   bench: 'bench/main.ts',
 };
 const suites = {
