@@ -1,8 +1,9 @@
 import { describe, expect, test } from 'vitest';
-import { leftover } from '#domain/delete-end.ts';
+import { describe as inWords, leftover } from '#domain/delete-end.ts';
 import { type DeleteSaga, nextDelete } from '#domain/delete-saga.ts';
-import { nextRestoring } from '#domain/restoring.ts';
-import type { Event, Next } from '#domain/saga.ts';
+import { explain, explainFault } from '#domain/failure.ts';
+import { RESTARTED } from '#domain/restoring.ts';
+import { type Event, type Next, noted } from '#domain/saga.ts';
 import type { DiskView, Sight } from '#domain/sight.ts';
 import { reloaded } from '../support/sagas.ts';
 import { DELETES, type DeleteStory } from '../support/scenes.ts';
@@ -17,6 +18,7 @@ import {
   header,
   headersOf,
   REFUSED,
+  SERVER,
   saw,
   sight,
   WOKE,
@@ -63,17 +65,24 @@ describe.each(DELETES)('QEMU died under a $name', (it) => {
 
   test.each([merging, flushing] as const)('the header is set back, then it is whole', (saga) => {
     const first = nextDelete(saga, saw(off(topOnly, after)));
-    expect(first).toMatchObject({ saga: { at: 'restoring' }, tell: null });
+    expect(first).toMatchObject({ saga: { at: 'restoring' }, tell: null, evidence: [] });
+    expect(first.saga).toEqual({
+      ...{ kind: 'delete', request: it.request, at: 'restoring', plan },
+      ...{ why: 'the guest is shut off', unchained: false, tries: 0 },
+    });
     // The XML, which would override the headers, goes before they are touched.
     expect(first.effect).toEqual({ do: 'unchain', target: 'vda' });
     const set = nextDelete(nextDelete(first.saga, DID).saga, saw(off(topOnly, after)));
     expect(set).toMatchObject({ saga: { at: 'restoring' }, effect: mend, tell: null });
+    const detail = `set ${it.repointed} back to ${old?.backingFile}`;
+    expect(set.evidence).toEqual([{ kind: 'decided', detail }]);
     const look = nextDelete(reloaded(set.saga), DID);
     expect(look.effect).toEqual({ do: 'look', headers: [it.repointed], cinder: false });
     const last = nextDelete(look.saga, saw(off(topOnly, before)));
     expect(outcome(last)).toBe(whole);
-    expect(last.evidence).toMatchObject([{ kind: 'restored' }]);
-    expect(last.saga).toMatchObject({ reason: expect.stringContaining('is undone') });
+    expect(last.evidence).toEqual([{ kind: 'restored', detail: 'the chain is as it was before' }]);
+    const reason = `${inWords(plan)} was not yet safe on disk and is undone: the guest is shut off`;
+    expect(last.saga).toMatchObject({ reason, formats: [] });
   });
 
   test('a header that was never rewritten is whole', () => {
@@ -87,14 +96,24 @@ describe.each(DELETES)('QEMU died under a $name', (it) => {
     expect(unchained(merging, off(topOnly, silent)).effect).toEqual(mend);
   });
 
-  test.each<[string, Sight]>([
-    ['whose header was not read', off(topOnly, undefined)],
-    ['whose header is none', off(topOnly, { ok: false, error: { kind: 'missing', says: 'x' } })],
-    ['whose header names a stranger', off(topOnly, header()('/etc/passwd', 'raw'))],
-    ['that is gone', glance(GONE)],
-    ['that runs again without the file', glance(disk(it.after, { process: 'qemu-2' }))],
-  ])('a guest %s: Cinder keeps the file', (_, seen) => {
-    for (const saga of [merging, flushing]) expect(outcome(nextDelete(saga, saw(seen)))).toBe(kept);
+  const none = { ok: false, error: { kind: 'missing', says: 'x' } } as const;
+  const again = glance(disk(it.after, { process: 'qemu-2' }));
+  const unclear = `the guest is shut off; the header of ${it.repointed} is not clear`;
+  const missing = explain({ kind: 'guest-not-found', server: SERVER });
+  test.each<[string, Sight, string]>([
+    ['whose header was not read', off(topOnly, undefined), unclear],
+    ['whose header is none', off(topOnly, none), unclear],
+    ['whose header names a stranger', off(topOnly, header()('/etc/passwd', 'raw')), unclear],
+    ['that is gone', glance(GONE), missing],
+    ['that runs again without the file', again, RESTARTED],
+  ])('a guest %s: Cinder keeps the file', (_, seen, why) => {
+    for (const saga of [merging, flushing]) {
+      const last = nextDelete(saga, saw(seen));
+      expect(outcome(last)).toBe(kept);
+      const reason = `${inWords(plan)} was not yet safe on disk: ${why}`;
+      expect(last.saga).toMatchObject({ reason, formats: [] });
+      expect(last.evidence).toEqual([]);
+    }
   });
 
   test('why it was lost is said once', () => {
@@ -113,6 +132,8 @@ describe.each(DELETES)('QEMU died under a $name', (it) => {
     expect(outcome(nextDelete(restoring, saw(again)))).toBe(whole);
     const late = glance(disk(it.after, { process: 'qemu-2' }));
     expect(outcome(nextDelete(restoring, saw(late)))).toBe(kept);
+    const half = { ...off(topOnly, after), guest: disk(it.before, { process: 'qemu-2' }) };
+    expect(outcome(nextDelete(restoring, saw(half)))).toBe(kept);
   });
 
   test('a new QEMU with the old chain is asked for the merge, if Cinder still wants it', () => {
@@ -128,23 +149,28 @@ describe.each(DELETES)('QEMU died under a $name', (it) => {
     expect(nextDelete(flushing, saw(glance(busy))).effect).toMatchObject({ do: 'watch' });
   });
 
-  test('a share that refuses is asked again, and not for ever', () => {
-    let saga = nextDelete(flushing, saw(off(topOnly, after))).saga as At<'restoring'>;
-    for (let tries = 0; saga.tries < 30 && tries < 100; tries++) {
-      const step = nextRestoring(saga, failed(REFUSED));
-      expect(step).toMatchObject({ effect: { do: 'watch' }, evidence: [{ kind: 'fault' }] });
-      saga = nextRestoring(step.saga as At<'restoring'>, saw(off(topOnly, after)))
-        .saga as At<'restoring'>;
+  test('a share that refuses is asked again, thirty times', () => {
+    let step = nextDelete(flushing, saw(off(topOnly, after)));
+    for (let tries = 1; tries <= 30; tries++) {
+      step = nextDelete(step.saga, failed(REFUSED));
+      expect(step).toMatchObject({ saga: { at: 'restoring', tries }, evidence: [noted(REFUSED)] });
+      expect(step.effect).toEqual({ do: 'watch', soon: false });
     }
-    expect(outcome(nextRestoring(saga, failed(REFUSED)))).toBe(kept);
+    const last = nextDelete(step.saga, failed(REFUSED));
+    expect(outcome(last)).toBe(kept);
+    expect(last.saga).toMatchObject({ reason: expect.stringContaining(explainFault(REFUSED)) });
   });
 
-  test('a header that is set back and is not is left to a person', () => {
+  test('a header that is set back and is not is left to a person, after thirty times', () => {
     let step = nextDelete(flushing, saw(off(topOnly, after)));
-    for (let turns = 0; step.saga.at === 'restoring' && turns < 100; turns++) {
+    for (let tries = 1; tries <= 30; tries++) {
       step = nextDelete(nextDelete(step.saga, DID).saga, saw(off(topOnly, after)));
+      expect(step).toMatchObject({ saga: { at: 'restoring', tries }, effect: mend });
     }
-    expect(outcome(step)).toBe(kept);
+    const last = nextDelete(nextDelete(step.saga, DID).saga, saw(off(topOnly, after)));
+    expect(outcome(last)).toBe(kept);
+    const reason = expect.stringContaining(`; ${it.repointed} was set back, and is not`);
+    expect(last.saga).toMatchObject({ reason });
   });
 
   test.each<[string, Event]>([
@@ -152,9 +178,11 @@ describe.each(DELETES)('QEMU died under a $name', (it) => {
     ['told of a job', ended('completed')],
   ])('%s, it looks', (_, event) => {
     const restoring = nextDelete(flushing, saw(off(topOnly, after))).saga;
-    expect(nextDelete(restoring, event).effect).toMatchObject({ do: 'look' });
+    const look = { do: 'look', headers: [it.repointed], cinder: false };
+    expect(nextDelete(restoring, event)).toMatchObject({ saga: restoring, effect: look });
     const blind = nextDelete(restoring, { kind: 'blind', fault: AWAY });
-    expect(blind).toMatchObject({ saga: restoring, effect: { do: 'watch' } });
+    expect(blind).toMatchObject({ saga: restoring, evidence: [noted(AWAY)] });
+    expect(blind.effect).toEqual({ do: 'watch', soon: false });
   });
 });
 
