@@ -1,6 +1,11 @@
 import fc from 'fast-check';
 import { describe, expect, test } from 'vitest';
-import { judgeOverlay, type OverlayExpectation } from '#domain/overlay.ts';
+import {
+  type HeaderExpectation,
+  judgeHeader,
+  judgeOverlay,
+  type OverlayExpectation,
+} from '#domain/overlay.ts';
 import type { HeaderFlaw, Qcow2Header } from '#domain/qcow2.ts';
 import { err, ok } from '#domain/result.ts';
 import { file, format } from '../support/chains.ts';
@@ -113,3 +118,46 @@ test('whatever a header says, what is accepted is what was expected', () => {
     { numRuns: 500 },
   );
 });
+
+/** What somebody knows of the backing file, what the header says, and what comes of it. */
+const partly: readonly [HeaderExpectation, Partial<Qcow2Header>, string, string?][] = [
+  [{}, {}, 'accepted'],
+  [{}, { size: 1, backingFile: 's2', backingFormat: format('vmdk') }, 'accepted'],
+  [{}, { backingFile: null, backingFormat: null }, 'accepted'],
+  [
+    {},
+    { backingFormat: null },
+    'mendable',
+    'it names no format for s1: whoever opens it would probe',
+  ],
+  [{ size: 1 }, {}, 'refused', "its virtual size is 4096, and the disk's 1"],
+  [{ size: 0 }, {}, 'refused', "its virtual size is 4096, and the disk's 0"],
+  [{ backing: null }, { backingFile: null, backingFormat: null }, 'accepted'],
+  [{ backing: null }, {}, 'refused', 'it names s1, and it must name none'],
+  [{ backing: 's2' }, {}, 'refused', 'it names s1, and the guest writes to s2'],
+  [{ backing: 's1' }, {}, 'accepted'],
+  [
+    { backing: 's1' },
+    { backingFormat: null },
+    'mendable',
+    'it names no format for s1: whoever opens it would probe',
+  ],
+  [
+    { backing: 's1', format: 'raw' },
+    { backingFormat: null },
+    'mendable',
+    'it calls s1 nothing, and the guest has it as raw',
+  ],
+  [{ format: 'raw' }, { backingFile: null, backingFormat: null }, 'accepted'],
+  [{ format: 'qcow2' }, {}, 'mendable', 'it calls s1 raw, and the guest has it as qcow2'],
+];
+
+test.each(partly)(
+  'of a header as much is judged as is known: %j, %j: %s',
+  (known, says, verdict, words) => {
+    const found = judgeHeader(ok({ ...GOOD, ...says }), known);
+    expect(found.verdict).toBe(verdict);
+    const said = found.verdict === 'accepted' ? [] : found.reasons.map((one) => one.says);
+    expect(said).toEqual(words === undefined ? [] : [words]);
+  },
+);
