@@ -102,7 +102,9 @@ async function called(
   const answer = await fated(world, call, kinds, () => reach(world, call, does));
   if (isCommit && dies(world, life, 'killed after a commit is on disk')) return never();
   if (dies(world, life, 'killed after a call')) return never();
-  return life.over ? never() : answer;
+  if (life.over) return never();
+  for (const watcher of world.watchers) watcher.back?.(call, answer);
+  return answer;
 }
 
 function dies(world: World, life: Process, kind: string): boolean {

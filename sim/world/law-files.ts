@@ -4,6 +4,9 @@ import type { Header } from '../share.ts';
 import type { SeenCall, Watcher } from './watcher.ts';
 import type { World } from './world.ts';
 
+/** The incompatible feature bit of a qcow2 file whose data is in another file. */
+const DATA_FILE = 4;
+
 /** Laws 5, 6, 7 and 23: what files are, what is read of them, and who changes them. */
 export class FileLaws implements Watcher {
   readonly #world: World;
@@ -87,6 +90,9 @@ export class FileLaws implements Watcher {
     const under = node.backing.file;
     const right = header.backing === under.name && header.format === under.format;
     this.#world.saw('a header of a live chain');
+    if (header.features & DATA_FILE) {
+      this.#world.break(7, `${node.file.name} keeps its data elsewhere`, volume);
+    }
     if (right) return;
     const says = `${node.file.name} says ${header.backing}, ${header.format}`;
     this.#world.break(7, `${says}; it is ${under.name}, ${under.format}`, volume);

@@ -74,7 +74,8 @@ export class RequestLaws implements Watcher {
     if (asked === undefined) return;
     const age = this.#world.clock.now() - asked;
     this.#world.saw(age > 60_000 ? 'a switch long after the request' : 'a switch');
-    if (age >= CINDER_WAITS_MS) {
+    const own = op !== undefined && this.#own.has(op.id);
+    if (age >= (own ? CREATE_TIMEOUT_MS + WITHIN_MS : CINDER_WAITS_MS)) {
       const words = `${file} is switched to ${age} ms after it was asked for`;
       this.#world.break(29, words, volume, this.#unknowable(op));
     }

@@ -1,5 +1,5 @@
 import type { SnapshotId, VolumeId } from '#domain/ids.ts';
-import type { SnapshotRow } from '../cinder-rows.ts';
+import type { Ended, SnapshotRow } from '../cinder-rows.ts';
 import type { CloudDisk } from '../cloud.ts';
 import { attach, detach } from './cinder-hands.ts';
 import type { World } from './world.ts';
@@ -52,16 +52,16 @@ export class People {
     if (what === 8) this.backup(which);
     else if (there.length > 0 && (what >= 5 || rows.length >= MANY)) {
       this.remove(choices.of('user picks a snapshot', there).id);
-    } else if (rows.length < MANY) this.take(which);
+    } else if (rows.length < MANY) void this.take(which);
   }
 
-  take({ volume }: CloudDisk): void {
+  take({ volume }: CloudDisk): Promise<Ended> {
     const world = this.#world;
     world.operations++;
     const id = world.clock.uuid() as SnapshotId;
     world.tell('user', `takes snapshot ${id} of ${volume}`);
     if (world.cloud.cinder.attachmentsOf(volume).length === 0) world.offline.add(id);
-    this.#ask(world.cloud.cinder.createSnapshot(volume, id));
+    return this.#ask(world.cloud.cinder.createSnapshot(volume, id));
   }
 
   backup({ volume }: CloudDisk): void {
@@ -70,7 +70,7 @@ export class People {
     const id = world.clock.uuid() as SnapshotId;
     world.tell('user', `backs ${volume} up, by way of snapshot ${id}`);
     if (world.cloud.cinder.attachmentsOf(volume).length === 0) world.offline.add(id);
-    this.#ask(world.cloud.cinder.backup(volume, id));
+    void this.#ask(world.cloud.cinder.backup(volume, id));
   }
 
   remove(id: SnapshotId): void {
@@ -80,7 +80,7 @@ export class People {
     // Only an admin gets it out of there, and the progress stays what it was.
     const { cinder } = world.cloud;
     if (cinder.snapshots.get(id)?.status === 'error_deleting') cinder.resetState(id, 'error');
-    this.#ask(world.cloud.cinder.deleteSnapshot(id));
+    void this.#ask(world.cloud.cinder.deleteSnapshot(id));
   }
 
   /** When the dust has settled somebody tries everything again, until all snapshots are gone. */
@@ -89,7 +89,9 @@ export class People {
       if (this.#unknown.has(disk.volume) && detach(this.#world, disk)) {
         this.#world.saw('what cannot be told online is deleted offline');
       }
-      for (const { id, status } of snapshotsOf(this.#world, disk)) {
+      const rows = snapshotsOf(this.#world, disk);
+      const newestFirst = this.#world.choices.pick('tidied from the newest on', 2) === 1;
+      for (const { id, status } of newestFirst ? [...rows].reverse() : rows) {
         if (DELETABLE.includes(status)) this.remove(id);
         else if (!this.#world.cloud.cinder.service.busy(disk.volume)) this.#force(id, status);
         await this.done();
@@ -104,7 +106,7 @@ export class People {
   #force(id: SnapshotId, status: string): void {
     this.#world.tell('admin', `force-deletes snapshot ${id}, left ${status}`);
     this.#world.saw(`a snapshot left ${status} is force-deleted`);
-    this.#ask(this.#world.cloud.cinder.forceDelete(id));
+    void this.#ask(this.#world.cloud.cinder.forceDelete(id));
   }
 
   /** Stock Cinder probes a raw base, and believes what the guest wrote into it. */
@@ -116,16 +118,29 @@ export class People {
     if (volume !== undefined) this.#world.excuse(volume, 'Cinder uses the reported formats');
   }
 
-  #ask(asked: Promise<{ snapshot: SnapshotId; status: string; problem: string | null }>): void {
+  /** Who is told that it failed, though it may be under way, sometimes tries again at once. */
+  #insist(id: SnapshotId): void {
+    const { choices, swarm, cloud } = this.#world;
+    if (swarm.quiet || choices.pick('user tries again at once', 3) !== 2) return;
+    const row = cloud.cinder.snapshots.get(id);
+    const disk = cloud.disks.find(({ volume }) => volume === row?.volume);
+    if (row?.status === 'error_deleting') this.remove(id);
+    else if (disk && snapshotsOf(this.#world, disk).length < MANY) void this.take(disk);
+  }
+
+  async #ask(asked: Promise<Ended>): Promise<Ended> {
     const told = asked.then(({ snapshot, status, problem }) => {
       if (problem?.includes('invalid backing file')) this.#probed(snapshot);
       const { volume } = this.#world.cloud.cinder.snapshots.get(snapshot) ?? {};
       if (problem?.includes('unknown-format') && volume) this.#unknown.add(volume);
       const why = problem === null ? '' : `: ${problem}`;
       this.#world.tell('cinder', `snapshot ${snapshot} is ${status}${why}`);
+      if (problem !== null) this.#insist(snapshot);
+      return { snapshot, status, problem };
     });
     this.#pending.add(told);
     void told.finally(() => this.#pending.delete(told));
+    return told;
   }
 }
 

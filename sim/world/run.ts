@@ -1,15 +1,19 @@
+import type { CloudDisk } from '../cloud.ts';
 import { Choices } from './choices.ts';
 import { attach } from './cinder-hands.ts';
 import { Guests } from './guests.ts';
 import { happenings, heal, Mischief } from './happenings.ts';
 import { BytesLaws } from './law-bytes.ts';
 import { FileLaws } from './law-files.ts';
+import { HeardLaws } from './law-heard.ts';
 import { LastingLaws } from './law-lasting.ts';
 import { OfflineLaws } from './law-offline.ts';
+import { PromiseLaws } from './law-promises.ts';
 import { RequestLaws } from './law-requests.ts';
 import { RestLaws } from './law-rest.ts';
 import { WordLaws } from './law-words.ts';
 import { LONGEST_WAIT_MS, People, snapshotsOf } from './people.ts';
+import type { Ports } from './program.ts';
 import type { Broken } from './watcher.ts';
 import { World } from './world.ts';
 
@@ -35,6 +39,8 @@ export interface RunOptions {
   /** Only these decisions are other than 0. */
   readonly only?: ReadonlyMap<string, number>;
   readonly recording?: boolean;
+  /** What the program gets instead of its ports: for those who plant a bug in one. */
+  readonly bind?: (ports: Ports) => Ports;
 }
 
 /** Law 17: two of the longest pauses between attempts, and what one attempt takes. */
@@ -43,7 +49,8 @@ const REST_WITHIN_MS = 2 * 60_000 + 60_000;
 /** One history: chaos, then quiet, then everything must converge. */
 export async function run(seed: number, options: RunOptions = {}): Promise<Told> {
   const choices = new Choices(seed, options.only ?? null);
-  const world = new World({ choices, recording: options.recording ?? false });
+  const { recording = false, bind = (ports: Ports) => ports } = options;
+  const world = new World({ choices, recording, bind });
   const guests = new Guests(world);
   const people = new People(world);
   world.watchers.push(
@@ -58,6 +65,7 @@ export async function run(seed: number, options: RunOptions = {}): Promise<Told>
     new LastingLaws(world),
     new Mischief(world, guests, people),
   );
+  world.watchers.push(new HeardLaws(world), new PromiseLaws(world));
   try {
     await world.clock.until(
       history(world, guests, people, options.tale ?? chaos),
@@ -87,6 +95,9 @@ async function history(world: World, guests: Guests, people: People, tale: Tale)
   await rest(world);
   for (const watcher of world.watchers) watcher.rest?.();
   await again(world);
+  for (const disk of world.cloud.disks) {
+    if (!world.excuses.has(disk.volume)) await works(world, people, disk);
+  }
   for (const disk of world.cloud.disks) {
     if (!world.excuses.has(disk.volume)) await people.tidy(disk);
   }
@@ -126,6 +137,16 @@ async function rest(world: World): Promise<void> {
     if (quiet && clock.now() > world.lateUntil) return;
   }
   world.break(17, 'the faults are over, and there is still something to do or to say', null);
+}
+
+/** Law 17: with nothing in the way a snapshot can be taken. */
+async function works(world: World, people: People, disk: CloudDisk): Promise<void> {
+  const { guest, volume } = disk;
+  if (guest.process === null || world.lost.has(volume)) return;
+  const { status, problem } = await people.take(disk);
+  world.saw('a snapshot is taken at rest');
+  if (status === 'available' || world.excuses.has(volume)) return;
+  world.break(17, `with nothing in the way a snapshot ended ${status}: ${problem}`, volume);
 }
 
 /** Law 18: at rest, starting again changes nothing. */

@@ -29,6 +29,8 @@ export interface Watcher {
   reaching?(call: SeenCall): void;
   /** All that the call does has happened. */
   reached?(call: SeenCall, answer: unknown): void;
+  /** The program has the answer. */
+  back?(call: SeenCall, answer: unknown): void;
   asked?(request: Asked): void;
   answered?(request: Asked, answer: Answer): void;
   /** The process is gone, and whoever waited for its answer sees the connection break. */

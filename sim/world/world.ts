@@ -11,7 +11,7 @@ import { Doorway } from './doorway.ts';
 import { heard, Process } from './ears.ts';
 import { Swarm } from './faults.ts';
 import type { MissingGuard } from './laws.ts';
-import { imagesOn, type Program, program } from './program.ts';
+import { imagesOn, type Ports, type Program, program } from './program.ts';
 import { DiskTruth } from './truth.ts';
 import type { Broken, SeenCall, Watcher } from './watcher.ts';
 
@@ -19,6 +19,8 @@ export interface WorldOptions {
   readonly choices: Choices;
   /** Keeps every line of the story; else only its digest. */
   readonly recording?: boolean;
+  /** What the program gets instead of its ports. */
+  readonly bind?: (ports: Ports) => Ports;
 }
 
 const PAUSES_MS = [10, 120, 700, 2_500, 9_000, 31_000, 150_000] as const;
@@ -65,16 +67,19 @@ export class World {
   downMs: number | null = null;
   life = new Process(false);
   program: Program | null = null;
+  readonly #bind: (ports: Ports) => Ports;
   #over = false;
   #up = new AbortController();
 
-  constructor({ choices, recording = false }: WorldOptions) {
+  constructor({ choices, recording = false, bind = (ports) => ports }: WorldOptions) {
     this.choices = choices;
     this.recording = recording;
+    this.#bind = bind;
     this.swarm = new Swarm(choices);
     this.clock = new SimClock({ seed: choices.seed });
     const { clock } = this;
-    const clusters = 4 + choices.pick('clusters', 5);
+    // Of 11 the last but one is 90% of the way, which no live progress may say.
+    const clusters = choices.of('clusters', [4, 5, 6, 7, 8, 11]);
     const clustersPerTick = 1 + choices.pick('clusters per tick', 3);
     const tickMs = choices.of('tick of a job', [100, 20, 700, 5_000]);
     const knows = choices.of('Cinder knows', ['stock', 'stock', 'spec', 'format', 'status']);
@@ -120,7 +125,7 @@ export class World {
       clock: this.#clockOf(life),
       telemetry: { log: (_: string, text: string) => this.tell('log', text) },
     };
-    const made = program(ports, (defect) => {
+    const made = program(this.#bind(ports), (defect) => {
       this.defects.push(defect);
       this.tell('world', `the service contradicts itself: ${defect}`);
       life.end();

@@ -1,0 +1,189 @@
+import type { OperationId, SnapshotId, VolumeId } from '#domain/ids.ts';
+import type { GuestView, SnapshotView } from '#domain/sight.ts';
+import type { Update } from '#domain/status.ts';
+import type { Answer } from '#ports/assisted-snapshots.ts';
+import type { SnapshotOrder } from '#ports/hypervisor.ts';
+import type { Asked, SeenCall, Watcher } from './watcher.ts';
+import type { World } from './world.ts';
+
+/** Every second something is looked at that has not ended; see `pollMs`. */
+const LEFT_ALONE_MS = 5_000;
+/** The longest that a set-back which was due can take to be sent. */
+const A_WHILE_MS = 400_000;
+
+/**
+ * Laws 11, 21, 22, 27, 29 and 30, as far as they are about what the program has heard when it
+ * acts, and about what it does at the same time.
+ */
+export class HeardLaws implements Watcher {
+  readonly #world: World;
+  /** What the last look at a volume showed of the snapshot. */
+  readonly #status = new Map<SnapshotId, string>();
+  /** Questions that belong to a look: they come right after the hypervisor was asked. */
+  readonly #looks = new WeakSet<SeenCall>();
+  #before: SeenCall | null = null;
+  /** Volumes on which the last look showed a block job. */
+  readonly #atWork = new Set<VolumeId>();
+  /** Snapshots about which something is being said just now. */
+  readonly #saying = new Set<SnapshotId>();
+  /** By volume: the calls that have no answer yet, and when the last one was made or answered. */
+  readonly #calls = new Map<VolumeId, { open: number; last: number }>();
+  readonly #refused = new Set<string>();
+  /** Counts what happens, for before and after. */
+  #order = 0;
+  readonly #asked = new Map<string, number>();
+  readonly #setBack = new Map<SnapshotId, number>();
+
+  constructor(world: World) {
+    this.#world = world;
+  }
+
+  asked({ requestId }: Asked): void {
+    this.#asked.set(requestId, ++this.#order);
+  }
+
+  answered({ kind, requestId, snapshot, volume }: Asked, answer: Answer): void {
+    if (!answer.ok) this.#refused.add(requestId);
+    if (kind !== 'delete' || !answer.ok || answer.value.operation === null) return;
+    const confirmed = this.#setBack.get(snapshot) ?? 0;
+    if (confirmed > (this.#asked.get(requestId) ?? 0)) return;
+    this.#world.break(30, `${snapshot} is acknowledged and was not set back to 0%`, volume);
+  }
+
+  calling(call: SeenCall): void {
+    const { port, method, args } = call;
+    this.#busy(call, 1);
+    if (this.#before?.port === 'libvirt' && this.#before.method === 'look') this.#looks.add(call);
+    this.#before = call;
+    if (port === 'cinder' && method === 'update') {
+      const [snapshot, update] = args as [SnapshotId, Update];
+      if (this.#saying.has(snapshot)) {
+        this.#world.break(11, `two words about ${snapshot} at once`, null);
+      }
+      this.#saying.add(snapshot);
+      if (update.kind === 'deleting' && update.percent === 0) this.#written(snapshot);
+    }
+    if (port !== 'libvirt' || (method !== 'snapshot' && method !== 'merge')) return;
+    const [{ volume }] = args as [SnapshotOrder];
+    if (this.#atWork.has(volume)) {
+      this.#world.break(21, `a ${method} over a block job that was seen`, volume);
+    }
+    const [state, status] = method === 'merge' ? MERGE : SWITCH;
+    const op = this.#world.journal.all.find(
+      ({ accepted, saga }) => accepted && saga.request.volume === volume && saga.at === state,
+    );
+    const heard = op && this.#status.get(op.saga.request.snapshot);
+    if (heard === undefined || heard === status) return;
+    this.#world.break(29, `a ${method} for a snapshot that was heard to be ${heard}`, volume);
+  }
+
+  reached({ port, method, args }: SeenCall, answer: unknown): void {
+    const said = answer as { ok: boolean; value: unknown };
+    if (port === 'journal' && method === 'accept') this.#accepted(args[0] as OperationId);
+    if (port === 'cinder' && method === 'update') {
+      const [snapshot, update] = args as [SnapshotId, Update];
+      const back = update.kind === 'deleting' && update.percent === 0;
+      if (back && said.ok && said.value === 'accepted') this.#setBack.set(snapshot, ++this.#order);
+    }
+  }
+
+  back(call: SeenCall, answer: unknown): void {
+    const { port, method, args } = call;
+    this.#busy(call, -1);
+    const said = answer as { ok: boolean; value: unknown };
+    if (port === 'cinder' && method === 'update') this.#saying.delete(args[0] as SnapshotId);
+    if (port === 'cinder' && method === 'snapshot' && said.ok && this.#looks.has(call)) {
+      const view = said.value as SnapshotView | null;
+      this.#status.set(args[0] as SnapshotId, view?.status ?? 'gone');
+    }
+    if (port === 'libvirt' && method === 'look' && said.ok) {
+      const view = said.value as GuestView;
+      const [{ volume }] = args as [{ volume: VolumeId }];
+      if (view.kind === 'disk' && view.job !== null) this.#atWork.add(volume);
+      else this.#atWork.delete(volume);
+    }
+  }
+
+  ended(): void {
+    this.#saying.clear();
+    this.#calls.clear();
+    this.#status.clear();
+    this.#atWork.clear();
+  }
+
+  /** Law 22: whoever has something to do does it, whatever the other volumes wait for. */
+  moment(): void {
+    const { journal, clock, program, life } = this.#world;
+    if (program === null || life.over) {
+      this.#calls.clear();
+      return;
+    }
+    for (const { accepted, saga } of journal.all) {
+      if (!accepted || saga.at === 'end') continue;
+      const { volume } = saga.request;
+      const { open, last } = this.#of(volume);
+      if (open > 0 || clock.now() - last <= LEFT_ALONE_MS) continue;
+      this.#world.break(22, `${volume} is left alone, and has a ${saga.kind} to do`, volume);
+      this.#calls.delete(volume);
+    }
+  }
+
+  /** Law 27: a progress is set back for a request that is written down. */
+  #written(snapshot: SnapshotId): void {
+    const { journal, clock } = this.#world;
+    const open = journal.all.some(
+      ({ saga, updatedAt }) =>
+        saga.kind === 'delete' &&
+        saga.request.snapshot === snapshot &&
+        (saga.at !== 'end' || updatedAt > clock.now() - A_WHILE_MS),
+    );
+    if (open) return;
+    this.#world.break(27, `${snapshot} is set back to 0% for a request nobody wrote down`, null);
+  }
+
+  #accepted(id: OperationId): void {
+    const op = this.#world.journal.all.find((one) => one.id === id);
+    if (op === undefined || !this.#refused.has(op.requestId)) return;
+    const { volume } = op.saga.request;
+    this.#world.break(27, `${op.requestId} is accepted after the answer was no`, volume);
+  }
+
+  #busy(call: SeenCall, more: 1 | -1): void {
+    const volume = this.#volumeOf(call);
+    if (volume === null) return;
+    const known = this.#of(volume);
+    known.open = Math.max(0, known.open + more);
+    known.last = this.#world.clock.now();
+  }
+
+  #of(volume: VolumeId) {
+    const last = this.#world.clock.now();
+    const known = this.#calls.get(volume) ?? { open: 0, last };
+    this.#calls.set(volume, known);
+    return known;
+  }
+
+  /** The volume that a call is about, if it is one that an operation in progress makes. */
+  #volumeOf({ port, method, args }: SeenCall): VolumeId | null {
+    const { journal, cloud } = this.#world;
+    const [first, file] = args as [unknown, string];
+    if (port === 'images') {
+      return cloud.disks.find(({ volume }) => file.includes(volume))?.volume ?? null;
+    }
+    if (port === 'libvirt') return (first as { volume?: VolumeId } | undefined)?.volume ?? null;
+    if (port === 'cinder' && method === 'attachments') return first as VolumeId;
+    if (port === 'cinder' && method === 'snapshot') {
+      return cloud.cinder.snapshots.get(first as SnapshotId)?.volume ?? null;
+    }
+    if (port === 'cinder' && method === 'activeFile') {
+      return cloud.cinder.attachments.get(first as string)?.volume ?? null;
+    }
+    if (method === 'commit') {
+      return journal.all.find(({ id }) => id === first)?.saga.request.volume ?? null;
+    }
+    return null;
+  }
+}
+
+const SWITCH = ['switching', 'creating'] as const;
+const MERGE = ['merging', 'deleting'] as const;
