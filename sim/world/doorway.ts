@@ -1,4 +1,4 @@
-import type { FileName } from '#domain/ids.ts';
+import { type FileName, RAW, type SnapshotId } from '#domain/ids.ts';
 import { err } from '#domain/result.ts';
 import type {
   Answer,
@@ -11,6 +11,9 @@ import type { Process } from './ears.ts';
 import { OVERLAY_LIES } from './faults.ts';
 import type { Asked } from './watcher.ts';
 import type { World } from './world.ts';
+
+/** What comes twice is seldom long apart; see 'request of long ago' for the rest. */
+const SOON_MS = [10, 0, 120, 700, 2_500, 31_000] as const;
 
 /**
  * The way from Cinder to the service: requests come late, twice, with an overlay that is not what
@@ -25,8 +28,15 @@ export class Doorway {
   readonly spoiled = new Set<FileName>();
   readonly #world: World;
 
+  /** Some Cinders ask everything twice, and some have lost track of the chain. */
+  readonly #stutters: boolean;
+  readonly #strays: boolean;
+  readonly #misled = new Set<SnapshotId>();
+
   constructor(world: World) {
     this.#world = world;
+    this.#stutters = world.choices.pick('requests come twice', 6) === 5;
+    this.#strays = world.choices.pick('Cinder is astray', 6) === 5;
   }
 
   open(life: Process, service: AssistedSnapshots): AssistedSnapshots {
@@ -39,23 +49,55 @@ export class Doorway {
   }
 
   async #ask(
-    asked: Asked,
+    meant: Asked,
     caller: Caller,
     life: Process,
     service: AssistedSnapshots,
   ): Promise<Answer> {
-    const { swarm, clock } = this.#world;
+    const { swarm, clock, choices } = this.#world;
+    const asked = this.#astray(meant);
     if (asked.kind === 'create') this.#spoil(asked.newFile);
     this.past.push({ asked, caller });
     if (swarm.strikes('request delayed'))
       await clock.sleep(this.#world.pause('request delayed by'));
-    if (swarm.strikes('request doubled')) {
-      this.#world.later(this.#world.pause('request doubled after'), () => this.again(asked));
+    if (swarm.strikes('request doubled') || (this.#stutters && !swarm.quiet)) {
+      this.#world.later(choices.of('request doubled after', SOON_MS), () => this.again(asked));
     }
     const answer = await this.#answered(asked, caller, life, service);
     if (!swarm.strikes('answer lost')) return answer;
     this.#world.tell('world', 'the answer is lost');
     return BROKEN;
+  }
+
+  /** Cinder has lost track of the chain, and asks for what nobody may do. */
+  #astray(asked: Asked): Asked {
+    const { cloud } = this.#world;
+    if (asked.kind === 'create') {
+      const raw = [...cloud.share.files.values()].find(({ format }) => format === RAW);
+      const { quiet } = this.#world.swarm;
+      if (raw === undefined || quiet || !this.#stray('request for a raw file')) return asked;
+      return { ...asked, newFile: raw.name };
+    }
+    const { fileToMerge, mergeTarget } = asked;
+    const lower = mergeTarget ?? fileToMerge;
+    const below = lower && ((cloud.share.file(lower)?.header?.backing ?? null) as FileName | null);
+    // Only a pull can go down to nothing.
+    if (lower === null || (below === null && mergeTarget !== null)) return asked;
+    // Once for each snapshot, so that what is tried again when the faults are over can succeed.
+    if (this.#misled.has(asked.snapshot)) return asked;
+    if (!this.#stray('request for two layers at once')) return asked;
+    this.#misled.add(asked.snapshot);
+    return mergeTarget === null
+      ? { ...asked, fileToMerge: below }
+      : { ...asked, mergeTarget: below };
+  }
+
+  #stray(kind: string): boolean {
+    const { choices, swarm } = this.#world;
+    if (!this.#strays || choices.pick(kind, 3) !== 2) return false;
+    swarm.saw(kind);
+    this.#world.tell('world', kind);
+    return true;
   }
 
   /** Something is wrong with the overlay that Cinder has just made. */
@@ -68,6 +110,7 @@ export class Doorway {
       this.spoiled.add(name);
       if (lie === 'is not there') share.files.delete(name);
       else file.header = { ...file.header, ...LIES[lie] };
+      if (file.header !== null) file.clusters = file.header.clusters;
     }
   }
 

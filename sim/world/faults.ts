@@ -111,6 +111,8 @@ export const FAULT_KINDS: readonly FaultKind[] = [
   ...MISCHIEF,
   ...OVERLAY_LIES.map((kind) => `overlay ${kind}`),
   ...GUEST_FAULTS.map((kind) => `guest ${kind}`),
+  'request for two layers at once',
+  'request for a raw file',
   'request doubled',
   'request delayed',
   'answer lost',
