@@ -1,0 +1,194 @@
+import type { Bug } from './bug.ts';
+
+const SAGA = 'src/domain/delete-saga.ts';
+const PLAN = 'src/domain/plan-delete.ts';
+const CHAIN = 'src/domain/chain.ts';
+const WITHDRAWN =
+  // biome-ignore lint/suspicious/noTemplateCurlyInString: it is a line of code.
+  "if (status !== 'deleting') return withdraw(saga, `the snapshot is ${status} in Cinder`);";
+const RESTARTED =
+  "if (view.process !== saga.plan.process) return died(saga, 'the guest was restarted');";
+const HEARD = 'return go({ ...saga, heard: event.how }, look(saga), heard(event.how));';
+const MERGED = "merged({ ...saga, at: 'flushing', formats: [] }, heard('ended'))";
+
+/** Deletes: when a merge is done, and which merges may be begun at all. */
+export const DELETE_BUGS: readonly Bug[] = [
+  {
+    name: 'a pull is reported before the barrier',
+    habit: 'Nova',
+    laws: [8],
+    edit: {
+      file: SAGA,
+      find: "if (plan.merge.kind === 'commit') return merged(next, evidence);",
+      put: 'return merged(next, evidence);',
+    },
+  },
+  {
+    name: 'a flush that failed is good enough',
+    habit: 'ours',
+    laws: [8],
+    edit: {
+      file: SAGA,
+      find: "if (event.kind === 'did') return merged(saga, {",
+      put: "if (event.kind === 'did' || event.kind === 'failed') return merged(saga, {",
+    },
+  },
+  {
+    name: 'a merge that never answered is forgotten',
+    habit: 'ours',
+    laws: [14],
+    edit: {
+      file: SAGA,
+      find: "unsure: saga.unsure || event.fault.kind === 'unknown',",
+      put: 'unsure: false,',
+    },
+  },
+  {
+    name: 'no job is a job that succeeded',
+    habit: 'Nova',
+    laws: [8],
+    edit: {
+      file: SAGA,
+      find: 'if (agrees(view.chain, saga.plan.before)) return unmerged(saga, sight);',
+      put: `return ${MERGED};`,
+    },
+  },
+  {
+    name: 'the event that a job completed is enough',
+    habit: 'vdsm',
+    laws: [8],
+    edit: {
+      file: SAGA,
+      find: HEARD,
+      put: HEARD.replace('return', `if (event.how === 'completed') return ${MERGED}; return`),
+    },
+  },
+  {
+    name: 'a job that failed has merged',
+    habit: 'Nova',
+    laws: [8],
+    edit: {
+      file: SAGA,
+      find: "if (said === 'failed') return",
+      put: `if (said === 'failed') return ${MERGED};`,
+    },
+  },
+  {
+    name: 'a job that went with its QEMU has succeeded',
+    habit: 'Nova',
+    laws: [8, 14],
+    edit: {
+      file: SAGA,
+      find: RESTARTED,
+      put: 'if (view.process !== saga.plan.process) return finished(saga, view, sight);',
+    },
+  },
+  {
+    name: 'another QEMU process is taken for the one that began',
+    habit: 'vdsm',
+    laws: [8, 14],
+    edit: { file: SAGA, find: RESTARTED, put: '' },
+  },
+  {
+    name: 'the live chain is not compared when the job is gone',
+    habit: 'Nova',
+    laws: [8, 14],
+    edit: {
+      file: SAGA,
+      find: 'if (agrees(view.chain, saga.plan.after)) return finished(saga, view, sight);',
+      put: 'if (view.chain.on !== undefined) return finished(saga, view, sight);',
+    },
+  },
+  {
+    name: 'a merge whose QEMU died binds no retry',
+    habit: 'ours',
+    laws: [14],
+    edit: {
+      file: SAGA,
+      find: "const last = ended(saga, 'failed', reason, [], leftover(saga.plan));",
+      put: "const last = ended(saga, 'failed', reason, [], null);",
+    },
+  },
+  {
+    name: 'the status is not read again right before the merge',
+    habit: 'Nova',
+    laws: [29],
+    edit: { file: SAGA, find: WITHDRAWN, put: '', after: 'function decide(' },
+  },
+  {
+    name: 'several layers are pulled at once',
+    habit: 'Nova',
+    laws: [3, 14, 16, 17],
+    edit: { file: PLAN, find: 'if (between !== 1) {', put: 'if (between < 1) {' },
+  },
+  {
+    name: 'several layers are committed at once',
+    habit: 'Nova',
+    laws: [3, 14, 16, 17],
+    edit: {
+      file: CHAIN,
+      find: 'if (top.on?.file === merge.into) return ok(splice(active, top, top.on));',
+      put: 'const heir = find(top.on, merge.into); if (heir) return ok(splice(active, top, heir));',
+    },
+  },
+  {
+    name: 'every format that is told is qcow2',
+    habit: 'ours',
+    laws: [5],
+    edit: {
+      file: CHAIN,
+      find: "told.push({ file, format: reported, provenance: 'reported' });",
+      put: "told.push({ file, format: QCOW2, provenance: 'reported' });",
+    },
+  },
+  {
+    name: 'of a pull the format of the active file is not told',
+    habit: 'Cinder',
+    laws: [5],
+    edit: {
+      file: CHAIN,
+      find: 'return merge.onto === null ? [before.file] : [before.file, merge.onto];',
+      put: 'return merge.onto === null ? [] : [merge.onto];',
+    },
+  },
+  {
+    name: 'a base of which libvirt says nothing is raw',
+    habit: 'Nova',
+    laws: [17],
+    edit: {
+      file: CHAIN,
+      find: 'const implied = seen.on === null ? known.get(seen.file) : QCOW2;',
+      put: "const implied = seen.on === null ? ('raw' as Format) : QCOW2;",
+    },
+  },
+  {
+    name: 'the header of a raw base is read',
+    habit: 'Cinder',
+    laws: [6],
+    edit: {
+      file: 'src/domain/sight.ts',
+      find: '(layer.format ?? known.get(layer.file)) === QCOW2) &&',
+      put: 'layer.format !== null) &&',
+    },
+  },
+  {
+    name: 'whatever file a request names is read',
+    habit: 'Cinder',
+    laws: [6],
+    edit: {
+      file: 'src/look.ts',
+      find: '(file) => members.has(file) || file === newcomer,',
+      put: '() => true,',
+    },
+  },
+  {
+    name: 'live progress may say 90%',
+    habit: 'Nova',
+    laws: [11],
+    edit: {
+      file: 'src/domain/status.ts',
+      find: 'return whole === 90 ? 89 : whole;',
+      put: 'return whole;',
+    },
+  },
+];

@@ -1,0 +1,64 @@
+import type { Bug } from './bug.ts';
+
+const STATUS = 'src/domain/status.ts';
+const XML = 'src/adapters/libvirt/domain-xml.ts';
+
+/** Where no simulated world reaches: the adapters, and a defect of our own. */
+export const EDGE_BUGS: readonly Bug[] = [
+  {
+    name: 'an error is sent together with 90%',
+    habit: 'Nova',
+    suite: 'test/domain/status.test.ts',
+    edit: {
+      file: STATUS,
+      find: "return { status: 'error_deleting', progress: '0%' };",
+      put: "return { status: 'error_deleting', progress: '90%' };",
+    },
+  },
+  {
+    name: "the guest's other disks are forgotten in the snapshot",
+    habit: 'ours',
+    suite: 'test/adapters/libvirt/domain-xml.test.ts',
+    edit: { file: XML, find: '.filter((disk) => disk.target !== target)', put: '.slice(0, 0)' },
+  },
+  {
+    name: 'a format that libvirt leaves out is raw',
+    habit: 'Nova',
+    suite: 'test/adapters/libvirt/old-libvirt.test.ts',
+    edit: {
+      file: 'src/adapters/libvirt/disk-view.ts',
+      find: 'format: layer.format as Format | null,',
+      put: "format: (layer.format ?? 'raw') as Format | null,",
+    },
+  },
+  {
+    name: 'a link in the place of the overlay is followed',
+    habit: 'Cinder',
+    suite: 'test/contract/images.share.test.ts',
+    edit: {
+      file: 'src/adapters/images/images.ts',
+      find: 'constants.O_RDONLY | constants.O_NOFOLLOW | constants.O_NONBLOCK;',
+      put: 'constants.O_RDONLY | constants.O_NONBLOCK;',
+    },
+  },
+  {
+    name: 'two processes may have the journal open',
+    habit: 'ours',
+    suite: 'test/contract/journal.sqlite.test.ts',
+    edit: {
+      file: 'src/adapters/sqlite/journal.ts',
+      find: "db.exec('BEGIN EXCLUSIVE; COMMIT');",
+      put: '',
+    },
+  },
+  {
+    name: 'a defect is met again and again',
+    habit: 'ours',
+    suite: 'test/runner.test.ts',
+    edit: {
+      file: 'src/runner.ts',
+      find: 'if ((await journal.defect(operation.id)) >= MAX_DEFECTS) {',
+      put: 'if ((await journal.defect(operation.id)) >= 1e9) {',
+    },
+  },
+];

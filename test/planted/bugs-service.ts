@@ -1,0 +1,133 @@
+import type { Bug } from './bug.ts';
+
+const SERVICE = 'src/service.ts';
+const EARLIER = 'src/earlier.ts';
+const ACCEPT = 'await journal.accept(id);';
+const WRONG = 'if (wrong !== null) return refused(wrong);';
+const NO_PLAN = 'if (!plan.ok) return refused(plan.error);';
+
+/** How a request is answered, and what was done before. */
+export const SERVICE_BUGS: readonly Bug[] = [
+  {
+    name: 'the answer comes before the journal',
+    habit: 'Nova',
+    laws: [28],
+    edit: {
+      file: SERVICE,
+      find: ACCEPT,
+      put: `void clock.sleep(20).then(() => ${ACCEPT.slice(6, -1)});`,
+    },
+  },
+  {
+    name: 'a delete leaves the progress as it finds it',
+    habit: 'Nova',
+    laws: [30],
+    edit: {
+      file: SERVICE,
+      find: "saga.kind === 'create' ? null : await this.#reset(saga.request.snapshot);",
+      put: 'null as Err | null;',
+    },
+  },
+  {
+    name: 'whether Cinder took the 0% does not matter',
+    habit: 'ours',
+    laws: [30],
+    edit: {
+      file: SERVICE,
+      find: 'if (!told.ok) return fault(told.error);',
+      put: 'if (!told.ok) return null;',
+    },
+  },
+  {
+    name: 'a delete that joins another leaves the progress',
+    habit: 'ours',
+    laws: [30],
+    edit: { file: SERVICE, find: "if (plain.kind === 'delete') {", put: 'if (false) {' },
+  },
+  {
+    name: 'a request that comes twice is done twice',
+    habit: 'Nova',
+    laws: [13, 20],
+    edit: {
+      file: SERVICE,
+      find: "if (history.kind === 'running') return this.#join(plain,",
+      put: 'if (history === undefined) return this.#join(plain,',
+    },
+  },
+  {
+    name: 'a finished merge is done again',
+    habit: 'Nova',
+    laws: [14, 17],
+    edit: {
+      file: EARLIER,
+      find: "return { kind: 'done', confirm: (server) => confirming(saga, server) };",
+      put: "return { kind: 'none' };",
+    },
+  },
+  {
+    name: 'after a merge other arguments are as good',
+    habit: 'Nova',
+    laws: [3],
+    edit: {
+      file: EARLIER,
+      find: "if (!same) return { kind: 'refused', refusal };",
+      put: "if (!same) return { kind: 'none' };",
+    },
+  },
+  {
+    name: 'after a merge whose QEMU died other arguments are as good',
+    habit: 'Nova',
+    laws: [3, 8, 14],
+    edit: {
+      file: EARLIER,
+      find: 'return doubtful(journal, plain, found);',
+      put: "return { kind: 'none' };",
+    },
+  },
+  {
+    name: 'a newer request leaves what the older had to say',
+    habit: 'Nova',
+    laws: [13],
+    edit: { file: SERVICE, find: 'await sender.supersede(saga.request.snapshot);', put: '' },
+  },
+  {
+    name: 'a refused request silences the one before it',
+    habit: 'ours',
+    laws: [14, 15],
+    edit: {
+      file: SERVICE,
+      find: WRONG,
+      put: `if (wrong !== null) await this.#world.sender.supersede(plain.snapshot); ${WRONG}`,
+    },
+  },
+  {
+    name: 'a refused delete sets the progress back',
+    habit: 'ours',
+    laws: [27],
+    edit: {
+      file: SERVICE,
+      find: NO_PLAN,
+      put: `if (!plan.ok) await this.#reset(plain.snapshot); ${NO_PLAN}`,
+    },
+  },
+  {
+    name: 'what was answered with a no is accepted all the same',
+    habit: 'ours',
+    laws: [27],
+    edit: {
+      file: SERVICE,
+      find: 'if (ready !== null || late.aborted) {',
+      put: 'if (ready !== null) {',
+    },
+  },
+  {
+    name: 'the answer takes a minute',
+    habit: 'Nova',
+    laws: [28],
+    edit: {
+      file: SERVICE,
+      find: 'export const DECIDE_WITHIN_MS = 8000;',
+      put: 'export const DECIDE_WITHIN_MS = 60_000;',
+    },
+  },
+];
