@@ -158,7 +158,8 @@ export class PromiseLaws implements Watcher {
     const { journal, truths } = this.#world;
     const gone = this.#merging.get(id)?.gone;
     const disk = truths.find(({ it }) => it.volume === request.volume)?.disk;
-    if (gone === undefined || disk === undefined) return;
+    // Cinder has merged it away by itself, while nobody had the volume.
+    if (gone === undefined || disk === undefined || !disk.share.file(gone)) return;
     const merged = journal.all.some(
       (other) =>
         other.id !== id && (goneOf(other) === gone || this.#merging.get(other.id)?.gone === gone),

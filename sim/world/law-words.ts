@@ -92,7 +92,11 @@ export class WordLaws implements Watcher {
     const { journal } = this.#world;
     const { snapshot, operation } = notice;
     this.#world.saw(`Cinder is told ${word}`);
-    this.#finished.add(snapshot);
+    // A snapshot that is being deleted is past every word about its making, and Cinder says so.
+    const due = word === 'created' || word === 'create-failed' ? 'creating' : 'deleting';
+    const heeded = this.#world.cloud.cinder.snapshots.get(snapshot)?.status === due;
+    if (heeded) this.#finished.add(snapshot);
+    else this.#world.saw('a word that Cinder is past');
     const words = this.#words.get(operation) ?? new Set();
     this.#words.set(operation, words.add(word));
     if (words.size > 1) this.#world.break(12, `${snapshot}: ${[...words].join(' and ')}`, null);
@@ -101,7 +105,8 @@ export class WordLaws implements Watcher {
     const newer = journal.all
       .slice(at + 1)
       .some(({ accepted, saga }) => accepted && saga.request.snapshot === snapshot);
-    if (newer) this.#world.break(13, `${word} of ${snapshot} after a newer request`, null);
+    if (newer && heeded)
+      this.#world.break(13, `${word} of ${snapshot} after a newer request`, null);
     if (op !== undefined && word === 'deleted') this.#deleted(op);
     if (op !== undefined && word === 'created') this.#created(op);
     if (op !== undefined && word === 'delete-failed') this.#failed(op);
