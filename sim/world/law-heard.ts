@@ -144,7 +144,8 @@ export class HeardLaws implements Watcher {
   #accepted(id: OperationId): void {
     const op = this.#world.journal.all.find((one) => one.id === id);
     if (op === undefined || !this.#refused.has(op.requestId)) return;
-    // Late or not, a last word that a set-back has wiped out is said once more; nothing else is done.
+    // Late or not, a last word that a set-back has wiped out is said once more; nothing else is
+    // done.
     if (op.saga.at === 'confirming') return;
     const { volume } = op.saga.request;
     this.#world.break(27, `${op.requestId} is accepted after the answer was no`, volume);

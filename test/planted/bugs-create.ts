@@ -24,7 +24,11 @@ export const CREATE_BUGS: readonly Bug[] = [
     name: 'the backing format in the header is not compared',
     habit: 'Nova',
     laws: [7],
-    edit: { file: OVERLAY, find: 'said === expected.format', put: 'said !== null' },
+    edit: {
+      file: OVERLAY,
+      find: 'if (named === null || (said !== null && format === undefined) || said === format)',
+      put: 'if (named === null || said !== null)',
+    },
   },
   {
     name: 'the backing name in the header is not compared',
@@ -32,15 +36,19 @@ export const CREATE_BUGS: readonly Bug[] = [
     laws: [7],
     edit: {
       file: OVERLAY,
-      find: 'if (header.backingFile !== expected.backing) {',
-      put: 'if (header.backingFile === null) {',
+      find: 'if (backing !== undefined && header.backingFile !== backing) {',
+      put: 'if (backing !== undefined && header.backingFile === null) {',
     },
   },
   {
     name: 'the size in the header is not compared',
     habit: 'Nova',
     laws: [1],
-    edit: { file: OVERLAY, find: 'if (header.size !== expected.size) {', put: 'if (false) {' },
+    edit: {
+      file: OVERLAY,
+      find: 'if (size !== undefined && header.size !== size) {',
+      put: 'if (false) {',
+    },
   },
   {
     name: 'an overlay that keeps its data elsewhere is taken',

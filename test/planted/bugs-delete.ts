@@ -6,8 +6,7 @@ const CHAIN = 'src/domain/chain.ts';
 const WITHDRAWN =
   // biome-ignore lint/suspicious/noTemplateCurlyInString: it is a line of code.
   "if (status !== 'deleting') return withdraw(saga, `the snapshot is ${status} in Cinder`);";
-const RESTARTED =
-  "if (view.process !== saga.plan.process) return died(saga, 'the guest was restarted');";
+const RESTARTED = 'if (view.process !== saga.plan.process) return died(saga, view, sight);';
 const HEARD = 'return go({ ...saga, heard: event.how }, look(saga), heard(event.how));';
 const MERGED = "merged({ ...saga, at: 'flushing', formats: [] }, heard('ended'))";
 
@@ -104,9 +103,19 @@ export const DELETE_BUGS: readonly Bug[] = [
     habit: 'ours',
     laws: [14],
     edit: {
+      file: 'src/domain/restoring.ts',
+      find: "return end(ended(saga, 'failed', reason, [], leftover(saga.plan)), {",
+      put: "return end(ended(saga, 'failed', reason, [], null), {",
+    },
+  },
+  {
+    name: 'what QEMU died under is left as it is',
+    habit: 'Nova',
+    laws: [2, 14],
+    edit: {
       file: SAGA,
-      find: "const last = ended(saga, 'failed', reason, [], leftover(saga.plan));",
-      put: "const last = ended(saga, 'failed', reason, [], null);",
+      find: "if (view.process === null) return restoring(saga, sight, 'the guest is shut off');",
+      put: "if (view.process === null) return fail(saga, 'QEMU died');",
     },
   },
   {
