@@ -1,3 +1,4 @@
+import type { FileName } from '#domain/ids.ts';
 import type { CloudDisk } from '../cloud.ts';
 import { Choices } from './choices.ts';
 import { attach } from './cinder-hands.ts';
@@ -147,7 +148,8 @@ async function works(world: World, people: People, disk: CloudDisk): Promise<voi
   world.saw('a snapshot is taken at rest');
   if (status === 'available' || world.excuses.has(volume)) return;
   // What was merged offline, with an old libvirt, is of a format that nobody can tell any more.
-  if (problem?.includes('unknown-format')) return;
+  const [, file = null] = /unknown-format","file":"([^"]+)/.exec(problem ?? '') ?? [];
+  if (file !== null && !world.journal.recorded(volume).has(file as FileName)) return;
   world.break(17, `with nothing in the way a snapshot ended ${status}: ${problem}`, volume);
 }
 

@@ -90,36 +90,6 @@ export const CREATE_BUGS: readonly Bug[] = [
     edit: { file: SAGA, find: WITHDRAWN, put: '', after: 'function decide(' },
   },
   {
-    name: 'the deadline of a create is not kept',
-    habit: 'Nova',
-    laws: [29],
-    edit: {
-      file: SAGA,
-      find: 'if (sight.late) return fail(saga,',
-      put: 'if (false) return fail(saga,',
-    },
-  },
-  {
-    name: 'an attempt to switch that never answered is forgotten',
-    habit: 'Nova',
-    laws: [15],
-    edit: {
-      file: SAGA,
-      find: "const pending = saga.pending || said.kind === 'unknown';",
-      put: 'const pending = false;',
-    },
-  },
-  {
-    name: 'a restart forgets that the hypervisor was asked',
-    habit: 'ours',
-    laws: [15],
-    edit: {
-      file: SAGA,
-      find: 'return go({ ...saga, asking: false, pending: true }, look(saga));',
-      put: 'return go({ ...saga, asking: false }, look(saga));',
-    },
-  },
-  {
     name: 'created is said before anybody looked',
     habit: 'ours',
     laws: [9],

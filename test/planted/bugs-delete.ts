@@ -1,7 +1,6 @@
 import type { Bug } from './bug.ts';
 
 const SAGA = 'src/domain/delete-saga.ts';
-const PLAN = 'src/domain/plan-delete.ts';
 const CHAIN = 'src/domain/chain.ts';
 const WITHDRAWN =
   // biome-ignore lint/suspicious/noTemplateCurlyInString: it is a line of code.
@@ -30,16 +29,6 @@ export const DELETE_BUGS: readonly Bug[] = [
       file: SAGA,
       find: "if (event.kind === 'did') return merged(saga, {",
       put: "if (event.kind === 'did' || event.kind === 'failed') return merged(saga, {",
-    },
-  },
-  {
-    name: 'a merge that never answered is forgotten',
-    habit: 'ours',
-    laws: [14],
-    edit: {
-      file: SAGA,
-      find: "unsure: saga.unsure || event.fault.kind === 'unknown',",
-      put: 'unsure: false,',
     },
   },
   {
@@ -125,22 +114,6 @@ export const DELETE_BUGS: readonly Bug[] = [
     edit: { file: SAGA, find: WITHDRAWN, put: '', after: 'function decide(' },
   },
   {
-    name: 'several layers are pulled at once',
-    habit: 'Nova',
-    laws: [3, 14, 16, 17],
-    edit: { file: PLAN, find: 'if (between !== 1) {', put: 'if (between < 1) {' },
-  },
-  {
-    name: 'several layers are committed at once',
-    habit: 'Nova',
-    laws: [3, 14, 16, 17],
-    edit: {
-      file: CHAIN,
-      find: 'if (top.on?.file === merge.into) return ok(splice(active, top, top.on));',
-      put: 'const heir = find(top.on, merge.into); if (heir) return ok(splice(active, top, heir));',
-    },
-  },
-  {
     name: 'every format that is told is qcow2',
     habit: 'ours',
     laws: [5],
@@ -186,7 +159,7 @@ export const DELETE_BUGS: readonly Bug[] = [
     laws: [6],
     edit: {
       file: 'src/look.ts',
-      find: '(file) => members.has(file) || file === newcomer,',
+      find: '(file) => members.has(file) || file === newcomer || known.get(file) === QCOW2,',
       put: '() => true,',
     },
   },

@@ -22,16 +22,6 @@ export const EDGE_BUGS: readonly Bug[] = [
     edit: { file: XML, find: '.filter((disk) => disk.target !== target)', put: '.slice(0, 0)' },
   },
   {
-    name: 'a format that libvirt leaves out is raw',
-    habit: 'Nova',
-    suite: 'test/adapters/libvirt/old-libvirt.test.ts',
-    edit: {
-      file: 'src/adapters/libvirt/disk-view.ts',
-      find: 'format: layer.format as Format | null,',
-      put: "format: (layer.format ?? 'raw') as Format | null,",
-    },
-  },
-  {
     name: 'a link in the place of the overlay is followed',
     habit: 'Cinder',
     suite: 'test/contract/images.share.test.ts',
@@ -47,8 +37,8 @@ export const EDGE_BUGS: readonly Bug[] = [
     suite: 'test/contract/journal.sqlite.test.ts',
     edit: {
       file: 'src/adapters/sqlite/journal.ts',
-      find: "db.exec('BEGIN EXCLUSIVE; COMMIT');",
-      put: '',
+      find: "db.exec('PRAGMA locking_mode=EXCLUSIVE');",
+      put: "db.exec('PRAGMA locking_mode=NORMAL');",
     },
   },
   {

@@ -1,7 +1,6 @@
 import type { Bug } from './bug.ts';
 
 const SERVICE = 'src/service.ts';
-const EARLIER = 'src/earlier.ts';
 const ACCEPT = 'await journal.accept(id);';
 const WRONG = 'if (wrong !== null) return refused(wrong);';
 const NO_PLAN = 'if (!plan.ok) return refused(plan.error);';
@@ -52,36 +51,6 @@ export const SERVICE_BUGS: readonly Bug[] = [
       file: SERVICE,
       find: "if (history.kind === 'running') return this.#join(plain,",
       put: 'if (history === undefined) return this.#join(plain,',
-    },
-  },
-  {
-    name: 'a finished merge is done again',
-    habit: 'Nova',
-    laws: [14, 17],
-    edit: {
-      file: EARLIER,
-      find: "return { kind: 'done', confirm: (server) => confirming(saga, server) };",
-      put: "return { kind: 'none' };",
-    },
-  },
-  {
-    name: 'after a merge other arguments are as good',
-    habit: 'Nova',
-    laws: [3],
-    edit: {
-      file: EARLIER,
-      find: "if (!same) return { kind: 'refused', refusal };",
-      put: "if (!same) return { kind: 'none' };",
-    },
-  },
-  {
-    name: 'after a merge whose QEMU died other arguments are as good',
-    habit: 'Nova',
-    laws: [3, 8, 14],
-    edit: {
-      file: EARLIER,
-      find: 'return doubtful(journal, plain, found);',
-      put: "return { kind: 'none' };",
     },
   },
   {

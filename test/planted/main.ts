@@ -41,7 +41,7 @@ async function main(argv: readonly string[]): Promise<number> {
   });
   const caught = verdicts.filter(({ by }) => by !== null);
   const slowest = Math.max(0, ...caught.map(({ seconds }) => seconds));
-  const noticers = [...new Set(caught.flatMap(({ by }) => by ?? []))].sort(inOrder);
+  const noticers = [...new Set(caught.flatMap(({ by }) => by?.split(' (', 1) ?? []))].sort(inOrder);
   say(`${caught.length} of ${bugs.length} caught, the slowest in ${slowest.toFixed(1)} s`);
   say(`by ${noticers.join(', ')}`);
   const clean = await unplanted(bugs, verdicts, jobs);
