@@ -1,9 +1,10 @@
 import type { Layer, SeenLayer } from '#domain/chain.ts';
 import { type FileName, type Format, QCOW2, type VolumeId } from '#domain/ids.ts';
-import { err, ok, type Result } from '#domain/result.ts';
-import type { SimJob } from './job.ts';
+import { ok, type Result } from '#domain/result.ts';
+import type { BlockJob } from './job.ts';
 import { type Bytes, nodesFrom, type SimNode } from './node.ts';
-import { openChain } from './opening.ts';
+import { openChain, relative } from './opening.ts';
+import { type No, no } from './refusal.ts';
 import { CLUSTER_BYTES, type Cluster, type Header, type SimShare } from './share.ts';
 
 /**
@@ -20,7 +21,9 @@ export class SimDisk {
   xml: SeenLayer;
   /** libvirt's inactive XML: the top alone, until libvirt itself changes the chain. */
   config: SeenLayer;
-  job: SimJob | null = null;
+  job: BlockJob | null = null;
+  /** Whether the guest's discards reach its files (`discard='unmap'` of its driver). */
+  unmaps = false;
 
   constructor(share: SimShare, volume: VolumeId, target: string, file: FileName, format: Format) {
     this.share = share;
@@ -37,9 +40,9 @@ export class SimDisk {
   start(
     file: FileName = this.config.file,
     format: Format = this.config.format ?? QCOW2,
-  ): Result<null, string> {
+  ): Result<null, No> {
     const top = this.share.file(file);
-    if (top === null) return err(`missing existing file ${file}`);
+    if (top === null) return no(38, `missing existing file ${file}`);
     const opened = openChain(this.share, top, format);
     if (!opened.ok) return opened;
     this.top = opened.value;
@@ -68,7 +71,10 @@ export class SimDisk {
 
   /** An empty file on top, opened without a look at what its header says of its backing. */
   attach(made: SimNode): void {
-    this.top?.flush();
+    if (this.top !== null) {
+      this.top.flush();
+      this.top.relativeName = relative(made.file.header?.backing);
+    }
     made.backing = this.top;
     this.top = made;
     this.note({ file: made.file.name, format: made.driver, on: this.xml });
@@ -107,17 +113,26 @@ export class SimDisk {
 
   write(at: number, byte: number): void {
     this.#running().write(at, byte);
+    this.job?.wrote(at);
   }
 
-  /** Write zeroes, or discard: a zero cluster, never "nothing here". */
+  /** Write zeroes: a zero cluster, never "nothing here". */
   writeZeroes(at: number): void {
     this.#running().write(at, 'zero');
+    this.job?.wrote(at);
+  }
+
+  discard(at: number): void {
+    if (!this.unmaps) return;
+    this.#running().discard(at);
+    this.job?.wrote(at);
   }
 
   /** The guest writes bytes that read as a qcow2 header to whoever probes its disk. */
   forge(header: Partial<Header>): void {
     const { clusters } = this.#running().file;
     this.#running().write(0, { backing: null, format: null, clusters, features: 0, ...header });
+    this.job?.wrote(0);
   }
 
   get bytes(): number {

@@ -24,7 +24,7 @@ export class SimGuest {
       const started = disk.start();
       if (started.ok) continue;
       for (const one of this.disks) one.kill();
-      return err(`${disk.target}: ${started.error}`);
+      return err(`${disk.target}: ${started.error.message}`);
     }
     this.process = `${this.name}/${++this.#starts}`;
     return ok(null);

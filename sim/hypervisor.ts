@@ -12,10 +12,12 @@ import type {
   SeenDisk,
   SnapshotOrder,
 } from '#ports/hypervisor.ts';
+import { ActiveCommit } from './active-commit.ts';
 import type { SimDisk } from './disk.ts';
 import type { SimGuest } from './guest.ts';
-import { SimJob } from './job.ts';
+import { type BlockJob, SimJob } from './job.ts';
 import { SimNode } from './node.ts';
+import { type No, no } from './refusal.ts';
 import { forged } from './share.ts';
 
 export interface SimHypervisorOptions {
@@ -61,7 +63,8 @@ export class SimHypervisor implements Hypervisor {
     const active = disk.xml.file;
     if (active === order.file) return ok(null);
     if (active !== order.active) return changed(order, `${active} is active`);
-    if (disk.job !== null) return busy(disk, disk.job);
+    const idle = free(disk);
+    if (!idle.ok) return rejected(idle.error.code, idle.error.message);
     const missing = `missing existing file for disk ${disk.target}: ${order.file}`;
     const { share } = disk;
     const file = order.directory === share.directory ? share.file(order.file) : null;
@@ -87,12 +90,8 @@ export class SimHypervisor implements Hypervisor {
     if (chain.join('/') !== order.chain.join('/')) {
       return changed(order, `the chain is ${chain.join(' on ')}`);
     }
-    const job = SimJob.merge(disk, order.merge);
-    if (!job.ok) return rejected(job.error.code, job.error.message);
-    if (disk.job !== null) return busy(disk, disk.job);
-    disk.job = job.value;
-    void this.#run(guest, disk, job.value);
-    return ok(null);
+    const begun = this.#begin(guest, disk, () => SimJob.merge(disk, order.merge));
+    return begun.ok ? begun : rejected(begun.error.code, begun.error.message);
   }
 
   async flush(order: SeenDisk): Promise<Result<null, Fault>> {
@@ -143,6 +142,33 @@ export class SimHypervisor implements Hypervisor {
     this.tell({ kind: 'guest', server });
   }
 
+  /** Any of libvirt's own calls that begin a block job: `begin` makes it, or refuses. */
+  begin(where: DiskOf, begin: (disk: SimDisk) => Result<BlockJob, No>): Result<null, No> {
+    const guest = this.#guest(where.server);
+    const disk = guest.disks.find((one) => one.volume === where.volume);
+    if (disk === undefined) return no(8, 'disk not found in domain');
+    return this.#begin(guest, disk, () => begin(disk));
+  }
+
+  /** virDomainBlockJobAbort: a job is cancelled, or with `pivot` a ready active commit finished. */
+  abort(where: DiskOf, { pivot }: { readonly pivot: boolean }): Result<null, No> {
+    const guest = this.#guest(where.server);
+    const disk = guest.disks.find((one) => one.volume === where.volume);
+    if (disk === undefined) return no(8, 'disk not found in domain');
+    if (disk.top === null) return no(55, 'domain is not running');
+    const { job, target } = disk;
+    if (job === null) return no(8, `disk ${target} does not have an active block job`);
+    if (!pivot && !['copying', 'ready'].includes(job.phase)) {
+      return no(1, `Job in state 'concluded' cannot accept command verb 'cancel'`);
+    }
+    if (!pivot) this.cancel(where);
+    else if (job instanceof ActiveCommit && job.phase === 'ready') {
+      job.pivot();
+      void this.#run(guest, disk, job);
+    } else return no(83, `block job on disk ${target} not ready for pivot yet`);
+    return ok(null);
+  }
+
   /** Somebody ends the disk's block job, as `virsh blockjob --abort` does. */
   cancel({ server, volume }: DiskOf): void {
     const disk = this.#guest(server).disks.find((one) => one.volume === volume);
@@ -162,18 +188,27 @@ export class SimHypervisor implements Hypervisor {
     for (const listener of [...this.#listeners]) listener(happening);
   }
 
-  /** A job goes on by the clock until it is over, cancelled, or its QEMU is gone. */
-  async #run(guest: SimGuest, disk: SimDisk, job: SimJob): Promise<void> {
+  #begin(guest: SimGuest, disk: SimDisk, make: () => Result<BlockJob, No>): Result<null, No> {
+    const job = make();
+    if (!job.ok) return job;
+    const idle = free(disk);
+    if (!idle.ok) return idle;
+    disk.job = job.value;
+    void this.#run(guest, disk, job.value);
+    return ok(null);
+  }
+
+  /** A job goes on by the clock until it is ready or over, cancelled, or its QEMU is gone. */
+  async #run(guest: SimGuest, disk: SimDisk, job: BlockJob): Promise<void> {
     const { clock, tickMs, clustersPerTick } = this.#options;
     while (disk.job === job) {
       await clock.sleep(tickMs);
       if (disk.job !== job) return;
       const before = job.phase;
       job.step(clustersPerTick);
-      if (before === 'telling') {
-        const how = job.failed ? 'failed' : 'completed';
-        this.tell({ kind: 'job', server: guest.server, target: disk.target, how });
-      }
+      const told = { kind: 'job', server: guest.server, target: disk.target } as const;
+      if (before === 'telling') this.tell({ ...told, how: job.failed ? 'failed' : 'completed' });
+      if (job.phase === 'ready') return this.tell({ ...told, how: 'ready' });
       if (job.phase === 'over') disk.job = null;
     }
   }
@@ -247,7 +282,8 @@ const changed = (order: SeenDisk, what: string): Result<never, Fault> =>
   rejected('changed', `guest ${order.server} is not as it was seen: ${what}`);
 
 /** VIR_ERR_BLOCK_COPY_ACTIVE for a job with a mirror, else VIR_ERR_OPERATION_UNSUPPORTED. */
-function busy(disk: SimDisk, job: SimJob): Result<never, Fault> {
+function free({ job, target }: SimDisk): Result<null, No> {
+  if (job === null) return ok(null);
   const mirror = job.kind === 'copy' || job.kind === 'active-commit';
-  return rejected(mirror ? 83 : 84, `disk '${disk.target}' already in active block job`);
+  return no(mirror ? 83 : 84, `disk '${target}' already in active block job`);
 }

@@ -4,16 +4,27 @@ import { type Cluster, GARBAGE, type Header, type SimFile, type SimShare } from 
 /** What a guest reads of one cluster. */
 export type Bytes = number | Header;
 
+/** What a layer's tables say of a cluster: what is there, and the place in the file it has. */
+interface Entry {
+  readonly cluster: Cluster;
+  readonly place: number | null;
+}
+
 /**
  * A file as a running QEMU has it open: the driver it was opened with, what it stands on in
  * memory (whatever its header says), and the qcow2 tables that are not on disk yet. Data goes to
- * the file at once; that a cluster is there at all is only in the tables.
+ * its place in the file at once; which cluster that place belongs to is only in the tables.
  */
 export class SimNode {
   readonly file: SimFile;
   readonly driver: Format;
   backing: SimNode | null;
-  readonly unflushed = new Map<number, Cluster>();
+  /**
+   * The relative name by which libvirt knows this file: as the header above gave it when libvirt
+   * read that header (at the snapshot or the start), or null. It is not read again (measured).
+   */
+  relativeName: string | null = null;
+  readonly unflushed = new Map<number, Entry>();
   readonly #share: SimShare;
 
   constructor(share: SimShare, file: SimFile, driver: Format, backing: SimNode | null) {
@@ -32,7 +43,7 @@ export class SimNode {
   own(at: number): Cluster {
     if (at >= this.file.clusters) return 'absent';
     if (this.driver === RAW && this.file.format !== RAW) return GARBAGE;
-    const cluster = this.unflushed.get(at) ?? this.#onDisk(at);
+    const { cluster } = this.#entry(at);
     return this.driver === RAW && cluster === 'absent' ? 'zero' : cluster;
   }
 
@@ -46,36 +57,87 @@ export class SimNode {
 
   /** A zero cluster is worth its two bits in the tables; a raw file gets real zeros. */
   write(at: number, cluster: Exclude<Cluster, 'absent'>): void {
-    if (!this.#keepsTables() || this.#inPlace(at, cluster)) this.file.content[at] = cluster;
-    else this.unflushed.set(at, cluster);
+    if (this.driver !== QCOW2) {
+      this.file.content[at] = cluster;
+      return;
+    }
+    const { place: own } = this.#entry(at);
+    if (cluster === 'zero') {
+      this.#enter(at, { cluster, place: own });
+      return;
+    }
+    // The place it has is written over, also where the tables on disk still call it something else.
+    const place = own ?? this.#freePlace();
+    this.#fill(place, cluster);
+    this.#enter(at, { cluster, place });
+  }
+
+  /** Zeros that give their place back: its data is gone from the file at once. */
+  discard(at: number): void {
+    if (this.driver !== QCOW2) {
+      this.file.content[at] = 'zero';
+      return;
+    }
+    const { cluster, place } = this.#entry(at);
+    if (cluster === 'absent' && this.backing === null) return;
+    if (place !== null) this.#fill(place, 0);
+    this.#enter(at, { cluster: 'zero', place: null });
   }
 
   /** Whether writing there needs room that is not taken yet. */
   grows(at: number): boolean {
-    return (this.unflushed.get(at) ?? this.#onDisk(at)) === 'absent';
+    return this.#entry(at).cluster === 'absent';
   }
 
   flush(): void {
-    for (const [at, cluster] of this.unflushed) this.file.content[at] = cluster;
+    const { content, places } = this.file;
+    for (const [at, { cluster, place }] of this.unflushed) {
+      content[at] = cluster;
+      if (place === null) places.delete(at);
+      else places.set(at, place);
+    }
     this.unflushed.clear();
   }
 
+  #entry(at: number): Entry {
+    return this.unflushed.get(at) ?? this.#onDisk(at);
+  }
+
   /** A raw file taken for qcow2 is the empty image that the forged header describes. */
-  #onDisk(at: number): Cluster {
-    if (this.driver !== RAW && this.file.format === RAW) return 'absent';
-    return this.file.content[at] ?? 'absent';
+  #onDisk(at: number): Entry {
+    if (this.driver !== RAW && this.file.format === RAW) return NOTHING;
+    const { content, places } = this.file;
+    return { cluster: content[at] ?? 'absent', place: places.get(at) ?? null };
   }
 
-  #keepsTables(): boolean {
-    return this.driver === QCOW2;
+  #enter(at: number, entry: Entry): void {
+    const there = this.#onDisk(at);
+    const same = typeof entry.cluster !== 'string' && typeof there.cluster !== 'string';
+    // Data in its old place is no change of the tables.
+    if ((same || entry.cluster === there.cluster) && entry.place === there.place) {
+      this.unflushed.delete(at);
+    } else this.unflushed.set(at, entry);
   }
 
-  #inPlace(at: number, cluster: Cluster): boolean {
-    const there = this.file.content[at] ?? 'absent';
-    const allocated = there !== 'absent' && there !== 'zero';
-    return allocated && cluster !== 'zero' && !this.unflushed.has(at) && this.file.format === QCOW2;
+  /** Data reaches the file at once: whatever the tables on disk call this place, has it now. */
+  #fill(place: number, data: number | Header): void {
+    const { content, places } = this.file;
+    for (const [at, one] of places) {
+      if (one === place && typeof content[at] !== 'string') content[at] = data;
+    }
+  }
+
+  /** The first place that no cluster has: one that was given back is taken again soon. */
+  #freePlace(): number {
+    const taken = new Set<number | null>();
+    for (let at = 0; at < this.file.clusters; at++) taken.add(this.#entry(at).place);
+    let place = 0;
+    while (taken.has(place)) place++;
+    return place;
   }
 }
+
+const NOTHING: Entry = { cluster: 'absent', place: null };
 
 /** The node and all it stands on. */
 export function* nodesFrom(top: SimNode | null): Generator<SimNode> {

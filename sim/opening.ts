@@ -1,6 +1,7 @@
 import { type Format, QCOW2, RAW } from '#domain/ids.ts';
-import { err, ok, type Result } from '#domain/result.ts';
+import { ok, type Result } from '#domain/result.ts';
 import { SimNode } from './node.ts';
+import { type No, no } from './refusal.ts';
 import { forged, type Header, type SimFile, type SimShare } from './share.ts';
 
 /** libvirt refuses longer chains. */
@@ -10,6 +11,8 @@ const DEEPEST = 200;
 interface Found {
   readonly file: SimFile;
   readonly driver: Format;
+  /** What the header above calls it. */
+  readonly name: string | null;
 }
 
 /**
@@ -17,40 +20,51 @@ interface Found {
  * file by what the header above says of it, and by its own bytes where that header is silent
  * (measured on libvirt 9.0).
  */
-export function openChain(share: SimShare, top: SimFile, driver: Format): Result<SimNode, string> {
+export function openChain(share: SimShare, top: SimFile, driver: Format): Result<SimNode, No> {
   const found: Found[] = [];
-  let next: Result<Found | null, string> = ok({ file: top, driver });
+  let next: Result<Found | null, No> = ok({ file: top, driver, name: null });
   while (next.ok && next.value !== null) {
-    if (found.length >= DEEPEST) return err('backing chains more than 200 layers deep');
+    const { file } = next.value;
+    if (found.length >= DEEPEST) return no(84, 'backing chains more than 200 layers deep');
+    if (found.some((one) => one.file === file)) {
+      return no(1, `backing store for ${file.name} is self-referential`);
+    }
     found.push(next.value);
     next = below(share, next.value);
   }
   if (!next.ok) return next;
   let node: SimNode | null = null;
-  for (const layer of found.reverse()) node = new SimNode(share, layer.file, layer.driver, node);
-  return node === null ? err('no file') : ok(node);
+  for (const layer of found.reverse()) {
+    node = new SimNode(share, layer.file, layer.driver, node);
+    node.relativeName = relative(layer.name);
+  }
+  return node === null ? no(1, 'no file') : ok(node);
 }
 
-function below(share: SimShare, { file, driver }: Found): Result<Found | null, string> {
+/** A name as libvirt keeps it to build relative names from. */
+export const relative = (name: string | null | undefined): string | null =>
+  name == null || name.startsWith('/') ? null : name;
+
+function below(share: SimShare, { file, driver }: Found): Result<Found | null, No> {
   const header = headerFor(file, driver);
   if (!header.ok) return header;
   if (header.value?.backing == null) return ok(null);
-  const { backing, format } = header.value;
-  const under = share.behind(backing);
-  if (under === null) return err(`Could not open '${backing}': No such file or directory`);
-  if (format !== null) return ok({ file: under, driver: format as Format });
+  const { backing: name, format } = header.value;
+  const under = share.behind(name);
+  if (under === null) return no(38, `Could not open '${name}': No such file or directory`);
+  if (format !== null) return ok({ file: under, driver: format as Format, name });
   // Silent: libvirt probes, and refuses only when what it found has a backing file of its own.
   const probed = share.probe(under);
   const own = probed === QCOW2 ? (under.header ?? forged(under)) : null;
-  if (own?.backing == null) return ok({ file: under, driver: probed });
+  if (own?.backing == null) return ok({ file: under, driver: probed, name });
   const image = `backing image '${under.name}' of image '${file.name}'`;
-  return err(`format of ${image} was not specified in the image metadata`);
+  return no(55, `format of ${image} was not specified in the image metadata`);
 }
 
 /** The header that a driver goes by: none for raw, whatever the bytes are. */
-function headerFor(file: SimFile, driver: Format): Result<Header | null, string> {
+function headerFor(file: SimFile, driver: Format): Result<Header | null, No> {
   if (driver === RAW) return ok(null);
   const header = file.header ?? forged(file);
-  if (driver === QCOW2) return header === null ? err('Image is not in qcow2 format') : ok(header);
-  return file.format === driver ? ok(null) : err(`Image is not in ${driver} format`);
+  if (driver === QCOW2) return header === null ? no(1, 'Image is not in qcow2 format') : ok(header);
+  return file.format === driver ? ok(null) : no(1, `Image is not in ${driver} format`);
 }

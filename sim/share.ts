@@ -28,7 +28,13 @@ export interface SimFile {
   readonly format: Format;
   /** Virtual size. */
   clusters: number;
+  /** By the tables that are on disk. */
   readonly content: Cluster[];
+  /**
+   * Which of the file's own places each cluster's data is in, by the tables that are on disk. Only
+   * a qcow2 file has places; a zero cluster may keep the one it had.
+   */
+  readonly places: Map<number, number>;
   /** Of a qcow2 file. */
   header: Header | null;
 }
@@ -63,7 +69,8 @@ export class SimShare {
     const backingFormat = made.backingFormat ?? null;
     const header = { backing, format: backingFormat, clusters, features };
     const content = Array<Cluster>(clusters).fill('absent');
-    const file = { name, format, clusters, content, header: format === QCOW2 ? header : null };
+    const own = format === QCOW2 ? header : null;
+    const file = { name, format, clusters, content, places: new Map(), header: own };
     this.files.set(name, file);
     return file;
   }
@@ -82,7 +89,8 @@ export class SimShare {
     if (byte === undefined) return null;
     const content = Array<Cluster>(8).fill(byte);
     const outside = backing.replaceAll('/', '_') as FileName;
-    return { name: outside, format: RAW, clusters: content.length, content, header: null };
+    const { length: clusters } = content;
+    return { name: outside, format: RAW, clusters, content, places: new Map(), header: null };
   }
 
   /** What `qemu-img info` without a format says: the bytes decide, also a raw file's. */

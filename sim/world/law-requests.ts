@@ -3,7 +3,7 @@ import type { Answer } from '#ports/assisted-snapshots.ts';
 import type { MergeOrder, SnapshotOrder } from '#ports/hypervisor.ts';
 import type { Operation } from '#ports/journal.ts';
 import type { SimDisk } from '../disk.ts';
-import type { SimJob } from '../job.ts';
+import type { BlockJob } from '../job.ts';
 import type { Asked, SeenCall, Watcher } from './watcher.ts';
 import type { World } from './world.ts';
 
@@ -21,10 +21,10 @@ export class RequestLaws implements Watcher {
   /** The job on each disk, and the operation that began it. */
   readonly #jobs = new Map<
     SimDisk,
-    { job: SimJob; of: OperationId | null; process: string | null }
+    { job: BlockJob; of: OperationId | null; process: string | null }
   >();
   /** The job that was there when the last merge was asked for. */
-  #before: SimJob | null = null;
+  #before: BlockJob | null = null;
   /** Operations that this process has accepted, which need no wall clock. */
   readonly #own = new Map<OperationId, number>();
   readonly #merges = new Map<OperationId, string | null>();

@@ -108,7 +108,7 @@ export function coldView(
   const top = share.file(file);
   if (top === null) return `missing existing file ${file}`;
   const opened = openChain(share, top, format);
-  if (!opened.ok) return opened.error;
+  if (!opened.ok) return opened.error.message;
   const view = Array.from({ length: top.clusters }, (_, at) => opened.value.read(at));
   for (const node of nodesFrom(opened.value)) node.close();
   return view;

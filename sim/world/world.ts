@@ -3,7 +3,7 @@ import { QCOW2, RAW, type SnapshotId, type VolumeId } from '#domain/ids.ts';
 import { SimClock } from '../clock.ts';
 import { SimCloud } from '../cloud.ts';
 import type { SimImages } from '../images.ts';
-import type { SimJob } from '../job.ts';
+import type { BlockJob } from '../job.ts';
 import { SimJournal } from '../journal.ts';
 import type { Choices } from './choices.ts';
 import { cinderSteps } from './cinder-hands.ts';
@@ -53,7 +53,7 @@ export class World {
   readonly meddled = new Set<SnapshotId>();
   /** Volumes of which Cinder, misled by somebody else, has removed a file in use. */
   readonly lost = new Set<VolumeId>();
-  readonly foreignJobs = new Set<SimJob>();
+  readonly foreignJobs = new Set<BlockJob>();
   /** Snapshots that were asked for while nobody had the volume attached. */
   readonly offline = new Set<SnapshotId>();
   readonly doorway: Doorway;

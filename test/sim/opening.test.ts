@@ -43,7 +43,7 @@ test('a silent header lets the bytes decide: refused when they name a file', () 
   disk.stop();
   expect(disk.start()).toMatchObject({
     ok: false,
-    error: expect.stringContaining('not specified'),
+    error: { code: 55, message: expect.stringContaining('not specified') },
   });
 });
 
