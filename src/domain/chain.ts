@@ -1,5 +1,5 @@
 import type { Refusal } from './failure.ts';
-import { type FileName, type Format, QCOW2 } from './ids.ts';
+import { type FileName, type Format, QCOW2, RAW } from './ids.ts';
 import { err, ok, type Result } from './result.ts';
 
 /**
@@ -124,6 +124,16 @@ export function complete(
   const provenance = seen.format === null ? 'assumed' : 'reported';
   return ok({ file: seen.file, format, provenance, on: below.value });
 }
+
+/**
+ * Whether a header that calls its backing file `said` means this format. A newer libvirt gives a
+ * raw layer no driver of its own, and then a QEMU before 9.0 writes the name of the protocol's; it
+ * is raw by another name to both, and never qcow2 (QEMU 9.0's backing-mask-protocol hides it).
+ */
+export const means = (said: Format | null, format: Format): boolean =>
+  said === format || (format === RAW && said !== null && PROTOCOLS.includes(said));
+
+const PROTOCOLS: readonly string[] = ['file', 'host_device', 'nbd'];
 
 /** Whether `seen` is what was predicted: the same files in order, and no format contradicts. */
 export const agrees = (seen: SeenLayer | null, predicted: Layer | null): boolean =>

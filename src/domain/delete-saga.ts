@@ -1,4 +1,4 @@
-import { agrees, changedBy, type FileFormat, filesOf, find, formatsOf } from './chain.ts';
+import { agrees, changedBy, type FileFormat, filesOf, find, formatsOf, means } from './chain.ts';
 import { describe, ended, fail, leftover, park, refusal, withdraw } from './delete-end.ts';
 import { explain, explainFault, type Fault } from './failure.ts';
 import type { FileName } from './ids.ts';
@@ -179,7 +179,7 @@ function finished(saga: At<'merging'>, view: DiskView, sight: Sight): Step {
   if (
     said === null ||
     said.backingFile !== (onto?.file ?? null) ||
-    (onto !== null && said.backingFormat !== onto.format)
+    (onto !== null && !means(said.backingFormat, onto.format))
   ) {
     if (saga.doubts >= MAX_DOUBTS) {
       return park(saga, `the header of ${plan.repointed} still disagrees with the live chain`);

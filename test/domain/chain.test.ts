@@ -13,10 +13,11 @@ import {
   type Layer,
   layersOf,
   type Merge,
+  means,
   repointedBy,
   type SeenLayer,
 } from '#domain/chain.ts';
-import type { FileName } from '#domain/ids.ts';
+import { type FileName, type Format, QCOW2, RAW } from '#domain/ids.ts';
 import { chain, chains, everyMerge, FORMATS, file, STRANGER, stripped } from '../support/chains.ts';
 
 const every = (holds: (before: Layer) => void) => fc.assert(fc.property(chains, holds));
@@ -209,6 +210,14 @@ test('a base of which nobody knows the format is never guessed', () => {
     const error = { kind: 'unknown-format', file: base.file };
     expect(complete(stripped(before), new Map())).toEqual({ ok: false, error });
   });
+});
+
+test('raw has other names in headers, and no other format has one', () => {
+  const names = ['raw', 'file', 'host_device', 'nbd', 'qcow2', 'vpc', 'luks', null] as Format[];
+  const meaning = (format: Format) => names.filter((said) => means(said, format));
+  expect(meaning(RAW)).toEqual(['raw', 'file', 'host_device', 'nbd']);
+  expect(meaning(QCOW2)).toEqual(['qcow2']);
+  expect(meaning('vpc' as Format)).toEqual(['vpc']);
 });
 
 test('a chain agrees with itself, with or without formats, and with no other one', () => {

@@ -518,6 +518,16 @@ describe('to be mended', () => {
     });
   });
 
+  test('a raw base that QEMU calls by the name of its protocol is the raw base', () => {
+    const raw = told(DELETES[3]!);
+    const end = (said: string) => {
+      const headers = { ...raw.done.headers, s2: header()('v', said) };
+      return ending(along(raw.merging, saw({ ...raw.done, headers })));
+    };
+    expect([end('file'), end('host_device'), end('raw')]).toEqual(Array(3).fill('merged, deleted'));
+    expect(end('qcow2')).toBe('merging');
+  });
+
   test('a merge that never answered is never called failed', () => {
     const asked = along(merging, failed(UNKNOWN), saw({ ...ready })).saga;
     const twice = along(asked, failed(UNKNOWN), saw({ ...ready })).saga;
