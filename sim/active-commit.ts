@@ -4,7 +4,7 @@ import type { SimDisk } from './disk.ts';
 import { type CommitCall, committing, type Ground, grow } from './ground.ts';
 import type { BlockJob, Phase } from './job.ts';
 import { nodesFrom, type SimNode } from './node.ts';
-import type { No } from './refusal.ts';
+import type { No } from './refusals.ts';
 
 /**
  * The active layer is mirrored into `base`: first what it and the layers between have, again what

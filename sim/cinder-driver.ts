@@ -111,7 +111,8 @@ export class RemoteFsDriver {
     const found = this.inspect(backing, volume);
     if (!found.ok) return found.error;
     const backingFormat = found.value.format;
-    share.create(name, { clusters: volume.clusters, backing, backingFormat });
+    const { clusters, encrypted: luks = false } = volume;
+    share.create(name, { clusters, backing, backingFormat, luks });
     cinder.formats?.set(name, QCOW2);
     return null;
   }

@@ -21,6 +21,8 @@ export interface VolumeRow {
   /** The base's name: `volume-<id>`. */
   readonly name: FileName;
   readonly clusters: number;
+  /** Its overlays are made with the same key. */
+  readonly encrypted?: boolean;
   /** admin_metadata['format']: what Cinder believes the volume is, and tells Nova to open it as. */
   format: Format;
   /** admin_metadata['base_format']: what it is again once no snapshot is left (since 2026.1). */

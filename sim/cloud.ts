@@ -31,6 +31,14 @@ export interface CloudDisk {
   readonly attachment: string;
 }
 
+/** A volume that is not just a local file in the clear. */
+export interface VolumeKind {
+  readonly format: Format;
+  readonly luks?: boolean;
+  /** How the guest reaches it. */
+  readonly protocol?: string;
+}
+
 /** One running guest with one volume of Cinder's (`vdb`) beside its own root disk (`vda`). */
 export class SimCloud {
   readonly clock: Clock;
@@ -79,16 +87,18 @@ export class SimCloud {
     this.disks = [own, { guest, disk: this.root, volume: rootVolume, attachment: id }];
   }
 
-  /** One more guest, running, with one volume for each of the formats. */
-  addGuest(formats: readonly Format[], clusters = 8): SimGuest {
+  /** One more guest, running, with one volume for each of the formats or kinds. */
+  addGuest(kinds: readonly (Format | VolumeKind)[], clusters = 8): SimGuest {
     const { clock, share } = this;
     const server = clock.uuid() as ServerId;
-    const made = formats.map((format, at) => {
+    const made = kinds.map((kind, at) => {
       const id = clock.uuid() as VolumeId;
       const name = `volume-${id}` as FileName;
-      share.create(name, { format, clusters });
+      const { format, ...rest } = typeof kind === 'string' ? { format: kind } : kind;
+      const { luks } = share.create(name, { format, clusters, ...rest });
       const target = `vd${'abcdefgh'[at]}`;
-      return { disk: new SimDisk(share, id, target, name, format), name, format, volume: id };
+      const disk = new SimDisk(share, id, target, name, format);
+      return { disk, name, format, volume: id, encrypted: luks };
     });
     const name = `instance-${String(this.hypervisor.guests.length + 1).padStart(8, '0')}`;
     const guest = new SimGuest(
@@ -99,8 +109,11 @@ export class SimCloud {
     this.hypervisor.guests.push(guest);
     const started = guest.start();
     if (!started.ok) throw new Error(started.error);
-    for (const { disk, name: file, format, volume } of made) {
-      const row = this.cinder.attach({ id: volume, name: file, clusters, format }, server);
+    for (const { disk, name: file, format, volume, encrypted } of made) {
+      const row = this.cinder.attach(
+        { id: volume, name: file, clusters, format, encrypted },
+        server,
+      );
       this.disks.push({ guest, disk, volume, attachment: row.id });
     }
     return guest;

@@ -1,11 +1,19 @@
 import type { Layer, SeenLayer } from '#domain/chain.ts';
-import { type FileName, type Format, QCOW2, type VolumeId } from '#domain/ids.ts';
+import { type FileName, type Format, QCOW2, RAW, type VolumeId } from '#domain/ids.ts';
 import { ok, type Result } from '#domain/result.ts';
+import { Indexes } from './indexes.ts';
 import type { BlockJob } from './job.ts';
 import { type Bytes, nodesFrom, type SimNode } from './node.ts';
 import { openChain, relative } from './opening.ts';
-import { type No, no } from './refusal.ts';
+import { type No, problem } from './refusals.ts';
 import { CLUSTER_BYTES, type Cluster, type Header, type SimShare } from './share.ts';
+
+/**
+ * What a guest that starts has its chains from. `the top file`: its XML names that alone, as when
+ * Nova writes it afresh, and the headers say the rest. `the configuration`: of a persistent guest
+ * libvirt has written down what it changed, and that overrides the headers (measured).
+ */
+export type StartFrom = 'the top file' | 'the configuration';
 
 /**
  * A guest's disk: the files on the share, what a running QEMU has open of them (`top`), and what
@@ -24,6 +32,12 @@ export class SimDisk {
   job: BlockJob | null = null;
   /** Whether the guest's discards reach its files (`discard='unmap'` of its driver). */
   unmaps = false;
+  /** Its guest's. */
+  indexes = new Indexes();
+  /** The files whose `<source>` in the XML has an `<encryption>`. */
+  keys: ReadonlySet<FileName> = new Set();
+  /** libvirt gives QEMU no driver for a raw layer, as newer ones do: its file is all there is. */
+  #formatless = false;
 
   constructor(share: SimShare, volume: VolumeId, target: string, file: FileName, format: Format) {
     this.share = share;
@@ -31,24 +45,39 @@ export class SimDisk {
     this.target = target;
     this.xml = { file, format, on: null };
     this.config = this.xml;
+    // Whoever attaches an encrypted volume gives its key along.
+    if (share.file(file)?.luks) this.keys = new Set([file]);
   }
 
-  /**
-   * Opens the files anew, as after a stop and start: from the topmost file alone, since Nova
-   * writes the XML afresh; what is below is what the headers say.
-   */
-  start(
-    file: FileName = this.config.file,
-    format: Format = this.config.format ?? QCOW2,
-  ): Result<null, No> {
+  /** Opens the files anew, and numbers the layers from the top. */
+  start(from: StartFrom = 'the top file'): Result<null, No> {
+    const { file, format, on } = this.config;
     const top = this.share.file(file);
-    if (top === null) return no(38, `missing existing file ${file}`);
-    const opened = openChain(this.share, top, format);
+    if (top === null) return problem(38, `missing existing file ${file}`);
+    const below = from === 'the configuration' ? on : null;
+    // Only a layer that the XML names can have its key there.
+    const keys = new Set([file, ...namesOf(below)].filter((name) => this.keys.has(name)));
+    const opened = openChain(this.share, top, format ?? QCOW2, { below, keys });
     if (!opened.ok) return opened;
+    const shut = [...nodesFrom(opened.value)].find((node) => node.file.access === 'forbidden');
+    if (shut !== undefined) {
+      for (const node of nodesFrom(opened.value)) node.close();
+      return problem(1, `Could not open '${shut.file.name}': Permission denied`);
+    }
+    for (const node of nodesFrom(opened.value)) {
+      node.index = this.indexes.next();
+      node.formatless = this.#formatless && node.driver === RAW;
+    }
     this.top = opened.value;
+    this.keys = keysOf(this.top);
     this.xml = this.chain();
-    this.config = { file, format, on: null };
+    this.config = { file, format, on: below };
     return ok(null);
+  }
+
+  dropRawDriver(): void {
+    this.#formatless = true;
+    for (const node of nodesFrom(this.top)) node.formatless = node.driver === RAW;
   }
 
   /** QEMU is told to end: it writes what it holds. */
@@ -76,7 +105,9 @@ export class SimDisk {
       this.top.relativeName = relative(made.file.header?.backing);
     }
     made.backing = this.top;
+    made.index = this.indexes.next();
     this.top = made;
+    this.keys = keysOf(made);
     this.note({ file: made.file.name, format: made.driver, on: this.xml });
   }
 
@@ -84,6 +115,12 @@ export class SimDisk {
   note(chain: SeenLayer): void {
     this.xml = chain;
     this.config = chain;
+  }
+
+  /** A guest that is off is defined anew, with this file as the disk and nothing said of others. */
+  configure(file: FileName = this.config.file, format = this.config.format): void {
+    if (this.share.file(file)?.luks) this.keys = new Set([file]);
+    this.note({ file, format, on: null });
   }
 
   /** The layers in QEMU's memory. */
@@ -140,6 +177,11 @@ export class SimDisk {
     return (file?.clusters ?? 0) * CLUSTER_BYTES;
   }
 
+  /** What a guest's XML calls it. */
+  path(file: string): string {
+    return `${this.share.directory}/${file}`;
+  }
+
   node(file: FileName | null): SimNode | null {
     return [...nodesFrom(this.top)].find((one) => one.file.name === file) ?? null;
   }
@@ -149,6 +191,12 @@ export class SimDisk {
     return this.top;
   }
 }
+
+const namesOf = (chain: SeenLayer | null): readonly FileName[] =>
+  chain === null ? [] : [chain.file, ...namesOf(chain.on)];
+
+const keysOf = (top: SimNode): ReadonlySet<FileName> =>
+  new Set([...nodesFrom(top)].filter(({ keyed }) => keyed).map(({ file }) => file.name));
 
 const sign = (cluster: Cluster): string =>
   cluster === 'absent' ? '.' : cluster === 'zero' ? 'Z' : 'D';

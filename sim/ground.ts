@@ -1,8 +1,9 @@
+import type { SeenLayer } from '#domain/chain.ts';
 import type { FileName } from '#domain/ids.ts';
 import { ok, type Result } from '#domain/result.ts';
 import type { SimDisk } from './disk.ts';
 import { nodesFrom, type SimNode } from './node.ts';
-import { type No, no } from './refusal.ts';
+import { type No, no } from './refusals.ts';
 
 /** virDomainBlockCommit. A null top is the active layer, a null base the lowest one. */
 export interface CommitCall {
@@ -31,46 +32,55 @@ export interface Ground {
 
 /** What a pull works on, or why libvirt does not begin it. */
 export function pulling(disk: SimDisk, { base: onto, relative }: PullCall): Result<Ground, No> {
-  const { top } = disk;
-  if (top === null) return NOT_RUNNING;
-  if (onto === null && relative) {
-    return no(8, 'flag VIR_DOMAIN_BLOCK_REBASE_RELATIVE is valid only with non-null base');
-  }
+  const { top, target } = disk;
+  if (top === null) return no('guest shut off', target);
+  if (onto === null && relative) return no('pull of everything kept relative', target);
   const base = onto === null ? null : under(top, onto);
-  if (base === undefined) return notBeneath(disk, top, onto);
+  if (base === undefined) return notBeneath(disk, top.file.name, onto);
   if (top.backing === null || base === null) return ok({ top, base, parent: top, name: null });
-  const name = relative ? relativeName(top.backing, base) : ok(absoluteName(disk, base));
+  const name = relative
+    ? relativeName(disk, top.backing, base)
+    : ok<string>(disk.path(base.file.name));
   return name.ok ? ok({ top, base, parent: top, name: name.value }) : name;
 }
 
 /** What a commit works on, or why libvirt does not begin it. */
 export function committing(disk: SimDisk, call: CommitCall): Result<Ground, No> {
-  const { top: active } = disk;
-  if (active === null) return NOT_RUNNING;
-  const top = call.top === null ? active : disk.node(call.top);
-  if (top === null) return no(8, `could not find image '${call.top}' in chain`);
-  if (top === active && !call.active) {
-    return no(8, `commit of '${disk.target}' active layer requires active flag`);
+  const { top: active, target, xml } = disk;
+  // Also of a guest that is shut off the files are looked for first: in what it is configured as.
+  const named = find(xml, call.top ?? xml.file);
+  if (named === null) return no('top not in the chain', target, disk.path(call.top ?? ''));
+  if (named === xml && !call.active) return no('top is active', target);
+  if (named !== xml && call.active) return no('top is not active', target, disk.path(named.file));
+  if (call.base !== null && find(named.on, call.base) === null) {
+    return notBeneath(disk, named.file, call.base);
   }
-  if (top !== active && call.active) {
-    return no(8, `active commit requested but '${call.top}' is not active`);
-  }
-  const lowest = [...nodesFrom(top.backing)].at(-1);
-  const base = call.base === null ? lowest : under(top, call.base);
-  if (base === undefined) return notBeneath(disk, top, call.base);
+  if (call.base === null && named.on === null) return no('nothing below the top', target);
+  if (active === null) return no('guest shut off', target);
+  const top = disk.node(named.file);
+  const base = call.base === null ? [...nodesFrom(active)].at(-1) : disk.node(call.base);
+  // libvirt's XML lags behind QEMU while another job ends.
+  if (!top || !base) return no('top not in the chain', target, disk.path(named.file));
   if (call.shallow && base !== top.backing) {
-    return no(8, `base '${base.file.name}' is not immediately below '${top.file.name}'`);
+    const [above, below] = [disk.path(top.file.name), disk.path(base.file.name)];
+    return no('base not right below the top', target, above, below, disk.path(xml.file));
   }
-  if (disk.share.file(base.file.name) !== base.file) {
-    return no(38, `unable to stat: ${base.file.name}: No such file or directory`);
-  }
-  const parent = [...nodesFrom(active)].find((node) => node.backing === top) ?? null;
-  if (parent === null) return ok({ top, base, parent, name: null });
-  const name = call.relative ? relativeName(top, base) : ok(absoluteName(disk, base));
-  return name.ok ? ok({ top, base, parent, name: name.value }) : name;
+  return onBase(disk, call, top, base);
 }
 
-/** A base that is smaller grows to the top's size; what its own backing file has there is hidden. */
+function onBase(disk: SimDisk, call: CommitCall, top: SimNode, base: SimNode): Result<Ground, No> {
+  const { share, target } = disk;
+  const path = disk.path(base.file.name);
+  if (share.file(base.file.name) !== base.file) return no('base unlinked', target, path);
+  const parent = [...nodesFrom(disk.top)].find((node) => node.backing === top) ?? null;
+  const relative = parent !== null && call.relative === true;
+  const name = relative ? relativeName(disk, top, base) : ok<string>(path);
+  if (!name.ok) return name;
+  if (base.file.access !== 'free') return no('base may not be written', target, path);
+  return ok({ top, base, parent, name: parent === null ? null : name.value });
+}
+
+/** A smaller base grows to the top's size; what its own backing file has there is hidden. */
 export function grow(base: SimNode, clusters: number): void {
   const { file, backing } = base;
   const from = file.clusters;
@@ -89,18 +99,16 @@ const under = (top: SimNode, file: FileName): SimNode | undefined =>
  * libvirt joins the names that it found in the headers from `top`'s own down to the base's, and
  * trusts them: a header that named another file passes that name on.
  */
-function relativeName(top: SimNode, base: SimNode): Result<string, No> {
+function relativeName(disk: SimDisk, top: SimNode, base: SimNode): Result<string, No> {
   for (let at: SimNode | null = top; at !== null; at = at.backing) {
-    if (at.relativeName === null) return no(55, "can't keep relative backing relationship");
+    if (at.relativeName === null) return no('names not relative', disk.target);
     if (at === base) return ok(at.relativeName);
   }
-  return no(1, 'failed to resolve relative backing name: base image is not in backing chain');
+  return no('names not relative', disk.target);
 }
 
-const absoluteName = ({ share }: SimDisk, { file }: SimNode): string =>
-  `${share.directory}/${file.name}`;
+const notBeneath = (disk: SimDisk, top: string, file: string | null) =>
+  no('base not below the top', disk.target, disk.path(top), disk.path(file ?? ''));
 
-const notBeneath = ({ target }: SimDisk, top: SimNode, file: string | null) =>
-  no(8, `could not find image '${file}' beneath '${top.file.name}' in chain for '${target}'`);
-
-const NOT_RUNNING = no(55, 'domain is not running');
+const find = (chain: SeenLayer | null, file: string): SeenLayer | null =>
+  chain === null || chain.file === file ? chain : find(chain.on, file);

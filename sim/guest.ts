@@ -1,27 +1,40 @@
 import type { FileName, Format, ServerId } from '#domain/ids.ts';
 import { err, ok, type Result } from '#domain/result.ts';
-import type { SimDisk } from './disk.ts';
+import type { SimDisk, StartFrom } from './disk.ts';
+import { Indexes } from './indexes.ts';
+import { Monitor } from './monitor.ts';
 
-/** A persistent guest of this host. */
+/** A guest of this host. */
 export class SimGuest {
   readonly server: ServerId;
   readonly name: string;
   readonly disks: SimDisk[];
   /** Which QEMU process runs it; another one after each start. */
   process: string | null = null;
+  /** libvirt forgets a transient guest with its QEMU; a persistent one stays, shut off. */
+  transient = false;
+  readonly monitor = new Monitor();
+  readonly #indexes = new Indexes();
   #starts = 0;
 
   constructor(server: ServerId, disks: readonly SimDisk[], name = 'instance-00000001') {
     this.server = server;
     this.disks = [...disks];
     this.name = name;
+    for (const disk of disks) disk.indexes = this.#indexes;
   }
 
-  /** All disks or none. */
-  start(): Result<null, string> {
+  /** Whether libvirt knows it. */
+  get known(): boolean {
+    return this.process !== null || !this.transient;
+  }
+
+  /** All disks or none. The layers are numbered from the last disk on, each top-down (measured). */
+  start(from: StartFrom = 'the top file'): Result<null, string> {
     if (this.process !== null) return ok(null);
-    for (const disk of this.disks) {
-      const started = disk.start();
+    this.#indexes.restart();
+    for (const disk of [...this.disks].reverse()) {
+      const started = disk.start(from);
       if (started.ok) continue;
       for (const one of this.disks) one.kill();
       return err(`${disk.target}: ${started.error.message}`);
@@ -40,7 +53,9 @@ export class SimGuest {
   plug(disk: SimDisk, file: FileName, format: Format): Result<null, string> {
     disk.note({ file, format, on: null });
     this.disks.push(disk);
-    return this.process === null ? ok(null) : disk.start();
+    if (this.process === null) return ok(null);
+    const started = disk.start();
+    return started.ok ? started : err(started.error.message);
   }
 
   /** Ends QEMU: told to, so that it writes what it holds, or killed. */
@@ -51,5 +66,6 @@ export class SimGuest {
       if (how === 'stopped') disk.stop();
       else disk.kill();
     }
+    this.monitor.end('dies');
   }
 }

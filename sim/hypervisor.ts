@@ -1,8 +1,8 @@
 import type { SeenLayer } from '#domain/chain.ts';
 import type { Fault, Refusal } from '#domain/failure.ts';
-import { type FileName, QCOW2, type ServerId } from '#domain/ids.ts';
+import type { FileName, ServerId } from '#domain/ids.ts';
 import { err, ok, type Result } from '#domain/result.ts';
-import type { DiskView, GuestView, Job } from '#domain/sight.ts';
+import type { GuestView, Job } from '#domain/sight.ts';
 import type { Clock } from '#ports/clock.ts';
 import type {
   DiskOf,
@@ -13,12 +13,12 @@ import type {
   SnapshotOrder,
 } from '#ports/hypervisor.ts';
 import { ActiveCommit } from './active-commit.ts';
-import type { SimDisk } from './disk.ts';
+import type { SimDisk, StartFrom } from './disk.ts';
 import type { SimGuest } from './guest.ts';
 import { type BlockJob, SimJob } from './job.ts';
-import { SimNode } from './node.ts';
-import { type No, no } from './refusal.ts';
-import { forged } from './share.ts';
+import { type No, no, REFUSALS } from './refusals.ts';
+import { seen } from './seen-disk.ts';
+import { switchTo, withoutJob } from './switching.ts';
 
 export interface SimHypervisorOptions {
   readonly clock: Clock;
@@ -35,6 +35,8 @@ export class SimHypervisor implements Hypervisor {
   readonly guests: SimGuest[];
   readonly #options: Required<Omit<SimHypervisorOptions, 'guests'>>;
   readonly #listeners = new Set<(happening: Happening) => void>();
+  /** Orders that have waited for a QEMU that hung, and the disk each was for. */
+  readonly #admitted = new WeakMap<Order, Result<Found, Fault>>();
   /** Happenings are lost while it is deaf, as with a connection that is down. */
   deaf = false;
 
@@ -46,61 +48,49 @@ export class SimHypervisor implements Hypervisor {
 
   async look(wanted: DiskOf): Promise<Result<GuestView, Fault>> {
     const found = this.#find(wanted);
-    return ok(found.ok ? this.#view(found.value) : { kind: 'absent', why: found.error });
+    if (!found.ok) return ok({ kind: 'absent', why: found.error });
+    const { guest } = found.value;
+    if (!guest.monitor.hangs) return ok(this.#view(found.value));
+    // The XML would be there at once, but the size and a job's progress are QEMU's to tell.
+    const no = await guest.monitor.reach('GetBlockInfo', this.#options.clock);
+    return no === null ? this.look(wanted) : refused(no);
   }
 
   async disks() {
-    const all = this.guests.flatMap(({ server, name, disks }) =>
+    const known = this.guests.filter((guest) => guest.known);
+    const all = known.flatMap(({ server, name, disks }) =>
       disks.map(({ volume, target }) => ({ server, guest: name, volume, target })),
     );
     return ok(all);
   }
 
   async snapshot(order: SnapshotOrder): Promise<Result<null, Fault>> {
-    const found = this.#seen(order);
+    const here = this.#here(order);
+    const found = here instanceof Promise ? await here : here;
     if (!found.ok) return found;
     const { disk } = found.value;
-    const active = disk.xml.file;
-    if (active === order.file) return ok(null);
-    if (active !== order.active) return changed(order, `${active} is active`);
-    const idle = free(disk);
-    if (!idle.ok) return rejected(idle.error.code, idle.error.message);
-    const missing = `missing existing file for disk ${disk.target}: ${order.file}`;
-    const { share } = disk;
-    const file = order.directory === share.directory ? share.file(order.file) : null;
-    if (file === null) return rejected(38, `${missing}: No such file or directory`);
-    if (disk.top === null) {
-      disk.note({ file: order.file, format: QCOW2, on: disk.config });
-      return ok(null);
-    }
-    const header = file.header ?? forged(file);
-    const cannot = "unable to execute QEMU command 'blockdev-add'";
-    if (header === null) return rejected(1, `${cannot}: Image is not in qcow2 format`);
-    if (share.isOpen(file)) return rejected(1, `${cannot}: Failed to get "write" lock`);
-    if (header.features & CORRUPT) return rejected(1, `${cannot}: qcow2: Image is corrupt`);
-    disk.attach(new SimNode(share, file, QCOW2, null));
-    return ok(null);
+    if (disk.xml.file === order.file) return ok(null);
+    const switched = switchTo(disk, order);
+    return switched.ok ? switched : refused(switched.error);
   }
 
   async merge(order: MergeOrder): Promise<Result<null, Fault>> {
-    const found = this.#seen(order);
+    const here = this.#here(order);
+    const found = here instanceof Promise ? await here : here;
     if (!found.ok) return found;
     const { guest, disk } = found.value;
-    const chain = files(disk.xml);
-    if (chain.join('/') !== order.chain.join('/')) {
-      return changed(order, `the chain is ${chain.join(' on ')}`);
-    }
     const begun = this.#begin(guest, disk, () => SimJob.merge(disk, order.merge));
-    return begun.ok ? begun : rejected(begun.error.code, begun.error.message);
+    return begun.ok ? begun : refused(begun.error);
   }
 
   async flush(order: SeenDisk): Promise<Result<null, Fault>> {
-    const found = this.#seen(order);
+    const here = this.#here(order);
+    const found = here instanceof Promise ? await here : here;
     if (!found.ok) return found;
     const { disk } = found.value;
-    if (disk.top === null) return rejected(55, 'domain is not running');
+    if (disk.top === null) return refused(REFUSALS['guest shut off']());
     // It is a resize to the same size, which a job forbids.
-    if (disk.job !== null) return rejected(1, "'block_resize': Device '(null)' is in use");
+    if (disk.job !== null) return refused(REFUSALS['resize during a job']());
     disk.flush();
     return ok(null);
   }
@@ -128,10 +118,9 @@ export class SimHypervisor implements Hypervisor {
     this.#listeners.clear();
   }
 
-  /** Starts a guest from its disks' topmost files. */
-  start(server: ServerId): Result<null, string> {
+  start(server: ServerId, from: StartFrom = 'the top file'): Result<null, string> {
     const guest = this.#guest(server);
-    const started = guest.start();
+    const started = guest.start(from);
     if (started.ok) this.tell({ kind: 'guest', server });
     return started;
   }
@@ -146,7 +135,7 @@ export class SimHypervisor implements Hypervisor {
   begin(where: DiskOf, begin: (disk: SimDisk) => Result<BlockJob, No>): Result<null, No> {
     const guest = this.#guest(where.server);
     const disk = guest.disks.find((one) => one.volume === where.volume);
-    if (disk === undefined) return no(8, 'disk not found in domain');
+    if (disk === undefined) return no('disk unknown', where.volume);
     return this.#begin(guest, disk, () => begin(disk));
   }
 
@@ -154,19 +143,28 @@ export class SimHypervisor implements Hypervisor {
   abort(where: DiskOf, { pivot }: { readonly pivot: boolean }): Result<null, No> {
     const guest = this.#guest(where.server);
     const disk = guest.disks.find((one) => one.volume === where.volume);
-    if (disk === undefined) return no(8, 'disk not found in domain');
-    if (disk.top === null) return no(55, 'domain is not running');
+    if (disk === undefined) return no('disk unknown', where.volume);
+    if (disk.top === null) return no('guest shut off', disk.target);
     const { job, target } = disk;
-    if (job === null) return no(8, `disk ${target} does not have an active block job`);
+    if (job === null) return no('no job to end', target);
     if (!pivot && !['copying', 'ready'].includes(job.phase)) {
-      return no(1, `Job in state 'concluded' cannot accept command verb 'cancel'`);
+      return no('job past its cancelling', target);
     }
     if (!pivot) this.cancel(where);
     else if (job instanceof ActiveCommit && job.phase === 'ready') {
       job.pivot();
       void this.#run(guest, disk, job);
-    } else return no(83, `block job on disk ${target} not ready for pivot yet`);
+    } else return no('job not ready to pivot', target, job.kind, `${disk.top.index}`);
     return ok(null);
+  }
+
+  /** Its QEMU does not answer any more, and does nothing. */
+  hang(server: ServerId): void {
+    this.#guest(server).monitor.hang();
+  }
+
+  goOn(server: ServerId): void {
+    this.#guest(server).monitor.end('goes on');
   }
 
   /** Somebody ends the disk's block job, as `virsh blockjob --abort` does. */
@@ -191,7 +189,7 @@ export class SimHypervisor implements Hypervisor {
   #begin(guest: SimGuest, disk: SimDisk, make: () => Result<BlockJob, No>): Result<null, No> {
     const job = make();
     if (!job.ok) return job;
-    const idle = free(disk);
+    const idle = withoutJob(disk);
     if (!idle.ok) return idle;
     disk.job = job.value;
     void this.#run(guest, disk, job.value);
@@ -204,6 +202,7 @@ export class SimHypervisor implements Hypervisor {
     while (disk.job === job) {
       await clock.sleep(tickMs);
       if (disk.job !== job) return;
+      if (guest.monitor.hangs) continue;
       const before = job.phase;
       job.step(clustersPerTick);
       const told = { kind: 'job', server: guest.server, target: disk.target } as const;
@@ -213,29 +212,12 @@ export class SimHypervisor implements Hypervisor {
     }
   }
 
-  #view({ guest, disk }: Found): DiskView {
-    const { share, target } = disk;
-    return {
-      kind: 'disk',
-      server: guest.server,
-      target,
-      process: guest.process,
-      source: { kind: 'files', directory: share.directory },
-      stray: null,
-      encrypted: false,
-      chain: this.#shown(disk.xml, true),
-      size: disk.bytes,
-      job: disk.job?.info() ?? null,
-    };
-  }
-
-  #shown({ file, format, on }: SeenLayer, active: boolean): SeenLayer {
-    const named = active || !this.#options.oldLibvirt;
-    return { file, format: named ? format : null, on: on && this.#shown(on, false) };
+  #view({ guest, disk }: Found): GuestView {
+    return seen(guest, disk, this.#options.oldLibvirt);
   }
 
   #find({ server, volume }: DiskOf): Result<Found, Refusal> {
-    const guest = this.guests.find((one) => one.server === server);
+    const guest = this.guests.find((one) => one.server === server && one.known);
     if (guest === undefined) return err({ kind: 'guest-not-found', server });
     const disks = guest.disks.filter((one) => one.volume === volume);
     const [disk, ...others] = disks;
@@ -245,14 +227,43 @@ export class SimHypervisor implements Hypervisor {
     return err({ kind: 'ambiguous-disk', server, volume, targets });
   }
 
+  /**
+   * The disk, if all is still as it was seen, and once its QEMU answers. Nothing is looked at
+   * twice: what becomes of the guest while the call waits is libvirt's to deal with.
+   */
+  #here(order: Order): Result<Found, Fault> | Promise<Result<Found, Fault>> {
+    const found = this.#admitted.get(order) ?? this.#seen(order);
+    if (!found.ok || !found.value.guest.monitor.hangs) return found;
+    return this.admit(order, 'Call').then((admitted) => (admitted.ok ? found : admitted));
+  }
+
+  /** Whether an order gets to its guest's QEMU, and when: see `Monitor`. */
+  async admit(order: Order, call: string): Promise<Result<null, Fault>> {
+    const found = this.#seen(order);
+    if (!found.ok) return found;
+    const { guest } = found.value;
+    const no = await guest.monitor.reach(call, this.#options.clock);
+    if (no !== null) return refused(no);
+    if (!guest.known) return refused(REFUSALS['guest gone']('', guest.server, guest.name));
+    this.#admitted.set(order, found);
+    return ok(null);
+  }
+
   /** The disk, if it is still the one that was seen. */
-  #seen(order: SeenDisk): Result<Found, Fault> {
+  #seen(order: Order): Result<Found, Fault> {
     const found = this.#find(order);
     if (!found.ok) return changed(order, 'the disk is gone');
     const { guest, disk } = found.value;
     if (guest.process !== order.process) return changed(order, 'it was restarted');
     if (disk.target !== order.target) return changed(order, `the disk is ${disk.target}`);
-    return found;
+    const active = disk.xml.file;
+    const { active: expected, file, chain } = order;
+    if (expected !== undefined && ![file, expected].includes(active)) {
+      return changed(order, `${active} is active`);
+    }
+    const there = files(disk.xml);
+    if (!Array.isArray(chain) || there.join('/') === chain.join('/')) return found;
+    return changed(order, `the chain is ${there.join(' on ')}`);
   }
 
   #guest(server: ServerId): SimGuest {
@@ -267,8 +278,8 @@ interface Found {
   readonly disk: SimDisk;
 }
 
-/** The incompatible feature bit of a corrupt image. */
-const CORRUPT = 2;
+/** Whatever is ordered of a disk that was seen. */
+type Order = SeenDisk & Partial<SnapshotOrder> & Partial<MergeOrder>;
 
 const files = (chain: SeenLayer): readonly FileName[] => [
   chain.file,
@@ -281,9 +292,4 @@ const rejected = (code: number | string, detail: string): Result<never, Fault> =
 const changed = (order: SeenDisk, what: string): Result<never, Fault> =>
   rejected('changed', `guest ${order.server} is not as it was seen: ${what}`);
 
-/** VIR_ERR_BLOCK_COPY_ACTIVE for a job with a mirror, else VIR_ERR_OPERATION_UNSUPPORTED. */
-function free({ job, target }: SimDisk): Result<null, No> {
-  if (job === null) return ok(null);
-  const mirror = job.kind === 'copy' || job.kind === 'active-commit';
-  return no(mirror ? 83 : 84, `disk '${target}' already in active block job`);
-}
+const refused = ({ code, message }: No): Result<never, Fault> => rejected(code, message);

@@ -24,6 +24,9 @@ export class SimImages implements Images {
   async header(directory: string, file: FileName): Promise<Result<HeaderView, Fault>> {
     const found = this.#find(directory, file);
     if (found === null) return ok(err({ kind: 'missing', says: 'it is not there' }));
+    if (found.access === 'folder') {
+      return ok(err({ kind: 'not-regular', says: 'it is not a regular file' }));
+    }
     this.opened.push(file);
     const { page, fileBytes } = headOf(found);
     return ok(this.#parse(page, fileBytes));
@@ -37,6 +40,9 @@ export class SimImages implements Images {
   ): Promise<Result<null, Fault>> {
     const found = this.#find(directory, overlay);
     if (found === null) return failed(`Could not open '${overlay}': No such file or directory`);
+    if (found.access === 'folder') return failed(`${overlay} is not a regular file`);
+    // We are root: a mode keeps us out of nothing.
+    if (found.access === 'immutable') return failed('Operation not permitted');
     if (this.#share.isOpen(found)) return failed('Failed to get "write" lock');
     const header = found.header ?? forged(found);
     if (header === null) return failed('Image is not in qcow2 format');

@@ -11,7 +11,7 @@ import {
   pulling,
 } from './ground.ts';
 import { nodesFrom, type SimNode } from './node.ts';
-import type { No } from './refusal.ts';
+import type { No } from './refusals.ts';
 import type { Cluster } from './share.ts';
 
 /**
@@ -150,7 +150,7 @@ export class SimJob implements BlockJob {
     if (parent === null || parent.backing === null) return;
     const { file } = parent;
     if (file.header === null) return;
-    file.header = { ...file.header, backing: name, format: base?.driver ?? null };
+    file.header = { ...file.header, backing: name, format: base?.written ?? null };
   }
 
   /** The merged layers leave the chain in memory. */

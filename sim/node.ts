@@ -1,5 +1,5 @@
 import { type Format, QCOW2, RAW } from '#domain/ids.ts';
-import { type Cluster, GARBAGE, type Header, type SimFile, type SimShare } from './share.ts';
+import { type Cluster, GARBAGE, type Header, LUKS, type SimFile, type SimShare } from './share.ts';
 
 /** What a guest reads of one cluster. */
 export type Bytes = number | Header;
@@ -24,15 +24,34 @@ export class SimNode {
    * read that header (at the snapshot or the start), or null. It is not read again (measured).
    */
   relativeName: string | null = null;
+  /** Whether it was opened with the key of its encryption. */
+  readonly keyed: boolean;
+  /** The `N` of libvirt's `vda[N]`: per guest, never another one while the guest runs. */
+  index = 0;
+  /** Opened without a format driver, by the one of its protocol alone. */
+  formatless = false;
   readonly unflushed = new Map<number, Entry>();
   readonly #share: SimShare;
 
-  constructor(share: SimShare, file: SimFile, driver: Format, backing: SimNode | null) {
+  constructor(
+    share: SimShare,
+    file: SimFile,
+    driver: Format,
+    backing: SimNode | null,
+    keyed = false,
+  ) {
     this.#share = share;
     this.file = file;
     this.driver = driver;
     this.backing = backing;
+    this.keyed = keyed;
     share.lock(file);
+  }
+
+  /** The format that QEMU writes into a header above: its own driver's name (measured). */
+  get written(): Format {
+    if (this.formatless) return 'file' as Format;
+    return this.driver === RAW && this.keyed ? LUKS : this.driver;
   }
 
   close(): void {
@@ -43,6 +62,7 @@ export class SimNode {
   own(at: number): Cluster {
     if (at >= this.file.clusters) return 'absent';
     if (this.driver === RAW && this.file.format !== RAW) return GARBAGE;
+    if (this.file.luks && !this.keyed) return GARBAGE;
     const { cluster } = this.#entry(at);
     return this.driver === RAW && cluster === 'absent' ? 'zero' : cluster;
   }

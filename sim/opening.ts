@@ -1,11 +1,14 @@
-import { type Format, QCOW2, RAW } from '#domain/ids.ts';
+import type { SeenLayer } from '#domain/chain.ts';
+import { type FileName, type Format, QCOW2, RAW } from '#domain/ids.ts';
 import { ok, type Result } from '#domain/result.ts';
 import { SimNode } from './node.ts';
-import { type No, no } from './refusal.ts';
+import { type No, problem } from './refusals.ts';
 import { forged, type Header, type SimFile, type SimShare } from './share.ts';
 
 /** libvirt refuses longer chains. */
 const DEEPEST = 200;
+/** What a QEMU before 9.0 writes where libvirt gave it no format driver: raw, by other names. */
+const PROTOCOLS: readonly string[] = ['file', 'host_device', 'nbd'];
 
 /** One layer as libvirt and QEMU find it when a guest starts. */
 interface Found {
@@ -15,56 +18,91 @@ interface Found {
   readonly name: string | null;
 }
 
+/** What the guest's XML says beyond the topmost file. */
+export interface Given {
+  /** The layers below it, as `<backingStore>`: they override the headers. */
+  readonly below?: SeenLayer | null;
+  /** The files whose `<source>` has an `<encryption>`: no other is opened with a key. */
+  readonly keys?: ReadonlySet<FileName>;
+}
+
 /**
- * Opens a chain as a starting guest does: the top by the format that its XML gives, each backing
- * file by what the header above says of it, and by its own bytes where that header is silent
- * (measured on libvirt 9.0).
+ * Opens a chain as a starting guest does: the top by the format that its XML gives, and what the
+ * XML names below it; then each backing file by what the header above says of it, and by its own
+ * bytes where that header is silent (measured on libvirt 9.0).
  */
-export function openChain(share: SimShare, top: SimFile, driver: Format): Result<SimNode, No> {
+export function openChain(
+  share: SimShare,
+  top: SimFile,
+  driver: Format,
+  { below = null, keys = NO_KEYS }: Given = {},
+): Result<SimNode, No> {
   const found: Found[] = [];
+  let given = below;
   let next: Result<Found | null, No> = ok({ file: top, driver, name: null });
   while (next.ok && next.value !== null) {
-    const { file } = next.value;
-    if (found.length >= DEEPEST) return no(84, 'backing chains more than 200 layers deep');
+    const layer: Found = next.value;
+    const { file } = layer;
+    if (found.length >= DEEPEST) return problem(84, 'backing chains more than 200 layers deep');
     if (found.some((one) => one.file === file)) {
-      return no(1, `backing store for ${file.name} is self-referential`);
+      return problem(1, `backing store for ${file.name} is self-referential`);
     }
-    found.push(next.value);
-    next = below(share, next.value);
+    if (layer.driver === QCOW2 && file.luks && !keys.has(file.name)) {
+      return problem(1, "Parameter 'encrypt.key-secret' is required for cipher");
+    }
+    found.push(layer);
+    next = given === null ? behind(share, layer) : configured(share, layer, given);
+    given = given?.on ?? null;
   }
   if (!next.ok) return next;
   let node: SimNode | null = null;
-  for (const layer of found.reverse()) {
-    node = new SimNode(share, layer.file, layer.driver, node);
-    node.relativeName = relative(layer.name);
+  for (const { file, driver, name } of found.reverse()) {
+    node = new SimNode(share, file, driver, node, file.luks && keys.has(file.name));
+    node.relativeName = relative(name);
   }
-  return node === null ? no(1, 'no file') : ok(node);
+  return node === null ? problem(1, 'no file') : ok(node);
 }
 
 /** A name as libvirt keeps it to build relative names from. */
 export const relative = (name: string | null | undefined): string | null =>
   name == null || name.startsWith('/') ? null : name;
 
-function below(share: SimShare, { file, driver }: Found): Result<Found | null, No> {
+/** Of the header above only the name is believed, when names are to be kept relative. */
+function configured(share: SimShare, above: Found, given: SeenLayer): Result<Found, No> {
+  const file = share.file(given.file);
+  if (file === null)
+    return problem(38, `Could not open '${given.file}': No such file or directory`);
+  const header = headerFor(above.file, above.driver);
+  if (!header.ok) return header;
+  return ok({ file, driver: given.format ?? QCOW2, name: header.value?.backing ?? null });
+}
+
+function behind(share: SimShare, { file, driver }: Found): Result<Found | null, No> {
   const header = headerFor(file, driver);
   if (!header.ok) return header;
   if (header.value?.backing == null) return ok(null);
   const { backing: name, format } = header.value;
   const under = share.behind(name);
-  if (under === null) return no(38, `Could not open '${name}': No such file or directory`);
-  if (format !== null) return ok({ file: under, driver: format as Format, name });
+  if (under === null) return problem(38, `Could not open '${name}': No such file or directory`);
+  if (format !== null) {
+    const driver = PROTOCOLS.includes(format) ? RAW : (format as Format);
+    return ok({ file: under, driver, name });
+  }
   // Silent: libvirt probes, and refuses only when what it found has a backing file of its own.
   const probed = share.probe(under);
   const own = probed === QCOW2 ? (under.header ?? forged(under)) : null;
   if (own?.backing == null) return ok({ file: under, driver: probed, name });
   const image = `backing image '${under.name}' of image '${file.name}'`;
-  return no(55, `format of ${image} was not specified in the image metadata`);
+  return problem(55, `format of ${image} was not specified in the image metadata`);
 }
 
 /** The header that a driver goes by: none for raw, whatever the bytes are. */
 function headerFor(file: SimFile, driver: Format): Result<Header | null, No> {
   if (driver === RAW) return ok(null);
   const header = file.header ?? forged(file);
-  if (driver === QCOW2) return header === null ? no(1, 'Image is not in qcow2 format') : ok(header);
-  return file.format === driver ? ok(null) : no(1, `Image is not in ${driver} format`);
+  if (driver === QCOW2)
+    return header === null ? problem(1, 'Image is not in qcow2 format') : ok(header);
+  return file.format === driver ? ok(null) : problem(1, `Image is not in ${driver} format`);
 }
+
+const NO_KEYS: ReadonlySet<FileName> = new Set();

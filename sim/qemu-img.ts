@@ -41,7 +41,7 @@ export function inspect(
  */
 export function commit(share: SimShare, top: SimFile, format: Format): string | null {
   const opened = openChain(share, top, format);
-  if (!opened.ok) return opened.error;
+  if (!opened.ok) return opened.error.message;
   const nodes = [...nodesFrom(opened.value)];
   const base = opened.value.backing;
   const close = () => {

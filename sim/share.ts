@@ -11,13 +11,16 @@ export const CLUSTER_BYTES = 65536;
 export type Cluster = 'absent' | 'zero' | number | Header;
 export const GARBAGE = -1;
 
+/** QEMU's name for an encrypted volume without a qcow2 around it; libvirt calls it raw. */
+export const LUKS = 'luks' as Format;
+
 /** What a qcow2 header says, true or forged. `backing` as written: relative or absolute. */
 export interface Header {
   readonly backing: string | null;
   readonly format: string | null;
   /** Virtual size in clusters. */
   readonly clusters: number;
-  /** Incompatible feature bits: 1 dirty, 2 corrupt, 4 data file. */
+  /** Incompatible feature bits: 1 dirty, 2 corrupt, 4 data file; QEMU 7.2 knows those up to 16. */
   readonly features: number;
 }
 
@@ -37,7 +40,20 @@ export interface SimFile {
   readonly places: Map<number, number>;
   /** Of a qcow2 file. */
   header: Header | null;
+  /** What the machine lets QEMU do with it. */
+  access: Access;
+  /** Encrypted: who opens it without the key has the LUKS header and noise. */
+  luks: boolean;
+  /** How guests reach it when it is no local file to them: nbd, gluster, ... */
+  readonly protocol: string | null;
 }
+
+/**
+ * `forbidden`: mode 000, which keeps out QEMU's user, not root. `immutable`: `chattr +i`, which
+ * keeps out whoever wants to write, and libvirt, which wants to change its owner. `folder`: it is
+ * no file at all.
+ */
+export type Access = 'free' | 'forbidden' | 'immutable' | 'folder';
 
 export interface NewFile {
   readonly format?: Format;
@@ -46,6 +62,9 @@ export interface NewFile {
   /** The backing format the header gives; null leaves it out, as old tools do. */
   readonly backingFormat?: string | null;
   readonly features?: number;
+  readonly access?: Access;
+  readonly luks?: boolean;
+  readonly protocol?: string | null;
 }
 
 /** The directory in which Cinder keeps volumes: what outlives every process. */
@@ -66,11 +85,12 @@ export class SimShare {
   /** Makes a file, or empties the one of that name, as `qemu-img create` does. */
   create(name: FileName, made: NewFile = {}): SimFile {
     const { format = QCOW2, clusters = 8, backing = null, features = 0 } = made;
-    const backingFormat = made.backingFormat ?? null;
-    const header = { backing, format: backingFormat, clusters, features };
+    const { backingFormat = null, access = 'free', luks = false, protocol = null } = made;
+    const says = { backing, format: backingFormat, clusters, features };
+    const header = format === QCOW2 && access !== 'folder' ? says : null;
     const content = Array<Cluster>(clusters).fill('absent');
-    const own = format === QCOW2 ? header : null;
-    const file = { name, format, clusters, content, places: new Map(), header: own };
+    const bytes = { clusters, content, places: new Map() };
+    const file = { name, format, ...bytes, header, access, luks, protocol };
     this.files.set(name, file);
     return file;
   }
@@ -89,12 +109,14 @@ export class SimShare {
     if (byte === undefined) return null;
     const content = Array<Cluster>(8).fill(byte);
     const outside = backing.replaceAll('/', '_') as FileName;
-    const { length: clusters } = content;
-    return { name: outside, format: RAW, clusters, content, places: new Map(), header: null };
+    const bytes = { clusters: content.length, content, places: new Map() };
+    const plain = { access: 'free', luks: false, protocol: null } as const;
+    return { name: outside, format: RAW, ...bytes, header: null, ...plain };
   }
 
   /** What `qemu-img info` without a format says: the bytes decide, also a raw file's. */
   probe(file: SimFile): Format {
+    if (file.luks && file.format === RAW) return LUKS;
     return forged(file) === null ? file.format : QCOW2;
   }
 
@@ -124,8 +146,8 @@ export class SimShare {
   }
 }
 
-/** The qcow2 header that a guest wrote into the first cluster of its raw file. */
+/** The qcow2 header that a guest wrote into the first cluster of its raw, unencrypted file. */
 export function forged(file: SimFile): Header | null {
   const first = file.content[0];
-  return file.format === RAW && typeof first === 'object' ? first : null;
+  return file.format === RAW && !file.luks && typeof first === 'object' ? first : null;
 }

@@ -1,9 +1,9 @@
 import type { FileName, Format, SnapshotId } from '#domain/ids.ts';
 import { QCOW2, RAW } from '#domain/ids.ts';
 import type { CloudDisk } from '../cloud.ts';
-import type { SimDisk } from '../disk.ts';
+import type { SimDisk, StartFrom } from '../disk.ts';
 import { type Bytes, nodesFrom } from '../node.ts';
-import { openChain } from '../opening.ts';
+import { type Given, openChain } from '../opening.ts';
 import type { Header, SimShare } from '../share.ts';
 
 /** The headers of a share's files at one time. */
@@ -104,10 +104,11 @@ export function coldView(
   share: SimShare,
   file: FileName,
   format: Format,
+  given?: Given,
 ): readonly Bytes[] | string {
   const top = share.file(file);
   if (top === null) return `missing existing file ${file}`;
-  const opened = openChain(share, top, format);
+  const opened = openChain(share, top, format, given);
   if (!opened.ok) return opened.error.message;
   const view = Array.from({ length: top.clusters }, (_, at) => opened.value.read(at));
   for (const node of nodesFrom(opened.value)) node.close();
@@ -125,8 +126,11 @@ export function coldFiles(share: SimShare, file: FileName): readonly FileName[] 
 }
 
 /** What starting the disk's guest now would read. */
-export const restarted = ({ share, config }: SimDisk): readonly Bytes[] | string =>
-  coldView(share, config.file, config.format ?? QCOW2);
+export function restarted(disk: SimDisk, from?: StartFrom): readonly Bytes[] | string {
+  const { file, format, on } = disk.config;
+  const below = from === 'the configuration' ? on : null;
+  return coldView(disk.share, file, format ?? QCOW2, { below, keys: disk.keys });
+}
 
 export const headersOf = (share: SimShare): Headers =>
   new Map([...share.files].map(([name, { header }]) => [name, header]));

@@ -1,12 +1,8 @@
 import { readdirSync } from 'node:fs';
 import fc from 'fast-check';
 import { describe, expect, test } from 'vitest';
-import {
-  parseDomain,
-  snapshotXml,
-  type XmlDisk,
-  type XmlDomain,
-} from '#adapters/libvirt/domain-xml.ts';
+import { parseDomain, snapshotXml, type XmlDomain } from '#adapters/libvirt/domain-xml.ts';
+import { sketch } from '../../support/sketch.ts';
 import { buildXml, xmlDomain } from './build-xml.ts';
 import { DUMPS, dump, XML } from './dumps.ts';
 import { stripFormats } from './strip-formats.ts';
@@ -16,26 +12,6 @@ function parsed(xml: string): XmlDomain {
   if (!found.ok) throw new Error(found.error);
   return found.value;
 }
-
-/** `vda file:c qcow2 #2 < file:v raw #1 |`: top first, `|` is libvirt's "nothing below". */
-function sketch(disk: XmlDisk): string {
-  const layers = disk.layers.map(({ source, format, index, encrypted }) => {
-    const name =
-      'path' in source ? tail(source.path) : 'name' in source ? source.name : source.type;
-    const marks = [index === null ? null : `#${index}`, encrypted ? 'luks' : null];
-    return [`${source.kind}:${name}`, format ?? '-', ...marks].filter(Boolean).join(' ');
-  });
-  const mirror = disk.mirror && `mirror=${disk.mirror.job}/${disk.mirror.ready}`;
-  const flags = [disk.readonly ? 'ro' : null, disk.shareable ? 'shared' : null, mirror];
-  const end = disk.terminated ? '|' : null;
-  return [disk.target, layers.join(' < '), end, ...flags].filter(Boolean).join(' ');
-}
-
-/** The volume is v, its snapshots by the last digit of their id. */
-const tail = (path: string): string =>
-  (path.split('/').at(-1) ?? '')
-    .replace(/^volume-6c6ad3a0-0a3d-4d53-9c5f-0f6b8a5f0/, '')
-    .replace(/5a000000-0000-4000-8000-00000000000/, 's');
 
 describe('what libvirt really printed', () => {
   test('every dump is in the table', () => {
