@@ -29,6 +29,8 @@ export interface CloudDisk {
   readonly disk: SimDisk;
   readonly volume: VolumeId;
   readonly attachment: string;
+  /** Encrypted, or no local file to its guest. */
+  readonly odd?: boolean;
 }
 
 /** A volume that is not just a local file in the clear. */
@@ -95,10 +97,11 @@ export class SimCloud {
       const id = clock.uuid() as VolumeId;
       const name = `volume-${id}` as FileName;
       const { format, ...rest } = typeof kind === 'string' ? { format: kind } : kind;
-      const { luks } = share.create(name, { format, clusters, ...rest });
+      const { luks, protocol } = share.create(name, { format, clusters, ...rest });
       const target = `vd${'abcdefgh'[at]}`;
       const disk = new SimDisk(share, id, target, name, format);
-      return { disk, name, format, volume: id, encrypted: luks };
+      const odd = luks || protocol !== null;
+      return { disk, name, format, volume: id, encrypted: luks, odd };
     });
     const name = `instance-${String(this.hypervisor.guests.length + 1).padStart(8, '0')}`;
     const guest = new SimGuest(
@@ -109,12 +112,12 @@ export class SimCloud {
     this.hypervisor.guests.push(guest);
     const started = guest.start();
     if (!started.ok) throw new Error(started.error);
-    for (const { disk, name: file, format, volume, encrypted } of made) {
+    for (const { disk, name: file, format, volume, encrypted, odd } of made) {
       const row = this.cinder.attach(
         { id: volume, name: file, clusters, format, encrypted },
         server,
       );
-      this.disks.push({ guest, disk, volume, attachment: row.id });
+      this.disks.push({ guest, disk, volume, attachment: row.id, odd });
     }
     return guest;
   }

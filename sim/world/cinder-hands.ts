@@ -64,6 +64,8 @@ export function detach(world: World, it: CloudDisk): boolean {
   const { cinder } = world.cloud;
   const [attachment] = cinder.attachmentsOf(volume);
   if (attachment === undefined || disk.job !== null || !guest.disks.includes(disk)) return false;
+  // How Nova gives an encrypted volume with snapshots back, or one over a network, is not known.
+  if (it.odd || guest.monitor.hangs) return false;
   const off = disk.top === null;
   world.saw(off ? 'a volume detached offline' : 'a volume detached live');
   guest.unplug(disk);
@@ -82,6 +84,7 @@ export function attach(world: World, it: CloudDisk): boolean {
   const { guest, disk, volume } = it;
   const { cinder } = world.cloud;
   if (guest.disks.includes(disk)) return true;
+  if (guest.monitor.hangs) return false;
   // Whoever attaches waits for what he has asked of the volume before.
   if (cinder.service.busy(volume)) return false;
   mendInfo(world, volume);

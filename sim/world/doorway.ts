@@ -109,6 +109,8 @@ export class Doorway {
       this.#world.tell('world', `${name} ${lie}`);
       this.spoiled.add(name);
       if (lie === 'is not there') share.files.delete(name);
+      else if (lie === 'is encrypted') file.luks = true;
+      else if (lie in ACCESS) file.access = ACCESS[lie as keyof typeof ACCESS];
       else file.header = { ...file.header, ...LIES[lie] };
       if (file.header !== null) file.clusters = file.header.clusters;
     }
@@ -149,12 +151,20 @@ export class Doorway {
   }
 }
 
-const LIES: Readonly<Record<Exclude<(typeof OVERLAY_LIES)[number], 'is not there'>, object>> = {
+/** What the machine lets nobody do with the file. */
+const ACCESS = {
+  'is a folder': 'folder',
+  'may not be opened': 'forbidden',
+  'is immutable': 'immutable',
+} as const;
+
+const LIES: Readonly<Partial<Record<(typeof OVERLAY_LIES)[number], object>>> = {
   'names another backing file': { backing: 'volume-of-another' },
   'names another format': { format: 'vmdk' },
   'names no format': { format: null },
   'has a data file': { features: 4 },
   'is corrupt': { features: 2 },
+  'has unknown features': { features: 64 },
   'has another size': { clusters: 3 },
   'names a path outside': { backing: '/etc/shadow', format: 'raw' },
 };

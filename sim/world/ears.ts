@@ -1,6 +1,7 @@
 import type { Fault } from '#domain/failure.ts';
-import { err } from '#domain/result.ts';
-import type { Happening, Hypervisor } from '#ports/hypervisor.ts';
+import type { ServerId } from '#domain/ids.ts';
+import { err, type Result } from '#domain/result.ts';
+import type { Happening, Hypervisor, SeenDisk } from '#ports/hypervisor.ts';
 import { told } from '../overheard.ts';
 import { CALL_FAULTS, type CallFaults } from './faults.ts';
 import type { SeenCall } from './watcher.ts';
@@ -150,6 +151,9 @@ async function fated(
         // libvirt's state change lock was not free for 30 s (68, VIR_ERR_OPERATION_TIMEOUT).
         await world.clock.sleep(30_000);
         return err({ kind: 'rejected', who, code: 68, detail: 'cannot acquire state change lock' });
+      case 'hangs':
+        world.hang(serverOf(call));
+        break;
       case 'slow':
         await world.clock.sleep(world.pause(`${name} for`));
         break;
@@ -168,9 +172,39 @@ async function fated(
       }
     }
   }
-  const answer = await does();
+  const answer = world.hangs(call) ? await stuck(world, call, does) : await does();
   return (await after?.()) ?? answer;
 }
+
+/** The adapter's own patience with libvirt, longer than libvirt's with a lock. */
+const PATIENCE_MS = 45_000;
+
+/** A call to a QEMU that hangs: nobody waits for it for ever, and it may go on all the same. */
+async function stuck(world: World, call: SeenCall, does: () => Promise<unknown>): Promise<unknown> {
+  const { cloud, clock } = world;
+  const words = call.method === 'look' ? 'GetBlockInfo' : call.method;
+  const reads = call.method === 'look';
+  const going = reads ? does() : cloud.hypervisor.admit(call.args[0] as SeenDisk, words);
+  const enough = new AbortController();
+  const late = clock.sleep(PATIENCE_MS, enough.signal).then(() => LATE);
+  const answer = await Promise.race([going, late]);
+  enough.abort();
+  if (answer === LATE) {
+    world.saw('a call stuck in a QEMU that hangs');
+    world.unclear(call);
+    if (!reads) void going.then((then) => (then as Result<null, Fault>).ok && does());
+    return err({ kind: 'unknown', who: 'libvirt', detail: `${call.method} did not come back` });
+  }
+  if (reads) return answer;
+  const admitted = answer as Result<null, Fault>;
+  if (!admitted.ok) world.saw(`a call to a QEMU that hangs ends with ${codeOf(admitted.error)}`);
+  return admitted.ok ? does() : admitted;
+}
+
+const serverOf = ({ args }: SeenCall): ServerId => (args[0] as SeenDisk).server;
+
+const LATE = Symbol('late');
+const codeOf = (fault: Fault) => (fault.kind === 'rejected' ? fault.code : fault.kind);
 
 /** The call arrives: from here to its answer nothing of it is lost. */
 async function reach(world: World, call: SeenCall, does: () => Promise<unknown>): Promise<unknown> {

@@ -1,13 +1,22 @@
 import { CINDER_STEPS } from '../cinder-life.ts';
 import type { Choices, Strength } from './choices.ts';
 
+const CHANGE_FAULTS = [
+  'unreachable',
+  'lost before',
+  'lost after',
+  'slow',
+  'slow answer',
+  'late',
+] as const;
+
 /** What can go wrong with a call of a port. `late`: nobody knows, and it happens later. */
 export const CALL_FAULTS = {
   libvirt: {
-    look: ['unreachable', 'unknown', 'slow', 'locked'],
-    snapshot: ['unreachable', 'lost before', 'lost after', 'slow', 'slow answer', 'late', 'locked'],
-    merge: ['unreachable', 'lost before', 'lost after', 'slow', 'slow answer', 'late', 'locked'],
-    flush: ['unreachable', 'lost before', 'lost after', 'slow', 'slow answer', 'late', 'locked'],
+    look: ['unreachable', 'unknown', 'slow', 'locked', 'hangs'],
+    snapshot: [...CHANGE_FAULTS, 'locked', 'hangs'],
+    merge: [...CHANGE_FAULTS, 'locked', 'hangs'],
+    flush: [...CHANGE_FAULTS, 'locked', 'hangs'],
     unchain: ['unreachable', 'lost before', 'lost after', 'slow', 'late', 'locked'],
   },
   cinder: {
@@ -41,6 +50,7 @@ export const HAPPENINGS = [
   'QEMU killed',
   'guest shut down',
   'guest restarted',
+  'QEMU hangs',
   'libvirtd away',
   'Cinder away',
   'the service away for long',
@@ -87,6 +97,11 @@ export const OVERLAY_LIES = [
   'has another size',
   'is not there',
   'names a path outside',
+  'has unknown features',
+  'is encrypted',
+  'is a folder',
+  'may not be opened',
+  'is immutable',
 ] as const;
 
 /** What the guest does that is out of the ordinary. */

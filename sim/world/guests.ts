@@ -1,7 +1,9 @@
 import type { ServerId } from '#domain/ids.ts';
+import type { StartFrom } from '../disk.ts';
 import type { SimGuest } from '../guest.ts';
+import { nodesFrom } from '../node.ts';
 import type { Header } from '../share.ts';
-import { type DiskTruth, restarted, setBack } from './truth.ts';
+import { coldFiles, type DiskTruth, restarted, setBack } from './truth.ts';
 import type { World } from './world.ts';
 
 const STEPS = 60;
@@ -15,12 +17,14 @@ const FORGERIES: readonly Partial<Header>[] = [
   { features: 4 },
 ];
 
+const WAYS = ['the top file', 'the top file', 'the configuration'] as const;
+
 /** What guests do with their disks, and how their QEMU comes and goes. */
 export class Guests {
   readonly #world: World;
   /** Told when QEMU was killed, and before a guest starts from what is on disk. */
   killed: (truth: DiskTruth) => void = () => {};
-  starting: (truth: DiskTruth) => void = () => {};
+  starting: (truth: DiskTruth, from: StartFrom) => void = () => {};
 
   /** An idle guest has nothing to flush, so that nobody but us makes anything durable. */
   readonly #neverFlushes: boolean;
@@ -43,7 +47,7 @@ export class Guests {
     const { choices, swarm, truths } = this.#world;
     const truth = choices.of('guest picks a disk', truths);
     const what = choices.pick('guest', 10);
-    if (what === 0 || !truth.running) return;
+    if (what === 0 || !truth.running || truth.it.guest.monitor.hangs) return;
     const at = choices.pick('guest picks a cluster', truth.bytes.length);
     this.#world.operations++;
     if (what === 1 && truth.disk.top?.backing === null && swarm.strikes('guest forges a header')) {
@@ -61,9 +65,11 @@ export class Guests {
   }
 
   /** Its QEMU ends: told to, so that it writes what it holds, or killed. */
-  end(guest: SimGuest, how: 'stopped' | 'killed'): void {
+  end(guest: SimGuest, asked: 'stopped' | 'killed'): void {
     const world = this.#world;
     if (guest.process === null) return;
+    // One that hangs does not hear a SIGTERM.
+    const how = guest.monitor.hangs ? 'killed' : asked;
     world.tell('world', `guest ${guest.name} is ${how}`);
     const mine = world.truths.filter(({ it, attached }) => it.guest === guest && attached);
     for (const truth of mine) {
@@ -79,12 +85,53 @@ export class Guests {
   start(guest: SimGuest): void {
     const world = this.#world;
     if (guest.process !== null) return;
+    if (guest.transient && !this.#madeAnew(guest)) return;
+    const ways = guest.transient ? WAYS.slice(0, 1) : WAYS;
+    const from = world.choices.of('guest starts from', ways);
     const mine = world.truths.filter(({ it, attached }) => it.guest === guest && attached);
-    for (const truth of mine) this.starting(truth);
-    const started = world.cloud.hypervisor.start(guest.server as ServerId);
-    world.tell('world', `guest ${guest.name} starts: ${started.ok ? 'ok' : started.error}`);
+    for (const truth of mine) this.starting(truth, from);
+    const started = world.cloud.hypervisor.start(guest.server as ServerId, from);
+    const how = started.ok ? 'ok' : started.error;
+    world.tell('world', `guest ${guest.name} starts from ${from}: ${how}`);
     if (!started.ok) return;
-    for (const truth of mine) truth.startedOn(truth.disk.view());
+    world.saw(`a guest starts from ${from}`);
+    if (guest.transient) world.saw('a transient guest comes anew');
+    for (const truth of mine) {
+      truth.startedOn(truth.disk.view());
+      this.#compare(truth);
+    }
+  }
+
+  /**
+   * A transient guest has no configuration: whoever makes it anew takes the files that Cinder
+   * names, and waits until it has made up its mind.
+   */
+  #madeAnew(guest: SimGuest): boolean {
+    const { truths, cloud, clock } = this.#world;
+    const mine = truths.filter(({ it, attached }) => it.guest === guest && attached);
+    if (mine.some(({ it }) => cloud.cinder.service.busy(it.volume))) {
+      void clock.sleep(1_000).then(() => this.start(guest));
+      return false;
+    }
+    for (const { it, disk } of mine) {
+      const [attachment] = cloud.cinder.attachmentsOf(it.volume);
+      const file = attachment?.name ?? null;
+      const format = file && disk.share.file(file)?.format;
+      if (!file || !format) continue;
+      // It was on an overlay that Cinder has given up, and is so no more.
+      const back = !coldFiles(disk.share, file).includes(disk.config.file);
+      if (back) this.#world.excuse(it.volume, 'undo of a create');
+      disk.configure(file, format);
+    }
+    return true;
+  }
+
+  /** A merge can have changed the header, and libvirt not have come to know of it. */
+  #compare({ it, disk }: DiskTruth): void {
+    const live = [...nodesFrom(disk.top)].map(({ file }) => file.name);
+    if (live.join() === coldFiles(disk.share, disk.xml.file).join()) return;
+    this.#world.saw('a guest starts from a configuration that the headers have left behind');
+    this.#world.excuse(it.volume, 'boot guard');
   }
 
   /**

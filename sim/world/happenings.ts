@@ -1,3 +1,4 @@
+import type { ServerId } from '#domain/ids.ts';
 import type { SimCinder } from '../cinder.ts';
 import type { SnapshotRow } from '../cinder-rows.ts';
 import type { CloudDisk } from '../cloud.ts';
@@ -37,6 +38,7 @@ export class Mischief implements Watcher {
     this.#world = world;
     this.#guests = guests;
     this.#people = people;
+    world.hang = (server) => hang(world, guests, server);
   }
 
   moment(): void {
@@ -64,7 +66,11 @@ export async function heal(world: World, guests: Guests): Promise<void> {
   cloud.hypervisor.deaf = false;
   cloud.volumes.away = false;
   cloud.share.space = Number.POSITIVE_INFINITY;
+  for (const file of cloud.share.files.values()) {
+    if (file.access !== 'folder') file.access = 'free';
+  }
   for (const { guest, volume, disk } of cloud.disks) {
+    cloud.hypervisor.goOn(guest.server);
     if (disk.job === null || !world.foreignJobs.has(disk.job)) continue;
     cloud.hypervisor.cancel({ server: guest.server, volume });
   }
@@ -127,6 +133,7 @@ const HAPPEN: Readonly<Record<Kind, Happens>> = {
     guests.end(guest, 'stopped');
     guests.start(guest);
   },
+  'QEMU hangs': (world, guests, { guest }) => hang(world, guests, guest.server),
   'libvirtd away': (world) => {
     const { hypervisor } = world.cloud;
     world.libvirtAway = true;
@@ -211,6 +218,27 @@ const HAPPEN: Readonly<Record<Kind, Happens>> = {
     if (found !== undefined) void world.doorway.again(found.asked);
   },
 };
+
+/** On storage that does not answer, say; some lose patience with it. */
+function hang(world: World, guests: Guests, server: ServerId): void {
+  const { hypervisor } = world.cloud;
+  const guest = hypervisor.guests.find((one) => one.server === server);
+  if (guest === undefined || guest.process === null || guest.monitor.hangs) return;
+  const { process } = guest;
+  hypervisor.hang(server);
+  const how = world.choices.of('a hang ends', ['goes on', 'goes on', 'killed']);
+  // Nova asks for statistics all the time, and may be the one who gets stuck.
+  if (world.choices.pick('Nova is stuck first', 2) === 1) {
+    void guest.monitor.reach('BlockStats', world.clock);
+  }
+  const ms = world.choices.of('QEMU hangs for', [40_000, 700, 9_000, 150_000]);
+  void world.clock.sleep(ms).then(() => {
+    if (guest.process !== process || world.swarm.quiet) return;
+    if (how === 'goes on') return hypervisor.goOn(server);
+    guests.end(guest, how);
+    guests.start(guest);
+  });
+}
 
 function afterAWhile(world: World, where: string, then: () => void): void {
   const ms = world.pause(where);

@@ -4,6 +4,7 @@ import type { SnapshotOrder } from '#ports/hypervisor.ts';
 import type { CinderStep } from '../cinder-life.ts';
 import type { SnapshotRow } from '../cinder-rows.ts';
 import type { CloudDisk } from '../cloud.ts';
+import type { StartFrom } from '../disk.ts';
 import { type Bytes, nodesFrom } from '../node.ts';
 import type { Guests } from './guests.ts';
 import {
@@ -36,7 +37,7 @@ export class BytesLaws implements Watcher {
     this.#world = world;
     this.#guests = guests;
     guests.killed = (truth) => this.#killed(truth);
-    guests.starting = (truth) => this.#starts(truth);
+    guests.starting = (truth, from) => this.#starts(truth, from);
   }
 
   reaching({ port, method }: SeenCall): void {
@@ -101,7 +102,7 @@ export class BytesLaws implements Watcher {
   /** Whoever takes a disk away does not wait for anyone to have looked at it either. */
   detached(it: CloudDisk): void {
     const truth = this.#world.truths.find((one) => one.it === it);
-    if (truth !== undefined) this.#starts(truth);
+    if (truth !== undefined) this.#starts(truth, 'the top file');
   }
 
   rest(): void {
@@ -156,20 +157,22 @@ export class BytesLaws implements Watcher {
    * The guest starts from what is on disk. The service had its time to set a header back once the
    * world is quiet; before that a guest may come back before anyone has looked.
    */
-  #starts(truth: DiskTruth): void {
+  #starts(truth: DiskTruth, from: StartFrom): void {
     const { swarm, unclearVolumes } = this.#world;
-    if (this.#whole(truth)) return;
-    const doubtful = unclearVolumes.has(truth.it.volume);
+    if (this.#whole(truth, from)) return;
+    // A transient guest is gone with its QEMU: the service finds nobody to set it back for.
+    const doubtful = unclearVolumes.has(truth.it.volume) || truth.it.guest.transient;
     if (!this.#guests.repair(truth, () => this.#changed(truth).length === 0)) return;
     this.#world.saw('a header set back by a person');
+    truth.disk.configure();
     this.#world.tell('operator', `sets the headers of ${truth.disk.target} back`);
     const guard = swarm.quiet && !doubtful ? null : 'boot guard';
     this.#break(2, truth, `${truth.disk.target} needed a person to set its headers back`, guard);
   }
 
   /** A guest that started now would read what it has to, and its snapshots would have theirs. */
-  #whole(truth: DiskTruth): boolean {
-    const view = restarted(truth.disk);
+  #whole(truth: DiskTruth, from?: StartFrom): boolean {
+    const view = restarted(truth.disk, from);
     return typeof view !== 'string' && truth.lost(view) === null && !this.#changed(truth).length;
   }
 

@@ -1,6 +1,7 @@
 import { type FileName, RAW, type VolumeId } from '#domain/ids.ts';
 import { nodesFrom, type SimNode } from '../node.ts';
 import type { Header } from '../share.ts';
+import type { MissingGuard } from './laws.ts';
 import type { SeenCall, Watcher } from './watcher.ts';
 import type { World } from './world.ts';
 
@@ -84,17 +85,26 @@ export class FileLaws implements Watcher {
     }
   }
 
+  #excused(volume: VolumeId): MissingGuard | null {
+    const guard = 'boot guard';
+    return this.#world.excuses.get(volume)?.has(guard) ? guard : null;
+  }
+
   #header(volume: VolumeId, node: SimNode): void {
     const { header } = node.file;
     if (header === null || node.backing === null) return;
     const under = node.backing.file;
-    const right = header.backing === under.name && header.format === under.format;
+    const renamed = header.format === 'file' && under.format === RAW;
+    const format = renamed ? RAW : header.format;
+    const right = header.backing === under.name && format === under.format;
+    if (renamed) this.#world.saw('a header that calls a raw file by the name of its protocol');
     this.#world.saw('a header of a live chain');
     if (header.features & DATA_FILE) {
       this.#world.break(7, `${node.file.name} keeps its data elsewhere`, volume);
     }
     if (right) return;
     const says = `${node.file.name} says ${header.backing}, ${header.format}`;
-    this.#world.break(7, `${says}; it is ${under.name}, ${under.format}`, volume);
+    const words = `${says}; it is ${under.name}, ${under.format}`;
+    this.#world.break(7, words, volume, this.#excused(volume));
   }
 }

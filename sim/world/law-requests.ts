@@ -1,4 +1,6 @@
-import type { OperationId, VolumeId } from '#domain/ids.ts';
+import type { Fault } from '#domain/failure.ts';
+import type { FileName, OperationId, VolumeId } from '#domain/ids.ts';
+import type { Result } from '#domain/result.ts';
 import type { Answer } from '#ports/assisted-snapshots.ts';
 import type { MergeOrder, SnapshotOrder } from '#ports/hypervisor.ts';
 import type { Operation } from '#ports/journal.ts';
@@ -103,8 +105,16 @@ export class RequestLaws implements Watcher {
       this.#inEffect();
       this.#inTime(call.args[0] as OperationId);
     }
+    if (call.port === 'libvirt' && call.method === 'snapshot') this.#switched(answer);
     if (call.port !== 'libvirt' || call.method !== 'merge') return;
     if ((answer as { ok: boolean }).ok) this.#began((call.args[0] as MergeOrder).volume);
+  }
+
+  /** What no look at the header could have told before. */
+  #switched(answer: unknown): void {
+    const it = answer as Result<null, Fault>;
+    if (it.ok || it.error.kind !== 'rejected') return;
+    this.#world.saw(`an overlay that libvirt refuses: ${it.error.code}`);
   }
 
   #began(volume: VolumeId): void {
@@ -144,6 +154,18 @@ export class RequestLaws implements Watcher {
   rest(): void {
     for (const requestId of this.#waiting.keys()) {
       this.#world.break(28, `${requestId} was never answered`, null);
+    }
+    for (const { it, disk } of this.#world.truths) this.#untouched(it.volume, disk);
+  }
+
+  /** Of an encrypted volume, or one that is no local file, nothing at all is accepted. */
+  #untouched(volume: VolumeId, disk: SimDisk): void {
+    const base = disk.share.file(`volume-${volume}` as FileName);
+    if (base?.luks !== true && base?.protocol == null) return;
+    const asked = this.#world.journal.all.some(({ saga }) => saga.request.volume === volume);
+    this.#world.saw(`${base.luks ? 'an encrypted' : 'a network'} volume at rest`);
+    if (asked || disk.config.on !== null || disk.config.file !== base.name) {
+      this.#world.break(27, `something was done with ${base.name}`, volume);
     }
   }
 

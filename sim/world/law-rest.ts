@@ -106,7 +106,8 @@ export class RestLaws implements Watcher {
     const cold = coldFiles(disk.share, disk.config.file);
     this.#world.saw('a chain at rest');
     if (live.length > 0 && live.join() !== cold.join()) {
-      this.#world.break(16, `live ${live}, by the headers ${cold}`, it.volume);
+      const excused = this.#world.excuses.get(it.volume)?.has(UNHEALED) ? UNHEALED : null;
+      this.#world.break(16, `live ${live}, by the headers ${cold}`, it.volume, excused);
     }
     const { cinder } = this.#world.cloud;
     const active = cinder.info(it.volume)?.active ?? `volume-${it.volume}`;
@@ -125,3 +126,5 @@ export class RestLaws implements Watcher {
     return guard;
   }
 }
+
+const UNHEALED = 'boot guard';

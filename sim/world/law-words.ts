@@ -1,10 +1,10 @@
-import type { FileName, OperationId, SnapshotId } from '#domain/ids.ts';
+import { type FileName, type OperationId, QCOW2, type SnapshotId } from '#domain/ids.ts';
 import type { Saga } from '#domain/saga.ts';
 import type { Update } from '#domain/status.ts';
 import type { Answer } from '#ports/assisted-snapshots.ts';
 import type { Notice, Operation } from '#ports/journal.ts';
 import { nodesFrom } from '../node.ts';
-import { coldFiles, restarted } from './truth.ts';
+import { coldFiles, coldView, restarted } from './truth.ts';
 import type { Asked, SeenCall, Watcher } from './watcher.ts';
 import type { World } from './world.ts';
 
@@ -133,6 +133,13 @@ export class WordLaws implements Watcher {
     if (snapshots.get(saga.request.snapshot)?.status !== 'creating') return;
     const { disk, it } = truth;
     const { newFile } = saga.request;
+    if (!it.guest.known) {
+      this.#world.saw('a create is reported of a guest that is gone');
+      const view = coldView(disk.share, newFile, QCOW2);
+      const lost = typeof view === 'string' || truth.lost(view) !== null;
+      if (lost) this.#world.break(9, `${newFile} is not what the guest left`, it.volume);
+      return;
+    }
     const live = disk.top === null || disk.node(newFile) !== null;
     const cold = coldFiles(disk.share, disk.config.file).includes(newFile);
     if (live && cold) return;

@@ -81,6 +81,7 @@ export const SOMETIMES: readonly string[] = [
   'a word is settled as obsolete',
   'a snapshot is taken at rest',
   'a header of a live chain',
+  'a header that calls a raw file by the name of its protocol',
   'a header set back by a person',
   'a header set back by us',
   'a failed merge whose header is rewritten',
@@ -137,6 +138,19 @@ export const SOMETIMES: readonly string[] = [
   'a request is withdrawn from',
   'a pull of the files that were named',
   'a commit of the files that were named',
+  'refused: encrypted',
+  'refused: unsupported-source',
+  'an encrypted volume at rest',
+  'a network volume at rest',
+  'a guest starts from the configuration',
+  'a guest starts from a configuration that the headers have left behind',
+  'a transient guest comes anew',
+  'a create is reported of a guest that is gone',
+  'a call stuck in a QEMU that hangs',
+  'a call to a QEMU that hangs ends with 38',
+  'a call to a QEMU that hangs ends with 68',
+  'an overlay that libvirt refuses: 1',
+  'an overlay that libvirt refuses: 38',
 ];
 
 export type MissingGuard = keyof typeof MISSING_GUARDS;

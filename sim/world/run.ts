@@ -140,13 +140,13 @@ async function rest(world: World): Promise<void> {
   world.break(17, 'the faults are over, and there is still something to do or to say', null);
 }
 
-/** Law 17: with nothing in the way a snapshot can be taken. */
+/** Law 17: with nothing in the way a snapshot can be taken, unless the volume is one we refuse. */
 async function works(world: World, people: People, disk: CloudDisk): Promise<void> {
-  const { guest, volume } = disk;
+  const { guest, volume, odd } = disk;
   if (guest.process === null || world.lost.has(volume)) return;
   const { status, problem } = await people.take(disk);
   world.saw('a snapshot is taken at rest');
-  if (status === 'available' || world.excuses.has(volume)) return;
+  if (status === (odd ? 'error' : 'available') || world.excuses.has(volume)) return;
   // What was merged offline, with an old libvirt, is of a format that nobody can tell any more.
   const [, file = null] = /unknown-format","file":"([^"]+)/.exec(problem ?? '') ?? [];
   if (file !== null && !world.journal.recorded(volume).has(file as FileName)) return;

@@ -1,7 +1,7 @@
 import type { Fault } from '#domain/failure.ts';
-import { QCOW2, RAW, type SnapshotId, type VolumeId } from '#domain/ids.ts';
+import { QCOW2, RAW, type ServerId, type SnapshotId, type VolumeId } from '#domain/ids.ts';
 import { SimClock } from '../clock.ts';
-import { SimCloud } from '../cloud.ts';
+import { SimCloud, type VolumeKind } from '../cloud.ts';
 import type { SimImages } from '../images.ts';
 import type { BlockJob } from '../job.ts';
 import { SimJournal } from '../journal.ts';
@@ -22,6 +22,13 @@ export interface WorldOptions {
   /** What the program gets instead of its ports. */
   readonly bind?: (ports: Ports) => Ports;
 }
+
+/** By the number drawn: volumes that are refused whatever is asked of them. */
+const ODD_VOLUMES: Readonly<Record<number, readonly VolumeKind[]>> = {
+  13: [{ format: QCOW2, luks: true }],
+  14: [{ format: RAW, luks: true }],
+  15: [{ format: QCOW2, protocol: 'gluster' }],
+};
 
 const PAUSES_MS = [10, 120, 700, 2_500, 9_000, 31_000, 150_000] as const;
 
@@ -66,6 +73,8 @@ export class World {
   libvirtAway = false;
   downMs: number | null = null;
   life = new Process(false);
+  /** A guest's QEMU answers nobody, for a while. */
+  hang: (server: ServerId) => void = () => {};
   program: Program | null = null;
   readonly #bind: (ports: Ports) => Ports;
   #over = false;
@@ -87,7 +96,15 @@ export class World {
     const baseFormat = choices.of('base', [RAW, RAW, QCOW2]);
     const pace = { clusters, clustersPerTick, tickMs };
     this.cloud = new SimCloud({ clock, knows, oldLibvirt, baseFormat, ...pace });
-    if (choices.pick('second guest', 2) === 1) this.cloud.addGuest([RAW, QCOW2], clusters);
+    if (choices.pick('second guest', 2) === 1) {
+      const more = ODD_VOLUMES[choices.pick('odd volume', 16)] ?? [];
+      const guest = this.cloud.addGuest([RAW, QCOW2, ...more], clusters);
+      guest.transient = choices.pick('transient guest', 4) === 3;
+    }
+    // A newer libvirt on an older QEMU.
+    if (choices.pick('raw layers have no driver', 24) === 23) {
+      for (const { disk } of this.cloud.disks) disk.dropRawDriver();
+    }
     this.journal = new SimJournal(clock);
     this.images = imagesOn(this.cloud.share);
     this.doorway = new Doorway(this);
@@ -164,6 +181,14 @@ export class World {
       return { kind: 'unreachable', who: 'libvirt', detail: 'Failed to connect socket' };
     }
     return null;
+  }
+
+  /** Whether a call would get stuck in a QEMU that hangs. */
+  hangs({ port, args }: SeenCall): boolean {
+    if (port !== 'libvirt') return false;
+    const [order] = args as [{ server?: ServerId } | undefined];
+    const guest = this.cloud.hypervisor.guests.find((one) => one.server === order?.server);
+    return guest?.monitor.hangs === true;
   }
 
   /** How long something takes. */
