@@ -9,8 +9,9 @@ import type { Happening } from '#ports/hypervisor.ts';
 import { createImage, type ImageFormat, imageInfo } from '../live/lab/images.ts';
 import { type Lab, openLab } from '../live/lab/lab.ts';
 import { LIBVIRT_URI, virsh } from '../live/lab/libvirt.ts';
-import { waitFor } from '../live/lab/processes.ts';
+import { run, waitFor } from '../live/lab/processes.ts';
 import { type HypervisorLab, hypervisorContract } from './hypervisor.ts';
+import { refusalContract } from './refusals.ts';
 
 let machine: Lab<null>;
 
@@ -21,6 +22,7 @@ beforeAll(async () => {
 afterAll(() => machine?.[Symbol.asyncDispose]());
 
 hypervisorContract('libvirt', () => lab('raw'));
+refusalContract('libvirt', () => lab('raw'));
 
 /** The eight clusters that the laws write to, and room for a job to be held up in. */
 const SIZE = 16 * 1024 * 1024;
@@ -70,11 +72,19 @@ async function lab(baseFormat: ImageFormat): Promise<HypervisorLab> {
     baseFormat: baseFormat as string as Format,
     directory,
     oldLibvirt: false,
-    async overlay(name, { backing, format }) {
+    async overlay(name, { backing, format, clusters = SIZE / CLUSTER }) {
       if (format === null) throw new Error('qemu-img writes no overlay without a format');
       const says = { name: backing, format: format as string as ImageFormat };
-      const image = { format: 'qcow2', size: SIZE, backing: says, checkBacking: false } as const;
+      const size = clusters * CLUSTER;
+      const image = { format: 'qcow2', size, backing: says, checkBacking: false } as const;
       await createImage(path(name), image);
+      return name as FileName;
+    },
+    async unfit(name, how) {
+      if (how === 'folder') await mkdir(path(name));
+      else if (how === 'encrypted') await encrypted(path(name));
+      else await createImage(path(name), { format: how === 'raw' ? how : 'qcow2', size: SIZE });
+      if (how === 'forbidden') await chmod(path(name), 0);
       return name as FileName;
     },
     write: (at, byte) => guest.write('vda', at * CLUSTER, CLUSTER, byte),
@@ -104,8 +114,17 @@ async function lab(baseFormat: ImageFormat): Promise<HypervisorLab> {
     kill: () => until('guest', () => guest.kill9()),
     stop: () => until('guest', () => guest.destroy()),
     start: () => until('guest', () => guest.startFromTopOnly()),
+    startAsConfigured: () => until('guest', () => guest.start()),
     [Symbol.asyncDispose]: () => all.disposeAsync(),
   };
 }
+
+/** The fewest rounds of key stretching that cryptsetup's format allows: 2 s otherwise. */
+const encrypted = (path: string): Promise<string> =>
+  run('qemu-img', [
+    ...['create', '-q', '-f', 'qcow2', '--object', 'secret,id=key,data=key'],
+    ...['-o', 'encrypt.format=luks,encrypt.key-secret=key,encrypt.iter-time=10', path],
+    String(SIZE),
+  ]);
 
 const NIMBLY = { everyMs: 20 };

@@ -2,7 +2,9 @@ import type { Merge } from '#domain/chain.ts';
 import { type FileName, type Format, RAW } from '#domain/ids.ts';
 import { SimClock } from '#sim/clock.ts';
 import { SimCloud, type SimCloudOptions } from '#sim/cloud.ts';
-import { type HypervisorLab, hypervisorContract } from './hypervisor.ts';
+import { CLUSTER_BYTES, type NewFile } from '#sim/share.ts';
+import { type HypervisorLab, hypervisorContract, type Unfit } from './hypervisor.ts';
+import { refusalContract } from './refusals.ts';
 
 type Options = Omit<SimCloudOptions, 'clock'>;
 
@@ -10,6 +12,15 @@ hypervisorContract('sim', async () => lab({}));
 hypervisorContract('sim over qcow2', async () => lab({ baseFormat: 'qcow2' as Format }));
 hypervisorContract('sim over vhd', async () => lab({ baseFormat: 'vpc' as Format }));
 hypervisorContract('old sim', async () => lab({ oldLibvirt: true }));
+
+refusalContract('sim', async () => lab({}));
+
+const UNFIT: Readonly<Record<Unfit, NewFile>> = {
+  folder: { access: 'folder' },
+  raw: { format: RAW },
+  forbidden: { access: 'forbidden' },
+  encrypted: { luks: true },
+};
 
 function lab(options: Options): HypervisorLab {
   const clock = new SimClock();
@@ -25,8 +36,11 @@ function lab(options: Options): HypervisorLab {
     baseFormat: options.baseFormat ?? RAW,
     directory: share.directory,
     oldLibvirt: options.oldLibvirt ?? false,
-    async overlay(name, { backing, format }) {
-      return share.create(name as FileName, { backing, backingFormat: format }).name;
+    async overlay(name, { backing, format, clusters = disk.bytes / CLUSTER_BYTES }) {
+      return share.create(name as FileName, { backing, backingFormat: format, clusters }).name;
+    },
+    async unfit(name, how) {
+      return share.create(name as FileName, UNFIT[how]).name;
     },
     async write(at, byte) {
       disk.write(at, byte);
@@ -65,6 +79,10 @@ function lab(options: Options): HypervisorLab {
     },
     async start() {
       const started = hypervisor.start(server);
+      if (!started.ok) throw new Error(started.error);
+    },
+    async startAsConfigured() {
+      const started = hypervisor.start(server, 'the configuration');
       if (!started.ok) throw new Error(started.error);
     },
     async [Symbol.asyncDispose]() {

@@ -20,8 +20,16 @@ export interface HypervisorLab extends AsyncDisposable {
   readonly directory: string;
   /** True of a libvirt that leaves out the formats of backing layers. */
   readonly oldLibvirt: boolean;
-  /** Makes an empty overlay of the disk's size, whose header says this of its backing file. */
-  overlay(name: string, says: { backing: FileName; format: Format | null }): Promise<FileName>;
+  /**
+   * Makes an empty overlay of the disk's size, or of so many clusters of 64 KiB, whose header says
+   * this of its backing file.
+   */
+  overlay(
+    name: string,
+    says: { backing: string; format: Format | null; clusters?: number },
+  ): Promise<FileName>;
+  /** Makes a file that QEMU cannot use as an overlay: see `Unfit`. */
+  unfit(name: string, how: Unfit): Promise<FileName>;
   /** The guest fills cluster `at` of `volume` (0 to 7, of 64 KiB) with `byte`; no flush follows. */
   write(at: number, byte: number): Promise<void>;
   /** The guest writes zeroes, so that the cluster hides what is below. */
@@ -42,9 +50,14 @@ export interface HypervisorLab extends AsyncDisposable {
   stop(): Promise<void>;
   /** Starts the guest from its disks' topmost files, the rest as their headers tell. */
   start(): Promise<void>;
+  /** Starts it as it is configured, with all that libvirt has written down of its chains. */
+  startAsConfigured(): Promise<void>;
 }
 
-type Open = () => Promise<HypervisorLab>;
+/** `forbidden` has no mode bits; `encrypted` is qcow2 with LUKS inside, whose key nobody gives. */
+export type Unfit = 'folder' | 'raw' | 'forbidden' | 'encrypted';
+
+export type Open = () => Promise<HypervisorLab>;
 
 type Files = Readonly<Record<'a' | 'b' | 'c' | 'base', FileName>>;
 type Named = readonly [kind: 'pull' | 'commit', one: keyof Files | null, other: keyof Files | null];
@@ -410,7 +423,7 @@ function unchainLaws(name: string, open: Open): void {
 const OK = { ok: true, value: null };
 const REJECTED = { ok: false, error: { kind: 'rejected', who: 'libvirt' } };
 
-async function seen(lab: HypervisorLab, volume = lab.volume): Promise<DiskView> {
+export async function seen(lab: HypervisorLab, volume = lab.volume): Promise<DiskView> {
   const view = await lab.hypervisor.look({ server: lab.server, volume });
   if (!view.ok || view.value.kind !== 'disk') throw new Error(JSON.stringify(view));
   return view.value;
@@ -434,18 +447,16 @@ const unmarked = (layer: Layer): Layer => ({
 const below = (lab: HypervisorLab, { chain }: DiskView) =>
   lab.oldLibvirt ? { ...chain, format: null } : chain;
 
-async function orderFor(lab: HypervisorLab, volume = lab.volume) {
+export async function orderFor(lab: HypervisorLab, volume = lab.volume) {
   const { target, process, chain } = await seen(lab, volume);
   const disk: SeenDisk = { server: lab.server, volume, target, process };
   return { ...disk, directory: lab.directory, active: chain.file };
 }
 
+type Says = { readonly backing: string; readonly format: Format; readonly clusters?: number };
+
 /** An order for a new overlay that tells the truth, unless it is given lies to tell. */
-async function snapshotOrder(
-  lab: HypervisorLab,
-  name: string,
-  says?: { backing: FileName; format: Format },
-) {
+export async function snapshotOrder(lab: HypervisorLab, name: string, says?: Says) {
   const { file, format } = await layers(lab);
   return {
     ...(await orderFor(lab)),
@@ -453,16 +464,12 @@ async function snapshotOrder(
   };
 }
 
-async function snapshot(
-  lab: HypervisorLab,
-  name: string,
-  says?: { backing: FileName; format: Format },
-): Promise<void> {
+export async function snapshot(lab: HypervisorLab, name: string, says?: Says): Promise<void> {
   const done = await lab.hypervisor.snapshot(await snapshotOrder(lab, name, says));
   expect(done).toEqual(OK);
 }
 
-async function mergeOrder(lab: HypervisorLab, merge: Merge) {
+export async function mergeOrder(lab: HypervisorLab, merge: Merge) {
   return { ...(await orderFor(lab)), merge, chain: filesOf((await seen(lab)).chain) };
 }
 
@@ -471,14 +478,14 @@ async function flushed(lab: HypervisorLab): Promise<void> {
 }
 
 /** Overlays a.qcow2, b.qcow2, ... on the base; answers the files from the base up. */
-async function chainOf(lab: HypervisorLab, overlays: number): Promise<FileName[]> {
+export async function chainOf(lab: HypervisorLab, overlays: number): Promise<FileName[]> {
   const names = ['a.qcow2', 'b.qcow2', 'c.qcow2'].slice(0, overlays);
   for (const name of names) await snapshot(lab, name);
   return [lab.base, ...names] as FileName[];
 }
 
 /** A chain `c on b on a on base` in which each layer has something of its own to show. */
-async function written(lab: HypervisorLab): Promise<Files> {
+export async function written(lab: HypervisorLab): Promise<Files> {
   for (let at = 0; at < 6; at++) await lab.write(at, 0x10 + at);
   await snapshot(lab, 'a.qcow2');
   for (const at of [1, 2, 6]) await lab.write(at, 0xa0 + at);
@@ -495,13 +502,16 @@ async function written(lab: HypervisorLab): Promise<Files> {
   return { a, b, c, base: lab.base };
 }
 
-function named(files: Files, ...[kind, one, other = null]: [Named[0], Named[1], Named[2]?]): Merge {
+export function named(
+  files: Files,
+  ...[kind, one, other = null]: [Named[0], Named[1], Named[2]?]
+): Merge {
   if (kind === 'pull') return { kind, onto: one && files[one] };
   if (one === null || other === null) throw new Error('a commit names two files');
   return { kind, top: files[one], into: files[other] };
 }
 
-function listen(lab: HypervisorLab): Happening[] {
+export function listen(lab: HypervisorLab): Happening[] {
   const heard: Happening[] = [];
   lab.hypervisor.listen((happening) => heard.push(happening));
   return heard;
@@ -509,5 +519,5 @@ function listen(lab: HypervisorLab): Happening[] {
 
 const whose = ({ server }: HypervisorLab) => ({ server, target: expect.any(String) });
 
-const codeOf = (answer: Result<null, Fault>) =>
+export const codeOf = (answer: Result<null, Fault>) =>
   !answer.ok && answer.error.kind === 'rejected' ? answer.error.code : answer;
