@@ -87,11 +87,13 @@ export class SimHypervisor implements Hypervisor {
     const here = this.#here(order);
     const found = here instanceof Promise ? await here : here;
     if (!found.ok) return found;
-    const { disk } = found.value;
+    const { guest, disk } = found.value;
     if (disk.top === null) return refused(REFUSALS['guest shut off']());
     // It is a resize to the same size, which a job forbids.
     if (disk.job !== null) return refused(REFUSALS['resize during a job']());
     disk.flush();
+    // Who is flushed may be another QEMU than the one that was seen: it came while the call waited.
+    if (guest.process !== order.process) return changed(order, 'it was restarted');
     return ok(null);
   }
 

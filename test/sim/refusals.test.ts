@@ -467,6 +467,17 @@ describe('while a QEMU hangs', () => {
     expect(await looks[0]).toMatchObject({ ok: true, value: { target: 'vdb' } });
   });
 
+  test('a flush that gets through to another QEMU than it was for is none', async () => {
+    const scene = await Scene.open();
+    const { hypervisor, server } = scene.cloud;
+    const restart = () => {
+      scene.kill();
+      expect(hypervisor.start(server)).toEqual(ok(null));
+    };
+    const [, waited] = await scene.behind(() => scene.flush(), restart);
+    expect(waited).toMatchObject({ error: { kind: 'rejected', code: 'changed' } });
+  });
+
   test('a job in it stands still', async () => {
     const scene = await Scene.open();
     const { hypervisor, server, disk } = scene.cloud;

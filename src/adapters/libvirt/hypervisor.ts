@@ -144,8 +144,12 @@ export class LibvirtHypervisor implements Hypervisor {
       if (!resized.ok) return resized;
       const after = await calls.blockCapacity(order.target);
       if (!after.ok) return err(faultOf(after.error));
-      if (after.value === size.value) return ok(null);
-      return err(changed(order, `its size went from ${size.value} to ${after.value}`));
+      if (after.value !== size.value) {
+        return err(changed(order, `its size went from ${size.value} to ${after.value}`));
+      }
+      // Each call waits for the guest's lock, up to 30 s: another QEMU may have been flushed.
+      const still = await this.#same(calls, order);
+      return still.ok ? ok(null) : still;
     });
   }
 
@@ -197,15 +201,21 @@ export class LibvirtHypervisor implements Hypervisor {
     change: (calls: GuestCalls, found: Found) => Promise<Result<null, Fault>>,
   ): Promise<Result<null, Fault>> {
     return this.#lanes.turn(order.server, async (calls) => {
-      const found = await this.#find(calls, order);
-      if (!found.ok) return found;
-      if ('kind' in found.value) return err(changed(order, 'the disk is gone'));
-      if (found.value.process !== order.process) return err(changed(order, 'it was restarted'));
-      if (found.value.disk.target !== order.target) {
-        return err(changed(order, `the disk is ${found.value.disk.target}`));
-      }
-      return change(calls, found.value);
+      const found = await this.#same(calls, order);
+      return found.ok ? change(calls, found.value) : found;
     });
+  }
+
+  /** The disk, if it is in the QEMU process that was seen, and under the same name. */
+  async #same(calls: GuestCalls, order: SeenDisk): Promise<Result<Found, Fault>> {
+    const found = await this.#find(calls, order);
+    if (!found.ok) return found;
+    if ('kind' in found.value) return err(changed(order, 'the disk is gone'));
+    if (found.value.process !== order.process) return err(changed(order, 'it was restarted'));
+    if (found.value.disk.target !== order.target) {
+      return err(changed(order, `the disk is ${found.value.disk.target}`));
+    }
+    return ok(found.value);
   }
 
   async #find(
