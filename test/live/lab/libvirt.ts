@@ -3,7 +3,7 @@
  * second one started beside it takes its socket away (measured: the first ran on unreachable).
  * So whoever finds it running uses it, and of several labs at once the last one out stops it.
  */
-import { mkdir, readdir, readFile, readlink, rm, writeFile } from 'node:fs/promises';
+import { mkdir, readdir, readFile, readlink, rm, stat, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { alive, run, waitFor } from './processes.ts';
@@ -125,7 +125,13 @@ async function locked<T>(work: () => Promise<T>): Promise<T> {
     } catch (error) {
       if ((error as NodeJS.ErrnoException).code !== 'EEXIST') throw error;
       const holder = Number(await readFile(lock, 'utf8').catch(() => '0'));
-      if (holder > 0 && !alive(holder)) await rm(lock, { force: true });
+      const made = await stat(lock).then(
+        ({ mtimeMs }) => mtimeMs,
+        () => Date.now(),
+      );
+      // One that was killed before it had written its pid leaves an empty file.
+      const dead = holder > 0 ? !alive(holder) : Date.now() - made > 5_000;
+      if (dead) await rm(lock, { force: true });
       if (Date.now() > deadline) throw new Error(`${lock} is held by process ${holder}`);
     }
   }
