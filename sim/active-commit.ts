@@ -18,6 +18,8 @@ export class ActiveCommit implements BlockJob {
   readonly #top: SimNode;
   readonly #base: SimNode;
   readonly #dirty = new Set<number>();
+  /** It goes on from where it was, and around. */
+  #cursor = 0;
   #copied = 0;
   phase: Phase = 'copying';
   failed = false;
@@ -33,6 +35,7 @@ export class ActiveCommit implements BlockJob {
     const ground = committing(disk, call);
     if (!ground.ok) return ground;
     const { top, base } = ground.value as Ground & { readonly base: SimNode };
+    base.writable = true;
     grow(base, top.file.clusters);
     return ok(new ActiveCommit(disk, top, base));
   }
@@ -59,7 +62,7 @@ export class ActiveCommit implements BlockJob {
         this.phase = 'xml';
         return;
       case 'xml':
-        this.#disk.note(this.#disk.chain());
+        this.#disk.note(this.#disk.xml, this.#base.file.name);
         this.phase = 'telling';
         return;
       case 'telling':
@@ -76,16 +79,24 @@ export class ActiveCommit implements BlockJob {
     else if (this.phase === 'copying') this.#dirty.add(at);
   }
 
+  /** The filter on top goes, which flushes the active layer; a ready job flushes the base too. */
+  canceled(): void {
+    this.#top.flush();
+    if (this.phase === 'ready') this.#base.flush();
+  }
+
   /** Only of a job that is ready. */
   pivot(): void {
     this.phase = 'concluding';
   }
 
   #next(): void {
-    const at = Math.min(...this.#dirty);
     if (this.#dirty.size > 0) {
+      const ahead = [...this.#dirty].filter((at) => at >= this.#cursor);
+      const at = Math.min(...(ahead.length > 0 ? ahead : this.#dirty));
       if (!this.#copy(at)) return;
       this.#dirty.delete(at);
+      this.#cursor = at + 1;
       return;
     }
     this.#base.flush();
@@ -100,12 +111,13 @@ export class ActiveCommit implements BlockJob {
       this.phase = 'telling';
       return false;
     }
-    this.#base.write(at, this.#isZero(at) ? 'zero' : data);
+    if (this.#isZero(at)) this.#base.unmap(at, this.#disk.unmaps);
+    else this.#base.write(at, data);
     this.#copied++;
     return true;
   }
 
-  /** QEMU says where a layer reads as zeros without data, and such become zero clusters. */
+  /** QEMU says where a layer reads as zeros without data, and such clusters are unmapped. */
   #isZero(at: number): boolean {
     for (const node of nodesFrom(this.#top)) {
       if (at >= node.file.clusters) return true;

@@ -4,7 +4,7 @@ import { ok, type Result } from '#domain/result.ts';
 import { Indexes } from './indexes.ts';
 import type { BlockJob } from './job.ts';
 import { type Bytes, nodesFrom, type SimNode } from './node.ts';
-import { openChain, relative } from './opening.ts';
+import { openChain } from './opening.ts';
 import { type No, problem } from './refusals.ts';
 import { CLUSTER_BYTES, type Cluster, type Header, type SimShare } from './share.ts';
 
@@ -30,7 +30,7 @@ export class SimDisk {
   /** libvirt's inactive XML: the top alone, until libvirt itself changes the chain. */
   config: SeenLayer;
   job: BlockJob | null = null;
-  /** Whether the guest's discards reach its files (`discard='unmap'` of its driver). */
+  /** Whether the guest's discards reach its files: `discard='unmap'` of its driver. */
   unmaps = false;
   /** Its guest's. */
   indexes = new Indexes();
@@ -49,9 +49,14 @@ export class SimDisk {
     if (share.file(file)?.luks) this.keys = new Set([file]);
   }
 
-  /** Opens the files anew, and numbers the layers from the top. */
+  /**
+   * Opens the files anew, and numbers the layers from the top. A start that is refused has
+   * forgotten the chain of the run before (measured).
+   */
   start(from: StartFrom = 'the top file'): Result<null, No> {
     const { file, format, on } = this.config;
+    this.config = { file, format, on: from === 'the configuration' ? on : null };
+    this.xml = this.config;
     const top = this.share.file(file);
     if (top === null) return problem(38, `missing existing file ${file}`);
     const below = from === 'the configuration' ? on : null;
@@ -69,9 +74,9 @@ export class SimDisk {
       node.formatless = this.#formatless && node.driver === RAW;
     }
     this.top = opened.value;
+    this.top.writable = true;
     this.keys = keysOf(this.top);
     this.xml = this.chain();
-    this.config = { file, format, on: below };
     return ok(null);
   }
 
@@ -82,7 +87,7 @@ export class SimDisk {
 
   /** QEMU is told to end: it writes what it holds. */
   stop(): void {
-    this.flush();
+    for (const node of nodesFrom(this.top)) node.flush();
     this.kill();
   }
 
@@ -94,33 +99,49 @@ export class SimDisk {
     this.xml = this.config;
   }
 
+  /** The guest's flush: of the layer it writes to, not of one that a job is writing to. */
   flush(): void {
-    for (const node of nodesFrom(this.top)) node.flush();
+    this.top?.flush();
   }
 
   /** An empty file on top, opened without a look at what its header says of its backing. */
   attach(made: SimNode): void {
     if (this.top !== null) {
       this.top.flush();
-      this.top.relativeName = relative(made.file.header?.backing);
+      this.top.writable = false;
     }
+    made.writable = true;
     made.backing = this.top;
     made.index = this.indexes.next();
     this.top = made;
     this.keys = keysOf(made);
-    this.note({ file: made.file.name, format: made.driver, on: this.xml });
+    const layer = { file: made.file.name, format: made.driver };
+    this.xml = { ...layer, on: this.xml };
+    this.config = { ...layer, on: this.config };
   }
 
-  /** libvirt writes down a chain that it has changed: in both of its XMLs. */
-  note(chain: SeenLayer): void {
-    this.xml = chain;
-    this.config = chain;
+  /**
+   * libvirt writes down a chain that a job has changed: in the live XML, and in the inactive one
+   * what it knew there of the layers that are left. It did not know those that it found by itself
+   * at the start; when the job reached down to one of them, only the active layer is left.
+   */
+  note(before: SeenLayer, base: FileName | null): void {
+    this.xml = this.chain();
+    const [active, ...below] = layersOf(this.config);
+    if (active === undefined) return;
+    const depth = layersOf(before).findIndex(({ file }) => file === base);
+    const known = base !== null && depth < below.length + 1;
+    const left = layersOf(this.xml).map(({ file }) => file);
+    const kept = known ? [active, ...below].filter(({ file }) => left.includes(file)) : [];
+    const top = { file: left[0] ?? active.file, format: this.xml.format };
+    this.config = linked(kept.length > 0 ? kept : [{ ...top, on: null }]);
   }
 
   /** A guest that is off is defined anew, with this file as the disk and nothing said of others. */
   configure(file: FileName = this.config.file, format = this.config.format): void {
     if (this.share.file(file)?.luks) this.keys = new Set([file]);
-    this.note({ file, format, on: null });
+    this.config = { file, format, on: null };
+    this.xml = this.config;
   }
 
   /** The layers in QEMU's memory. */
@@ -159,10 +180,20 @@ export class SimDisk {
     this.job?.wrote(at);
   }
 
-  discard(at: number): void {
-    if (!this.unmaps) return;
-    this.#running().discard(at);
+  /** Write zeroes that may unmap: obeyed with and without `unmaps`, but for the filter of a job. */
+  unmap(at: number): void {
+    if (this.#filtered && !this.unmaps) this.#running().write(at, 'zero');
+    else this.#running().unmap(at, this.unmaps);
     this.job?.wrote(at);
+  }
+
+  discard(at: number): void {
+    if (this.unmaps && !this.#filtered) this.#running().discard(at, true);
+  }
+
+  /** A pull and an active commit put a filter on top, which lets no discard through (QEMU 7.2). */
+  get #filtered(): boolean {
+    return this.job !== null && this.job.kind !== 'commit';
   }
 
   /** The guest writes bytes that read as a qcow2 header to whoever probes its disk. */
@@ -197,6 +228,16 @@ const namesOf = (chain: SeenLayer | null): readonly FileName[] =>
 
 const keysOf = (top: SimNode): ReadonlySet<FileName> =>
   new Set([...nodesFrom(top)].filter(({ keyed }) => keyed).map(({ file }) => file.name));
+
+const layersOf = (chain: SeenLayer): readonly SeenLayer[] => [
+  chain,
+  ...(chain.on === null ? [] : layersOf(chain.on)),
+];
+
+const linked = ([layer, ...below]: readonly SeenLayer[]): SeenLayer => {
+  if (layer === undefined) throw new Error('a chain without a layer');
+  return { ...layer, on: below.length === 0 ? null : linked(below) };
+};
 
 const sign = (cluster: Cluster): string =>
   cluster === 'absent' ? '.' : cluster === 'zero' ? 'Z' : 'D';

@@ -51,7 +51,7 @@ export class SimGuest {
 
   /** Gives a disk back, as Nova does with what Cinder's attachment says: the topmost file alone. */
   plug(disk: SimDisk, file: FileName, format: Format): Result<null, string> {
-    disk.note({ file, format, on: null });
+    disk.configure(file, format);
     this.disks.push(disk);
     if (this.process === null) return ok(null);
     const started = disk.start();

@@ -18,7 +18,7 @@ import type { SimGuest } from './guest.ts';
 import { type BlockJob, SimJob } from './job.ts';
 import { type No, no, REFUSALS } from './refusals.ts';
 import { seen } from './seen-disk.ts';
-import { switchTo, withoutJob } from './switching.ts';
+import { switchTo } from './switching.ts';
 
 export interface SimHypervisorOptions {
   readonly clock: Clock;
@@ -102,7 +102,7 @@ export class SimHypervisor implements Hypervisor {
     if (!found.ok) return found;
     const { disk } = found.value;
     if (disk.top !== null) return changed(order, 'it is running');
-    disk.note({ ...disk.config, on: null });
+    disk.configure();
     return ok(null);
   }
 
@@ -173,6 +173,7 @@ export class SimHypervisor implements Hypervisor {
   cancel({ server, volume }: DiskOf): void {
     const disk = this.#guest(server).disks.find((one) => one.volume === volume);
     if (disk?.job == null) return;
+    disk.job.canceled();
     disk.job = null;
     this.tell({ kind: 'job', server, target: disk.target, how: 'canceled' });
   }
@@ -191,8 +192,6 @@ export class SimHypervisor implements Hypervisor {
   #begin(guest: SimGuest, disk: SimDisk, make: () => Result<BlockJob, No>): Result<null, No> {
     const job = make();
     if (!job.ok) return job;
-    const idle = withoutJob(disk);
-    if (!idle.ok) return idle;
     disk.job = job.value;
     void this.#run(guest, disk, job.value);
     return ok(null);

@@ -40,6 +40,8 @@ export interface BlockJob {
   step(clusters: number): void;
   /** The guest has changed this cluster of the active layer. */
   wrote(at: number): void;
+  /** It was cancelled, and is gone. */
+  canceled(): void;
 }
 
 /** A pull, or a commit of a layer that is not active. */
@@ -49,6 +51,10 @@ export class SimJob implements BlockJob {
   readonly #ground: Ground | null;
   readonly #total: number;
   #copied = 0;
+  /** The base was open for reading only before the job. */
+  #reopened = false;
+  /** A pull's run of clusters that QEMU reads and writes at once. */
+  #run: Run = { end: 0, zeros: false };
   phase: Phase = 'copying';
   failed = false;
 
@@ -100,13 +106,12 @@ export class SimJob implements BlockJob {
         this.phase = 'concluding';
         return;
       case 'concluding':
-        // The base is reopened read-only, which flushes it; nothing flushes what was pulled.
-        if (this.kind === 'commit') this.#ground.base?.flush();
+        this.#close(this.#ground);
         this.#unlink(this.#ground);
         this.phase = 'xml';
         return;
       case 'xml':
-        this.#disk.note(this.#disk.chain());
+        this.#disk.note(this.#disk.xml, this.#ground.base?.file.name ?? null);
         this.phase = 'telling';
         return;
       case 'telling':
@@ -121,8 +126,25 @@ export class SimJob implements BlockJob {
 
   wrote(): void {}
 
+  canceled(): void {
+    if (this.#ground !== null) this.#close(this.#ground);
+  }
+
   #begin({ base, top }: Ground): void {
-    if (this.kind === 'commit' && base !== null) grow(base, top.file.clusters);
+    if (this.kind !== 'commit' || base === null) return;
+    this.#reopened = !base.writable;
+    base.writable = true;
+    grow(base, top.file.clusters);
+  }
+
+  /**
+   * The base of a commit is reopened read-only, which flushes it; unless it was open for writing
+   * before. Nothing flushes what was pulled.
+   */
+  #close({ base }: Ground): void {
+    if (!this.#reopened || base === null) return;
+    base.flush();
+    base.writable = false;
   }
 
   #copy(ground: Ground): void {
@@ -133,11 +155,14 @@ export class SimJob implements BlockJob {
     }
     const { top, base } = ground;
     const into = this.kind === 'pull' ? top : base;
-    const cluster = this.kind === 'pull' ? pulled(top, base, at) : committed(top, base, at);
+    if (this.kind === 'pull' && at >= this.#run.end) this.#run = runFrom(top, base, at);
+    const { zeros } = this.#run;
+    const cluster = this.kind === 'pull' ? pulled(top, base, at, zeros) : committed(top, base, at);
     if (into !== null && cluster !== null) {
       if (into.grows(at) && !this.#disk.share.take()) {
         this.failed = true;
         this.phase = 'telling';
+        this.#close(ground);
         return;
       }
       into.write(at, cluster);
@@ -153,29 +178,56 @@ export class SimJob implements BlockJob {
     file.header = { ...file.header, backing: name, format: base?.written ?? null };
   }
 
-  /** The merged layers leave the chain in memory. */
+  /** The merged layers are closed, which writes what their tables still lack. */
   #unlink({ parent, base }: Ground): void {
     if (parent === null) return;
     for (const node of nodesFrom(parent.backing)) {
       if (node === base) break;
+      node.flush();
       node.close();
     }
     parent.backing = base;
   }
 }
 
+/** Clusters up to `end` that a pull treats alike; `zeros`: all that is read of them is zeros. */
+interface Run {
+  readonly end: number;
+  readonly zeros: boolean;
+}
+
+/** What QEMU asks for at once, at most (STREAM_CHUNK, 512 KiB). */
+const CHUNK = 8;
+
+/** As far as the active layer lacks what one layer below has in one piece. */
+function runFrom(top: SimNode, base: SimNode | null, from: number): Run {
+  let length = Math.min(CHUNK, top.file.clusters - from);
+  for (const node of nodesFrom(top)) {
+    if (node === base || from >= node.file.clusters) break;
+    length = node.run(from, length);
+    if (node.own(from) !== 'absent') break;
+  }
+  const all = Array.from({ length }, (_, at) => top.read(from + at));
+  return { end: from + length, zeros: all.every((one) => one === 0) };
+}
+
 /**
- * What a pull takes up: what the active layer lacks and a layer above `base` has. Zeros come as a
- * zero cluster, also where they were written as data. Past the end of the layer right below
- * nothing is looked for; past the end of a deeper one it has zeros.
+ * What a pull takes up: what the active layer lacks and a layer above `base` has. Zeros become
+ * zero clusters where the whole run is zeros. Past the end of the layer right below nothing is
+ * looked for; past the end of a deeper one it has zeros.
  */
-function pulled(top: SimNode, base: SimNode | null, at: number): Exclude<Cluster, 'absent'> | null {
+function pulled(
+  top: SimNode,
+  base: SimNode | null,
+  at: number,
+  zeros: boolean,
+): Exclude<Cluster, 'absent'> | null {
   if (top.own(at) !== 'absent') return null;
   for (const node of nodesFrom(top.backing)) {
     if (node === base) return null;
-    if (at >= node.file.clusters) return node === top.backing ? null : 'zero';
+    if (at >= node.file.clusters) return node === top.backing ? null : zeros ? 'zero' : 0;
     const own = node.own(at);
-    if (own !== 'absent') return own === 0 ? 'zero' : own;
+    if (own !== 'absent') return zeros ? 'zero' : own === 'zero' ? 0 : own;
   }
   return null;
 }

@@ -20,8 +20,8 @@ export class SimNode {
   readonly driver: Format;
   backing: SimNode | null;
   /**
-   * The relative name by which libvirt knows this file: as the header above gave it when libvirt
-   * read that header (at the snapshot or the start), or null. It is not read again (measured).
+   * The relative name by which libvirt knows this file, or null: as the header above gave it at
+   * the start, or else at the first call that asked for relative names (see `learnNames`).
    */
   relativeName: string | null = null;
   /** Whether it was opened with the key of its encryption. */
@@ -30,7 +30,14 @@ export class SimNode {
   index = 0;
   /** Opened without a format driver, by the one of its protocol alone. */
   formatless = false;
+  /**
+   * Open for writing: the active layer, the base of a job; and the base of an active commit that
+   * was cancelled, which QEMU forgets to reopen read-only (measured on 7.2.22).
+   */
+  writable = false;
   readonly unflushed = new Map<number, Entry>();
+  /** A place was given back, which the tables on disk do not know yet. */
+  #freed = false;
   readonly #share: SimShare;
 
   constructor(
@@ -86,27 +93,60 @@ export class SimNode {
       this.#enter(at, { cluster, place: own });
       return;
     }
-    // The place it has is written over, also where the tables on disk still call it something else.
+    // A place that was given back is not taken anew before the tables on disk say so.
+    if (own === null && this.#freed) this.flush();
     const place = own ?? this.#freePlace();
+    // A place that it has is written over, whatever the tables on disk call it.
     this.#fill(place, cluster);
     this.#enter(at, { cluster, place });
   }
 
-  /** Zeros that give their place back: its data is gone from the file at once. */
-  discard(at: number): void {
+  /**
+   * A guest's discard: zeros that give their place back. Where there is nothing, and nothing below
+   * that could show through, nothing is changed.
+   */
+  discard(at: number, punches: boolean): void {
+    const nothing = this.#entry(at).cluster === 'absent' && this.backing === null;
+    if (this.driver !== QCOW2 || !nothing) this.unmap(at, punches);
+  }
+
+  /**
+   * Write zeroes that may unmap: the place is given back; `punches` says whether its data is gone
+   * from the file at once, before the tables on disk know.
+   */
+  unmap(at: number, punches: boolean): void {
     if (this.driver !== QCOW2) {
       this.file.content[at] = 'zero';
       return;
     }
-    const { cluster, place } = this.#entry(at);
-    if (cluster === 'absent' && this.backing === null) return;
-    if (place !== null) this.#fill(place, 0);
+    const { place } = this.#entry(at);
+    if (place !== null) {
+      if (punches) this.#fill(place, 0);
+      this.#freed = true;
+    }
     this.#enter(at, { cluster: 'zero', place: null });
   }
 
   /** Whether writing there needs room that is not taken yet. */
   grows(at: number): boolean {
     return this.#entry(at).cluster === 'absent';
+  }
+
+  /**
+   * How many clusters from `at` on QEMU sees as one piece, at most `most`: in a qcow2 file those
+   * of one kind whose places, if they have any, are one after the other; all of another file.
+   */
+  run(at: number, most: number): number {
+    const end = Math.min(at + most, this.file.clusters);
+    if (this.driver !== QCOW2) return end - at;
+    const { cluster, place } = this.#entry(at);
+    const kind = typeof cluster === 'string' ? cluster : 'data';
+    for (let next = at + 1; next < end; next++) {
+      const entry = this.#entry(next);
+      const same = kind === (typeof entry.cluster === 'string' ? entry.cluster : 'data');
+      if (!same || entry.place !== (place === null ? null : place + next - at)) return next - at;
+    }
+    return end - at;
   }
 
   flush(): void {
@@ -117,6 +157,7 @@ export class SimNode {
       else places.set(at, place);
     }
     this.unflushed.clear();
+    this.#freed = false;
   }
 
   #entry(at: number): Entry {

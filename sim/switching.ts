@@ -29,8 +29,8 @@ export function switchTo(disk: SimDisk, overlay: Overlay): Result<null, No> {
   if (file === null) return no('overlay missing', target, path);
   if (file.access === 'folder') return no('overlay is a folder', target);
   if (disk.top === null) {
-    // Of a guest that is shut off only the configuration changes.
-    disk.note({ file: overlay.file, format: QCOW2, on: disk.config });
+    // Of a guest that is shut off only the configuration changes, and it forgets what is below.
+    disk.configure(overlay.file, QCOW2);
     return ok(null);
   }
   if ([...nodesFrom(disk.top)].length >= DEEPEST) return no('chain too deep', target);

@@ -125,8 +125,8 @@ export class BytesLaws implements Watcher {
       return;
     }
     if (disk.top !== null || disk.config.file !== file) return;
-    const under = disk.config.on;
-    const view = coldView(disk.share, active, under?.format ?? QCOW2);
+    // What it was made as: the XML of a guest that is off forgets what is below (measured).
+    const view = coldView(disk.share, active, disk.share.file(active)?.format ?? QCOW2);
     if (typeof view !== 'string') frozen.set(id, view);
   }
 

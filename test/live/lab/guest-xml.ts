@@ -21,6 +21,8 @@ export interface GuestShape {
   readonly uuid: string;
   readonly disks: readonly GuestDisk[];
   readonly extraDevices: string;
+  /** For QEMU itself, which libvirt passes on. */
+  readonly qemuArguments?: readonly string[];
 }
 
 /**
@@ -28,7 +30,7 @@ export interface GuestShape {
  * these two elements libvirt adds a USB controller and a balloon that nobody needs.
  */
 export function domainXml(guest: GuestShape): string {
-  return `<domain type='qemu'>
+  return `<domain type='qemu' xmlns:qemu='http://libvirt.org/schemas/domain/qemu/1.0'>
   <name>${text(guest.name)}</name>
   <uuid>${guest.uuid}</uuid>
   <memory unit='MiB'>32</memory>
@@ -41,7 +43,13 @@ ${guest.disks.map((disk, index) => diskXml(disk, index)).join('\n')}
     <memballoon model='none'/>
     ${guest.extraDevices}
   </devices>
-</domain>`;
+${commandLine(guest.qemuArguments ?? [])}</domain>`;
+}
+
+function commandLine(args: readonly string[]): string {
+  if (args.length === 0) return '';
+  const all = args.map((one) => `    <qemu:arg value='${text(one)}'/>\n`).join('');
+  return `  <qemu:commandline>\n${all}  </qemu:commandline>\n`;
 }
 
 function diskXml(disk: GuestDisk, index: number): string {
