@@ -90,16 +90,15 @@ function onBase(disk: SimDisk, call: CommitCall, top: SimNode, base: SimNode): R
   return ok({ top, base, parent, name: parent === null ? null : name.value });
 }
 
-/** A base that is smaller grows to the top's size; what its backing file has there is hidden. */
+/** A smaller base grows to the top's size; what its backing file may have there is hidden. */
 export function grow(base: SimNode, clusters: number): void {
   const { file, backing } = base;
   const from = file.clusters;
   if (from >= clusters) return;
   file.clusters = clusters;
   if (file.header !== null) file.header = { ...file.header, clusters };
-  for (let at = from; at < clusters; at++) {
-    if (backing !== null && at < backing.file.clusters) base.write(at, 'zero');
-  }
+  if (backing === null || backing.file.clusters <= from) return;
+  for (let at = from; at < clusters; at++) base.write(at, 'zero');
 }
 
 const under = (top: SimNode, file: FileName): SimNode | undefined =>

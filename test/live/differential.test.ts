@@ -55,7 +55,7 @@ test(
     // Nobody is left behind who still uses the lab.
     await Promise.allSettled(Array.from({ length: AT_ONCE }, worker));
     const total = [...counts.values()].reduce((sum, one) => sum + one, 0);
-    console.log(`${HISTORIES} histories from seed ${SEED}, ${total} acts:`, counts, times);
+    console.log(`${HISTORIES} histories from seed ${SEED}, ${total} acts:`, counts);
     expect(failed.length, await shortest(failed)).toBe(0);
   },
   60_000 + HISTORIES * 30_000,
@@ -69,7 +69,6 @@ async function shortest(failed: readonly string[]): Promise<string> {
   return `seed ${seed}, shortened:\n${await live(short)}`;
 }
 
-const times = new Map<string, number>();
 /** Lives a history on both sides; the story up to where they part, or null when they never do. */
 async function live(past: History, counts = new Map<string, number>()): Promise<string | null> {
   await using real = await RealSide.start(machine, past);
@@ -79,7 +78,6 @@ async function live(past: History, counts = new Map<string, number>()): Promise<
     const act = actOf(move, sim.scene());
     if (act === null) continue;
     told.push(JSON.stringify(act).replaceAll(`${real.directory}/`, '/dir/'));
-    const began = performance.now();
     const theirs = await real.perform(act).catch(async (error) => {
       throw new Error([...told, String(error), await real.log()].join('\n  '));
     });
@@ -87,7 +85,6 @@ async function live(past: History, counts = new Map<string, number>()): Promise<
     const key = `${act.do} ${theirs.code}`;
     counts.set(key, (counts.get(key) ?? 0) + 1);
     const differs = differences(ours, theirs);
-    times.set(act.do, (times.get(act.do) ?? 0) + performance.now() - began);
     if (differs.length > 0) return [...told, ...differs].join('\n  ');
   }
   return null;

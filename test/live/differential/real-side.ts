@@ -33,10 +33,13 @@ interface QemuJob {
   readonly offset: number;
   readonly len: number;
   readonly ready: boolean;
+  readonly status: string;
 }
 
 const QDEV = '/machine/peripheral/virtio-disk0/virtio-backend';
 const SHUT_OFF = 5;
+/** Codes of starts that are refused; any other is told with its words. */
+const EXPECTED: readonly number[] = [1, 38, 55];
 const COMMIT = { relative: 8, shallow: 1, active: 4, bytes: 16 };
 const PULL = { relative: 16, bytes: 64 };
 const PIVOT = 2;
@@ -200,7 +203,7 @@ export class RealSide implements AsyncDisposable {
   async #begun(code: number | string, held: boolean): Promise<number | string> {
     if (code !== 'ok') return code;
     if (!held) await this.#hear();
-    // Asked for its jobs at the moment in which a pull ends, QEMU crashes (7.2.22).
+    // One that has nothing to do is over at once.
     else for (let ms = 0; ms < 400 && this.#heard.length === 0; ms += 20) await sleep(20);
     this.#held = held;
     return code;
@@ -209,12 +212,11 @@ export class RealSide implements AsyncDisposable {
   /** Returns once the job does not move any more: how many clusters it has done, if it goes on. */
   async #rest(): Promise<number | null> {
     let job = await this.#job();
-    for (
-      let still = 0, last = -1;
-      job !== null && !job.ready && still < 4;
-      job = await this.#job()
-    ) {
-      still = job.offset === last ? still + 1 : 0;
+    const ends = ({ status, type, offset, len }: QemuJob) =>
+      status !== 'running' || (type === 'stream' && offset === len);
+    for (let still = 0, last = -1; job !== null && !job.ready; job = await this.#job()) {
+      still = job.offset === last && !ends(job) ? still + 1 : 0;
+      if (still === 4) break;
       last = job.offset;
       await sleep(25);
     }
@@ -283,7 +285,10 @@ export class RealSide implements AsyncDisposable {
       qemuArguments: qmpArguments(socket),
     });
     const started = await this.#machine.starter.start(xml);
-    if (!started.ok) return started.error.code;
+    if (!started.ok) {
+      const { code, message } = started.error;
+      return EXPECTED.includes(code) ? code : `${code} (${message})`;
+    }
     this.#qmp = await Qmp.open(socket);
     const data = { path: join(this.directory, 'nbd') };
     await rm(data.path, { force: true });
