@@ -5,35 +5,27 @@
  *   CK_DIFFERENTIAL=200 CK_DIFFERENTIAL_SEED=1 npm run test:live -- test/live/differential.test.ts
  */
 import { afterAll, beforeAll, expect, test } from 'vitest';
-import { LibvirtHypervisor } from '#adapters/libvirt/hypervisor.ts';
-import { Lanes } from '#adapters/libvirt/lanes.ts';
 import { actOf } from '../support/acts.ts';
 import { type History, historyOf, shrunk } from '../support/histories.ts';
 import { differences } from '../support/side.ts';
 import { SimulatedSide } from '../support/simulated-side.ts';
-import { type Machine, RealSide } from './differential/real-side.ts';
+import { type Machine, machineOf } from './differential/machine.ts';
+import { RealSide } from './differential/real-side.ts';
 import { type Lab, openLab } from './lab/lab.ts';
-import { LIBVIRT_URI } from './lab/libvirt.ts';
-import { Starter } from './lab/starter.ts';
 
 const HISTORIES = Number(process.env.CK_DIFFERENTIAL ?? 40);
 const SEED = Number(process.env.CK_DIFFERENTIAL_SEED ?? 1);
 /** libvirt takes over a second to notice that a QEMU is gone, mostly waiting. */
 const AT_ONCE = 4;
 const SHRINKING_TRIES = 40;
+const SHRINKING_MS = 60_000;
 
 let lab: Lab<null>;
 let machine: Machine;
 
 beforeAll(async () => {
   lab = await openLab({ cinder: false });
-  const options = { connectionUri: LIBVIRT_URI, bandwidthMib: 0, volumeDirectories: [] };
-  machine = {
-    hypervisor: lab.keep(await LibvirtHypervisor.connect(options)),
-    lanes: lab.keep(new Lanes(LIBVIRT_URI)),
-    starter: lab.keep(await Starter.open(LIBVIRT_URI)),
-    images: lab.images,
-  };
+  machine = await machineOf(lab);
 });
 
 afterAll(() => lab?.[Symbol.asyncDispose]());
@@ -64,9 +56,16 @@ test(
 async function shortest(failed: readonly string[]): Promise<string> {
   const seed = /^seed (\d+)/.exec(failed[0] ?? '')?.[1];
   if (seed === undefined || process.env.CK_DIFFERENTIAL_ALL) return '';
-  const fails = async (one: History) => (await live(one).catch(() => null)) !== null;
-  const short = await shrunk(historyOf(Number(seed)), fails, SHRINKING_TRIES);
-  return `seed ${seed}, shortened:\n${await live(short)}`;
+  const until = performance.now() + SHRINKING_MS;
+  let shortest = '';
+  const fails = async (one: History) => {
+    if (performance.now() > until) return false;
+    const story = await live(one).catch(String);
+    shortest = story ?? shortest;
+    return story !== null;
+  };
+  await shrunk(historyOf(Number(seed)), fails, SHRINKING_TRIES);
+  return `seed ${seed}, shortened:\n${shortest}`;
 }
 
 /** Lives a history on both sides; the story up to where they part, or null when they never do. */

@@ -2,8 +2,6 @@ import { randomUUID } from 'node:crypto';
 import { chmod, mkdir, readFile, rm, stat, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
-import type { LibvirtHypervisor } from '#adapters/libvirt/hypervisor.ts';
-import type { Lanes } from '#adapters/libvirt/lanes.ts';
 import type { FileName, ServerId, VolumeId } from '#domain/ids.ts';
 import type { Result } from '#domain/result.ts';
 import type { DiskView } from '#domain/sight.ts';
@@ -16,16 +14,7 @@ import { disksOf, domainXml } from '../lab/guest-xml.ts';
 import { readExport } from '../lab/nbd.ts';
 import { alive, OWN_ID, waitFor } from '../lab/processes.ts';
 import { Qmp, qmpArguments } from '../lab/qmp.ts';
-import type { Starter } from '../lab/starter.ts';
-
-/** What the guests of several histories share. */
-export interface Machine {
-  readonly hypervisor: LibvirtHypervisor;
-  readonly lanes: Lanes;
-  readonly starter: Starter;
-  /** A folder for images that QEMU's user can reach. */
-  readonly images: string;
-}
+import type { Machine } from './machine.ts';
 
 interface QemuJob {
   readonly device: string;
