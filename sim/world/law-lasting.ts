@@ -88,6 +88,8 @@ export class LastingLaws implements Watcher {
     const file = this.#world.cloud.cinder.info(volume)?.[id];
     if (truth === undefined || file === undefined || this.#mergedAway(volume, file)) return;
     if (!this.#attached(volume)) return;
+    // A transient guest that is gone has no chain: whoever makes it anew takes what Cinder names.
+    if (!truth.it.guest.known) return;
     const { disk } = truth;
     this.#world.saw('an overlay of a snapshot that is available');
     const live = disk.top === null || disk.node(file) !== null;

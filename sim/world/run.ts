@@ -146,7 +146,12 @@ async function works(world: World, people: People, disk: CloudDisk): Promise<voi
   if (guest.process === null || world.lost.has(volume)) return;
   const { status, problem } = await people.take(disk);
   world.saw('a snapshot is taken at rest');
-  if (status === (odd ? 'error' : 'available') || world.excuses.has(volume)) return;
+  if (odd) {
+    const refused = /^refused: {"kind":"(encrypted|unsupported-source)"/.test(problem ?? '');
+    if (!refused) world.break(27, `${volume} was not refused: ${status}, ${problem}`, volume);
+    return;
+  }
+  if (status === 'available' || world.excuses.has(volume)) return;
   // What was merged offline, with an old libvirt, is of a format that nobody can tell any more.
   const [, file = null] = /unknown-format","file":"([^"]+)/.exec(problem ?? '') ?? [];
   if (file !== null && !world.journal.recorded(volume).has(file as FileName)) return;
