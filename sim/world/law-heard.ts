@@ -12,7 +12,7 @@ const LEFT_ALONE_MS = 5_000;
 const A_WHILE_MS = 400_000;
 
 /**
- * Laws 11, 21, 22, 27, 29 and 30, as far as they are about what the program has heard when it
+ * Laws 11, 20, 21, 22, 27, 29 and 30, as far as they are about what the program has heard when it
  * acts, and about what it does at the same time.
  */
 export class HeardLaws implements Watcher {
@@ -143,12 +143,23 @@ export class HeardLaws implements Watcher {
 
   #accepted(id: OperationId): void {
     const op = this.#world.journal.all.find((one) => one.id === id);
-    if (op === undefined || !this.#refused.has(op.requestId)) return;
+    if (op === undefined) return;
+    const { kind, request } = op.saga;
+    const twice = this.#world.journal.all.some(
+      ({ id: other, accepted, saga }) =>
+        other !== id &&
+        accepted &&
+        saga.at !== 'end' &&
+        saga.kind === kind &&
+        saga.request.snapshot === request.snapshot,
+    );
+    if (twice) this.#world.break(20, `a second ${kind} of ${request.snapshot}`, request.volume);
+    if (!this.#refused.has(op.requestId)) return;
     // Late or not, a last word that a set-back has wiped out is said once more; nothing else is
     // done.
     if (op.saga.at === 'confirming') return;
-    const { volume } = op.saga.request;
-    this.#world.break(27, `${op.requestId} is accepted after the answer was no`, volume);
+    const words = `${op.requestId} is accepted after the answer was no`;
+    this.#world.break(27, words, request.volume);
   }
 
   #busy(call: SeenCall, more: 1 | -1): void {

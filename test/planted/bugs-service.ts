@@ -46,18 +46,12 @@ export const SERVICE_BUGS: readonly Bug[] = [
   {
     name: 'a request that comes twice is done twice',
     habit: 'Nova',
-    laws: [13, 20],
+    laws: [20],
     edit: {
       file: SERVICE,
       find: "if (history.kind === 'running') return this.#join(plain,",
       put: 'if (history === undefined) return this.#join(plain,',
     },
-  },
-  {
-    name: 'a newer request leaves what the older had to say',
-    habit: 'Nova',
-    laws: [13],
-    edit: { file: SERVICE, find: 'await sender.supersede(saga.request.snapshot);', put: '' },
   },
   {
     name: 'a refused request silences the one before it',
