@@ -2,7 +2,6 @@ import { describe, expect, test } from 'vitest';
 import { describe as inWords, leftover } from '#domain/delete-end.ts';
 import { type DeleteSaga, nextDelete } from '#domain/delete-saga.ts';
 import { explain, explainFault } from '#domain/failure.ts';
-import { RESTARTED } from '#domain/restoring.ts';
 import { type Event, type Next, noted } from '#domain/saga.ts';
 import type { DiskView, Sight } from '#domain/sight.ts';
 import { reloaded } from '../support/sagas.ts';
@@ -105,7 +104,7 @@ describe.each(DELETES)('QEMU died under a $name', (it) => {
     ['whose header is none', off(topOnly, none), unclear],
     ['whose header names a stranger', off(topOnly, header()('/etc/passwd', 'raw')), unclear],
     ['that is gone', glance(GONE), missing],
-    ['that runs again without the file', again, RESTARTED],
+    ['that runs again without the file', again, 'the guest was restarted'],
   ])('a guest %s: Cinder keeps the file', (_, seen, why) => {
     for (const saga of [merging, flushing]) {
       const last = nextDelete(saga, saw(seen));
