@@ -253,7 +253,7 @@ function flush(saga: At<'flushing'>, sight: Sight): Step {
 function died(saga: At<'merging' | 'flushing'>, view: DiskView, sight: Sight): Step {
   const { plan, kind, request } = saga;
   if (view.process === null) return restoring(saga, sight, 'the guest is shut off');
-  const whole = agrees(view.chain, plan.before) && headerOf(plan, sight) === 'before';
+  const whole = agrees(view.chain, plan.before) && headerOf(plan, sight).of === 'before';
   if (!whole) return restoring(saga, sight, RESTARTED);
   if (view.job !== null) return go(saga, WATCH);
   const { tries, unsure = false } = saga.at === 'merging' ? saga : { tries: 1 };

@@ -55,18 +55,16 @@ function restore(saga: At<'restoring'>, sight: Sight): Step {
   if (view.kind === 'absent') return lost(saga, explain(view.why));
   const header = headerOf(plan, sight);
   if (view.process !== null) {
-    const whole = header === 'before' && agrees(view.chain, plan.before);
+    const whole = header.of === 'before' && agrees(view.chain, plan.before);
     return whole ? undone(saga) : lost(saga, RESTARTED);
   }
-  if (header === 'neither') return lost(saga, `the header of ${plan.repointed} is not clear`);
+  const old = backing(plan.before, plan.repointed);
+  if (header.of === 'neither' || old === null)
+    return lost(saga, `the header of ${plan.repointed} is not clear`);
   const { target } = plan;
   // First the XML, which would override the headers; a crash in between leaves it as it was.
   if (!saga.unchained) return go(saga, { do: 'unchain', target });
-  const old = backing(plan.before, plan.repointed);
-  if (old === null) return lost(saga, `${plan.repointed} stood on nothing`);
-  const says = sight.headers[plan.repointed];
-  const named = says?.ok === true && says.value.backingFormat === old.format;
-  if (header === 'before' && named) return undone(saga);
+  if (header.of === 'before' && header.format === old.format) return undone(saga);
   if (saga.tries >= MAX_TRIES) return lost(saga, `${plan.repointed} was set back, and is not`);
   const { directory, repointed: overlay } = plan;
   const detail = `set ${overlay} back to ${old.file}`;
@@ -74,14 +72,17 @@ function restore(saga: At<'restoring'>, sight: Sight): Step {
   return go({ ...saga, tries: saga.tries + 1 }, mend, { kind: 'decided', detail });
 }
 
-/** Which chain the header that a merge rewrites belongs to now. */
-export function headerOf(plan: DeletePlan, { headers }: Sight): 'before' | 'after' | 'neither' {
+/** Which chain the header that a merge rewrites belongs to now, and the format it names there. */
+export function headerOf(
+  plan: DeletePlan,
+  { headers }: Sight,
+): { readonly of: 'before' | 'after' | 'neither'; readonly format: Format | null } {
   const header = headers[plan.repointed];
-  if (header === undefined || !header.ok) return 'neither';
-  const { backingFile } = header.value;
-  if (backingFile === backing(plan.before, plan.repointed)?.file) return 'before';
+  if (header === undefined || !header.ok) return { of: 'neither', format: null };
+  const { backingFile, backingFormat: format } = header.value;
+  if (backingFile === backing(plan.before, plan.repointed)?.file) return { of: 'before', format };
   const after = backing(plan.after, plan.repointed);
-  return backingFile === (after?.file ?? null) ? 'after' : 'neither';
+  return { of: backingFile === (after?.file ?? null) ? 'after' : 'neither', format };
 }
 
 const backing = (
