@@ -207,7 +207,8 @@ function confirm(saga: At<'confirming'>, sight: Sight): Step {
   const view = sight.guest;
   const { request } = saga;
   if (view.kind === 'absent' && !isGone(view.why)) return park(saga, explain(view.why));
-  const status = sight.cinder === null ? 'creating' : (sight.cinder.snapshot?.status ?? 'gone');
+  if (sight.cinder === null) return go(saga, look(saga));
+  const status = sight.cinder.snapshot?.status ?? 'gone';
   if (status !== 'creating') return withdraw(saga, `the snapshot is ${status} in Cinder`);
   const layer = view.kind === 'absent' ? null : find(view.chain, request.newFile);
   if (view.kind === 'disk' && layer === null) {

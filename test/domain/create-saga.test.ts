@@ -480,10 +480,14 @@ describe('to be mended', () => {
 
   test('a repeated request that Cinder has gone on from has nothing to say', () => {
     const deleting = sight(disk(CREATED), 'deleting');
-    expect(ending(nextCreate(CONFIRMING, saw(deleting)))).toBe('withdrawn, silent');
-    expect(ending(nextCreate(CONFIRMING, saw({ ...ready, ...withdrawn })))).toBe(
-      'withdrawn, silent',
-    );
+    for (const [seen, status] of [
+      [deleting, 'deleting'],
+      [withdrawn, 'gone'],
+    ] as const) {
+      const last = nextCreate(CONFIRMING, saw(seen));
+      expect(ending(last)).toBe('withdrawn, silent');
+      expect(last.saga).toMatchObject({ reason: `the snapshot is ${status} in Cinder` });
+    }
   });
 
   test('a repeated request whose guest is gone has not failed', () => {
@@ -514,6 +518,7 @@ describe('to be mended', () => {
   test.each([
     ['accepted', ACCEPTED],
     ['switching', SWITCHING],
+    ['confirming', CONFIRMING],
   ])('a look in which Cinder was not asked withdraws nothing: %s', (_, saga) => {
     const next = nextCreate(saga, saw(glance(disk(BEFORE), { headers: NEW_HEADER })));
     expect(next.effect).toEqual(LOOK);
