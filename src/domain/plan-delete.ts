@@ -1,6 +1,6 @@
 import { afterMerge, find, type Layer, layersOf, type Merge, repointedBy } from './chain.ts';
 import type { Refusal } from './failure.ts';
-import { type FileName, QCOW2 } from './ids.ts';
+import type { FileName } from './ids.ts';
 import { usableDisk } from './plan-create.ts';
 import { err, ok, type Result } from './result.ts';
 import type { Subject } from './saga.ts';
@@ -107,7 +107,7 @@ type Link = Layer & { readonly on: Layer };
 function links(repointed: Layer, merge: Merge): readonly Link[] {
   const floor = merge.kind === 'pull' ? merge.onto : merge.into;
   const below = find(repointed, floor);
-  const isLink = (layer: Layer): layer is Link => layer.format === QCOW2 && layer.on !== null;
+  const isLink = (layer: Layer): layer is Link => layer.on !== null;
   return layersOf(repointed)
     .filter(isLink)
     .filter((layer) => find(below, layer.file) === null);
