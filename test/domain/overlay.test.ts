@@ -134,6 +134,7 @@ const partly: readonly [HeaderExpectation, Partial<Qcow2Header>, string, string?
   [{ size: 0 }, {}, 'refused', "its virtual size is 4096, and the disk's 0"],
   [{ backing: null }, { backingFile: null, backingFormat: null }, 'accepted'],
   [{ backing: null }, {}, 'refused', 'it names s1, and it must name none'],
+  [{ backing: null }, { backingFormat: null }, 'refused', 'it names s1, and it must name none'],
   [{ backing: 's2' }, {}, 'refused', 'it names s1, and the guest writes to s2'],
   [{ backing: 's1' }, {}, 'accepted'],
   [
