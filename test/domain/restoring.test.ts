@@ -4,6 +4,7 @@ import { type DeleteSaga, nextDelete } from '#domain/delete-saga.ts';
 import { explain, explainFault } from '#domain/failure.ts';
 import { type Event, type Next, noted } from '#domain/saga.ts';
 import type { DiskView, Sight } from '#domain/sight.ts';
+import { STRANGER } from '../support/chains.ts';
 import { reloaded } from '../support/sagas.ts';
 import { DELETES, type DeleteStory } from '../support/scenes.ts';
 import {
@@ -146,6 +147,31 @@ describe.each(DELETES)('QEMU died under a $name', (it) => {
     }
     const busy = disk(it.before, { process: 'qemu-2', job: { kind: 'copy', done: 0, total: 1 } });
     expect(nextDelete(flushing, saw(glance(busy))).effect).toMatchObject({ do: 'watch' });
+  });
+
+  test('a new QEMU with another chain or a rewritten header is asked nothing', () => {
+    const stranger = disk({ ...it.before, file: STRANGER }, { process: 'qemu-2' });
+    const rewritten = { ...off(topOnly, after), guest: disk(it.before, { process: 'qemu-2' }) };
+    for (const saga of [merging, flushing]) {
+      expect(outcome(nextDelete(saga, saw(rewritten)))).toBe(kept);
+      const odd = { ...off(topOnly, before), guest: stranger };
+      expect(outcome(nextDelete(saga, saw(odd)))).toBe(kept);
+    }
+  });
+
+  test('asking a new QEMU is one more try, and what never answered still has not', () => {
+    const again = saw(sight(disk(it.before, { process: 'qemu-2' }), 'deleting'));
+    const next = (says: Partial<At<'merging'>>) => nextDelete({ ...merging, ...says }, again).saga;
+    const asked = next({});
+    expect(asked).toMatchObject({ at: 'merging', tries: 2, heard: 'nothing', doubts: 0 });
+    expect(asked).not.toHaveProperty('unsure');
+    expect(next({ unsure: true })).toMatchObject({ at: 'merging', unsure: true });
+    expect(next({ tries: 3 })).toMatchObject({ at: 'end', outcome: 'failed' });
+    expect(next({ tries: 3, unsure: true })).toMatchObject({ at: 'end', outcome: 'unknown' });
+    expect(nextDelete(flushing, again).saga).toMatchObject({ at: 'merging', tries: 2 });
+    const look = nextDelete(merging, saw(glance(disk(it.before, { process: 'qemu-2' })))).saga;
+    expect(look).toMatchObject({ at: 'merging', tries: 1, heard: 'nothing' });
+    expect(look).not.toHaveProperty('unsure');
   });
 
   test('a share that refuses is asked again, thirty times', () => {
