@@ -28,6 +28,8 @@ export class HeardLaws implements Watcher {
   readonly #saying = new Set<SnapshotId>();
   /** By volume: the calls that have no answer yet, and when the last one was made or answered. */
   readonly #calls = new Map<VolumeId, { open: number; last: number }>();
+  /** The volume that a call was about when it was made. */
+  readonly #about = new WeakMap<SeenCall, VolumeId>();
   readonly #refused = new Set<string>();
   /** Counts what happens, for before and after. */
   #order = 0;
@@ -163,8 +165,9 @@ export class HeardLaws implements Watcher {
   }
 
   #busy(call: SeenCall, more: 1 | -1): void {
-    const volume = this.#volumeOf(call);
+    const volume = more === 1 ? this.#volumeOf(call) : (this.#about.get(call) ?? null);
     if (volume === null) return;
+    this.#about.set(call, volume);
     const known = this.#of(volume);
     known.open = Math.max(0, known.open + more);
     known.last = this.#world.clock.now();
@@ -187,7 +190,10 @@ export class HeardLaws implements Watcher {
     if (port === 'libvirt') return (first as { volume?: VolumeId } | undefined)?.volume ?? null;
     if (port === 'cinder' && method === 'attachments') return first as VolumeId;
     if (port === 'cinder' && method === 'snapshot') {
-      return cloud.cinder.snapshots.get(first as SnapshotId)?.volume ?? null;
+      // Cinder may have lost its row by now, or lose it before it answers.
+      const op = journal.all.find(({ saga }) => saga.request.snapshot === first);
+      const row = cloud.cinder.snapshots.get(first as SnapshotId);
+      return op?.saga.request.volume ?? row?.volume ?? null;
     }
     if (port === 'cinder' && method === 'activeFile') {
       return cloud.cinder.attachments.get(first as string)?.volume ?? null;
