@@ -208,6 +208,7 @@ export class BytesLaws implements Watcher {
       if (!KEPT.includes(row.status) && pulled === null) continue;
       if (merging !== undefined && meddled.has(row.id) && this.#merged(truth, row, merging))
         continue;
+      if (meddled.has(row.id) && this.#leftOut(truth, row)) continue;
       const view = pulled === null ? this.#frozen(truth, row) : this.#cold(truth, pulled);
       if (view === null) continue;
       const law = pulled === null ? 3 : 4;
@@ -223,6 +224,12 @@ export class BytesLaws implements Watcher {
     const overlay = this.#world.cloud.cinder.info(it.volume)?.[row.id];
     if (kind === 'commit' || file === null || overlay === undefined) return true;
     return !coldFiles(disk.share, overlay).includes(file);
+  }
+
+  /** Whoever resets a snapshot whose overlay is in no chain any more has nothing either. */
+  #leftOut({ disk, it }: DiskTruth, row: SnapshotRow): boolean {
+    const overlay = this.#world.cloud.cinder.info(it.volume)?.[row.id];
+    return overlay !== undefined && !coldFiles(disk.share, disk.config.file).includes(overlay);
   }
 
   /** What the overlay made for a snapshot stands on: in QEMU if it is there, else by headers. */

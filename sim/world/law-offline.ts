@@ -1,4 +1,4 @@
-import { type FileName, QCOW2, type SnapshotId } from '#domain/ids.ts';
+import { type FileName, QCOW2, RAW, type SnapshotId } from '#domain/ids.ts';
 import type { CinderStep } from '../cinder-life.ts';
 import type { CloudDisk } from '../cloud.ts';
 import type { MissingGuard } from './laws.ts';
@@ -79,6 +79,8 @@ export class OfflineLaws implements Watcher {
       const file = share.file(name);
       const under = file?.header?.backing == null ? null : share.behind(file.header.backing);
       if (file?.header == null || under === null || file.header.format === under.format) continue;
+      // QEMU's own word for a raw file, where it was given no driver for it.
+      if (file.header.format === 'file' && under.format === RAW) continue;
       this.#world.saw('Cinder writes a wrong format into an overlay');
       const words = `${name} says ${file.header.format} of ${under.name}, which is ${under.format}`;
       // Not Cinder's lie, but somebody said 90% before we had mended it.
@@ -107,10 +109,27 @@ export class OfflineLaws implements Watcher {
   }
 
   #gone({ it, disk }: DiskTruth, words: string): void {
-    const [guard = null] = this.#world.excuses.get(it.volume) ?? [];
+    const [excuse = null] = this.#world.excuses.get(it.volume) ?? [];
+    const guard = excuse ?? this.#stale(words);
     this.#world.saw('a volume is not what it was when it was detached');
     this.#world.break(1, `${disk.target} detached: ${words}`, it.volume, guard);
     this.#world.lost.add(it.volume);
+  }
+
+  /**
+   * A pull of everything was done and Cinder did not live to hear it: at its next try it takes the
+   * overlay for stale and removes it, whatever has come to stand on it meanwhile.
+   */
+  #stale(words: string): MissingGuard | null {
+    const [, file = ''] = /'([^']+)': No such file/.exec(words) ?? [];
+    const merged = this.#world.journal.all.some(
+      ({ saga }) =>
+        saga.kind === 'delete' &&
+        saga.at === 'end' &&
+        saga.outcome === 'merged' &&
+        file.endsWith(saga.request.snapshot),
+    );
+    return merged ? 'no overlay on a layer that Cinder takes for stale' : null;
   }
 
   #probing(): MissingGuard | null {

@@ -1,9 +1,9 @@
 import type { FileName, VolumeId } from '#domain/ids.ts';
 import type { Saga } from '#domain/saga.ts';
-import type { Operation } from '#ports/journal.ts';
+import type { Entry, Operation } from '#ports/journal.ts';
 import { nodesFrom } from '../node.ts';
 import { coldFiles, type DiskTruth } from './truth.ts';
-import type { Watcher } from './watcher.ts';
+import type { SeenCall, Watcher } from './watcher.ts';
 import type { World } from './world.ts';
 
 /** Laws 14 to 16 and 32: how everything ends, once the faults are over. */
@@ -12,6 +12,22 @@ export class RestLaws implements Watcher {
 
   constructor(world: World) {
     this.#world = world;
+  }
+
+  /** Nobody can say how an unanswered call ends, nor what Cinder would not hear of. */
+  reached({ port, method, args }: SeenCall): void {
+    if (port !== 'journal') return;
+    const { journal, cloud, unclearVolumes } = this.#world;
+    if (method === 'commit') {
+      const { saga } = args[1] as Entry;
+      const parked = saga.at === 'end' && saga.outcome === 'unknown';
+      const { volume } = saga.request;
+      if (parked && unclearVolumes.has(volume)) this.#world.excuse(volume, 'drift record');
+    }
+    if (method !== 'settle' || args[1] !== 'obsolete') return;
+    const notice = journal.told.find(({ seq }) => seq === args[0]);
+    const row = notice && cloud.cinder.snapshots.get(notice.snapshot);
+    if (notice?.update.kind === 'deleted' && row) this.#world.excuse(row.volume, 'drift record');
   }
 
   rest(): void {
