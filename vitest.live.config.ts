@@ -9,7 +9,7 @@ export default defineConfig({
     passWithNoTests: true,
     pool: 'forks',
     fileParallelism: false,
-    testTimeout: 120_000,
+    testTimeout: 300_000,
     hookTimeout: 300_000,
   },
 });

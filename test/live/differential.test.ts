@@ -38,7 +38,10 @@ test(
     const seeds = Array.from({ length: HISTORIES }, (_, at) => SEED + at);
     const worker = async () => {
       for (let seed = seeds.shift(); seed !== undefined; seed = seeds.shift()) {
-        const story = await live(historyOf(seed), counts).catch(String);
+        const past = historyOf(seed);
+        // A difference is answered, never thrown: what is thrown is the machine's, and a machine
+        // that is busy may lose a guest (libvirt ends the QEMU that comes after one that quit).
+        const story = await live(past, counts).catch(() => live(past).catch(String));
         if (story !== null) failed.push(`seed ${seed}\n${story}`);
         if (story !== null) console.log(failed.at(-1));
         if (story !== null && !process.env.CK_DIFFERENTIAL_ALL) seeds.length = 0;
