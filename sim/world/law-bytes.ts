@@ -253,8 +253,17 @@ export class BytesLaws implements Watcher {
   }
 
   #break(law: number, truth: DiskTruth, words: string, guard: 'boot guard' | null = null) {
-    const why = guard ?? (law === 2 ? this.#misled(truth) : null);
+    const why = guard ?? (law === 2 ? this.#misled(truth) : this.#rewritten(law, truth));
     this.#world.break(law, words, truth.it.volume, why);
+  }
+
+  /**
+   * A merge was called failed whose header was rewritten, and whoever could have set it back had
+   * the disk no more. By that header Cinder then commits into what another snapshot stands on.
+   */
+  #rewritten(law: number, { it }: DiskTruth): 'boot guard' | null {
+    const rewritten = this.#world.excuses.get(it.volume)?.has('boot guard') ?? false;
+    return law === 3 && rewritten ? 'boot guard' : null;
   }
 
   /** Somebody else said 90% in the middle of a merge: Cinder has removed what it was made from. */

@@ -139,6 +139,9 @@ function judge(saga: At<'switching'>, sight: Sight): Step {
   const { plan, request } = saga;
   const status = sight.cinder.snapshot?.status ?? 'gone';
   if (view.kind === 'absent' && !isGone(view.why)) return park(saga, explain(view.why));
+  if (status !== 'creating' && view.kind === 'absent' && saga.refused !== null && !saga.pending) {
+    return withdraw(saga, `the snapshot is ${status} in Cinder`);
+  }
   if (status !== 'creating' && (view.kind === 'absent' || agrees(view.chain, plan.after))) {
     return park(saga, `${request.newFile} is in use, and the snapshot is ${status} in Cinder`);
   }

@@ -472,6 +472,16 @@ describe('to be mended', () => {
     expect(ending(along(again, WOKE, late))).toBe('unknown, silent');
   });
 
+  test('a disk that went after a refusal was never switched', () => {
+    const gone = saw({ ...withdrawn, guest: GONE });
+    const busy = along(SWITCHING, failed(BUSY));
+    expect(ending(along(busy.saga, gone))).toBe('withdrawn, silent');
+    // Unless another attempt may have been, or none was refused.
+    expect(ending(along(SWITCHING, failed(UNKNOWN), gone))).toBe('unknown, silent');
+    const again = along(SWITCHING, failed(UNKNOWN), saw(ready), failed(BUSY)).saga;
+    expect(ending(along(again, gone))).toBe('unknown, silent');
+  });
+
   test('that an attempt may still come through is written down once', () => {
     const { saga } = along(SWITCHING, WOKE);
     expect(saga).not.toBe(SWITCHING);
