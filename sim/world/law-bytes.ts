@@ -141,7 +141,9 @@ export class BytesLaws implements Watcher {
     const { merge, before } = op.saga.plan;
     // What a commit has begun to overwrite no later pull brings back.
     if (this.#merging.get(snapshot)?.kind === 'commit') return;
-    this.#merging.set(snapshot, { kind: merge.kind, file: before.on?.file ?? null });
+    // Who asks with other arguments than Cinder's merges something else than what it froze.
+    const frozen = before.file.endsWith(snapshot) ? (before.on?.file ?? null) : null;
+    this.#merging.set(snapshot, { kind: merge.kind, file: frozen });
     this.#world.saw(`a ${merge.kind} begins`);
   }
 
@@ -263,7 +265,7 @@ export class BytesLaws implements Watcher {
    */
   #rewritten(law: number, { it }: DiskTruth): 'boot guard' | null {
     const rewritten = this.#world.excuses.get(it.volume)?.has('boot guard') ?? false;
-    return law === 3 && rewritten ? 'boot guard' : null;
+    return (law === 3 || law === 4) && rewritten ? 'boot guard' : null;
   }
 
   /** Somebody else said 90% in the middle of a merge: Cinder has removed what it was made from. */

@@ -123,7 +123,10 @@ export class WordLaws implements Watcher {
     const view = restarted(disk);
     const lost = typeof view === 'string' || truth.lost(view) !== null;
     this.#world.saw('what a crash would leave when 90% is said');
-    if (lost) this.#world.break(8, `without ${gone} a crash now would lose data`, it.volume);
+    // A header below, which nobody could set back in time, would lose it all the same.
+    const guard = this.#world.excuses.get(it.volume)?.has('boot guard') ? 'boot guard' : null;
+    const words = `without ${gone} a crash now would lose data`;
+    if (lost) this.#world.break(8, words, it.volume, guard);
   }
 
   #created({ saga }: Operation): void {
