@@ -42,6 +42,8 @@ export type DeleteSaga = { readonly kind: 'delete'; readonly request: DeleteRequ
       readonly doubts: number;
       /** Whether an attempt that never answered may still come through. */
       readonly unsure?: boolean;
+      /** Whether the hypervisor was asked and has not answered this process. */
+      readonly asking?: boolean;
     }
   | { readonly at: 'flushing'; readonly plan: DeletePlan; readonly formats: readonly FileFormat[] }
   | {
@@ -81,11 +83,15 @@ export function nextDelete(saga: DeleteSaga, event: Event): Step {
         case 'blind':
           return go(saga, WATCH, noted(event.fault));
         case 'did':
-          return go(saga, WATCH, { kind: 'started', detail: describe(saga.plan) });
+          return go({ ...saga, asking: false }, WATCH, {
+            kind: 'started',
+            detail: describe(saga.plan),
+          });
         case 'failed':
           return go(
             {
               ...saga,
+              asking: false,
               heard: event.fault,
               unsure: saga.unsure || event.fault.kind === 'unknown',
             },
@@ -98,6 +104,8 @@ export function nextDelete(saga: DeleteSaga, event: Event): Step {
             return go(saga, look(saga));
           return go({ ...saga, heard: event.how }, look(saga), heard(event.how));
         case 'woke':
+          // The process that asked is gone; what it asked may be waiting inside libvirt yet.
+          if (saga.asking) return go({ ...saga, asking: false, unsure: true }, look(saga));
           return go(saga, look(saga));
         case 'saw':
           return judge(saga, event.sight);
@@ -144,7 +152,7 @@ function start(
   const { target, process, merge, before } = plan;
   const { kind, request } = saga;
   return go(
-    { kind, request, at: 'merging', plan, ...so, heard: 'nothing', doubts: 0 },
+    { kind, request, at: 'merging', plan, ...so, heard: 'nothing', doubts: 0, asking: true },
     { do: 'merge', target, process, merge, chain: filesOf(before) },
     { kind: 'decided', detail: describe(plan) },
   );

@@ -89,7 +89,7 @@ describe.each(DELETES)('the story of a $name', (it) => {
     expect(decided.effect).toEqual({ do: 'merge', ...ask });
     expect(decided.saga).toEqual({
       ...{ kind: 'delete', request: it.request, at: 'merging', plan: merging.plan },
-      ...{ tries: 1, heard: 'nothing', doubts: 0 },
+      ...{ tries: 1, heard: 'nothing', doubts: 0, asking: true },
     });
     expect(nextDelete(merging, DID).effect).toEqual({ do: 'watch', soon: false });
     const look = { do: 'look', headers: [it.repointed], cinder: false };
@@ -532,6 +532,17 @@ describe('to be mended', () => {
     const asked = along(merging, failed(UNKNOWN), saw({ ...ready })).saga;
     const twice = along(asked, failed(UNKNOWN), saw({ ...ready })).saga;
     expect(ending(along(twice, failed(UNKNOWN), saw({ ...ready })))).toBe('unknown, silent');
+  });
+
+  test('what a process that died has asked may still come through', () => {
+    const again = along(reloaded(merging), WOKE);
+    expect(again).toMatchObject({ saga: { unsure: true, asking: false }, effect: { do: 'look' } });
+    expect(ending(along(again.saga, saw(withdrawn)))).toBe('unknown, silent');
+    // Whoever was answered by this process, or by the one before, need not wonder.
+    for (const answer of [DID, failed(AWAY)]) {
+      const known = reloaded(along(merging, answer).saga);
+      expect(ending(along(known, WOKE, saw(withdrawn)))).toBe('withdrawn, silent');
+    }
   });
 
   test('a merge that never answered is never called withdrawn', () => {

@@ -56,7 +56,11 @@ describe.each(TALES.map((tale, at) => [tale.name, tale, at] as const))('%s', (_,
 test('nothing of this was vacuous', () => {
   const sum = ({ same, again }: Count) => same + again;
   expect(all.points).toBeGreaterThan(1_500);
-  expect(sum(all), 'a death of the service alone excuses nothing').toBe(all.points);
+  // A death at just the call that asks for a merge, and a Cinder that has given up meanwhile.
+  const { 'drift record': drift = 0, ...others } = all.expected;
+  expect(others, 'else a death of the service alone excuses nothing').toEqual({});
+  expect(sum(all) + drift).toBe(all.points);
+  expect(drift).toBeLessThan(12);
   expect(all.same).toBeGreaterThan(400);
   expect(all.again).toBeGreaterThan(400);
   expect(cuts.points).toBeGreaterThan(400);
