@@ -20,6 +20,7 @@ async function main(files) {
   const begun = Date.now();
   rmSync(join(build, 'report.json'), { force: true });
   const code = await stryker(files);
+  rmSync(join(build, 'sandbox'), { recursive: true, force: true }); // a stopped one leaves it
   if (code !== 0) return code;
   const report = JSON.parse(read(join(build, 'report.json')));
   const { lines, good } = judge(report, JSON.parse(read(join(here, 'survivors.json'))));
