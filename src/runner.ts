@@ -39,7 +39,7 @@ export class Runner {
   readonly #queues = new Map<VolumeId, Operation[]>();
   /** When each operation was asked for, by the monotonic clock. */
   readonly #asked = new Map<OperationId, number>();
-  readonly #running = new Map<OperationId, { done: Promise<void>; mailbox: Mailbox }>();
+  readonly #running = new Map<OperationId, Running>();
   #stopped = false;
 
   constructor(world: RunnerWorld) {
@@ -59,6 +59,17 @@ export class Runner {
   /** Whether an operation of ours has the volume, so that another one must wait its turn. */
   busy(volume: VolumeId): boolean {
     return this.#queues.has(volume);
+  }
+
+  /**
+   * Somebody asks for it again while it runs: whatever it has seen of Cinder is out of date by now.
+   * Resolves once the step that is being written down is written.
+   */
+  async join(id: OperationId): Promise<void> {
+    const running = this.#running.get(id);
+    if (running === undefined) return;
+    running.again = true;
+    await running.writing;
   }
 
   start(operation: Operation): void {
@@ -93,7 +104,8 @@ export class Runner {
     const { clock, hypervisor } = this.#world;
     const mailbox = new Mailbox(hypervisor, operation.saga.request.server, clock);
     const done = this.#drive(operation, mailbox).catch((defect) => this.#broken(operation, defect));
-    this.#running.set(operation.id, { done: done.finally(() => this.#leave(operation)), mailbox });
+    const over = done.finally(() => this.#leave(operation));
+    this.#running.set(operation.id, { done: over, mailbox, again: false, writing: null });
   }
 
   #leave(operation: Operation): void {
@@ -119,12 +131,20 @@ export class Runner {
     if (saga.at === 'merging') mailbox.expect(saga.plan.target);
     while (!this.#stopped) {
       const step = next(saga, event);
+      const running = this.#running.get(operation.id);
+      if (running?.again && isWithdrawn(step.saga)) {
+        running.again = false;
+        event = { kind: 'woke' };
+        continue;
+      }
       const evidence = step.evidence.filter((one) => !sameEvidence(one, last));
       last = step.evidence.at(-1) ?? last;
       // What Cinder must hear belongs to an end, which is another state.
       if (step.saga !== saga || evidence.length > 0) {
         const entry = { saga: step.saga, evidence, tell: step.tell, formats: learnt(step.saga) };
-        const notice = await journal.commit(operation.id, entry);
+        const writing = journal.commit(operation.id, entry);
+        if (running !== undefined) running.writing = writing;
+        const notice = await writing;
         if (notice !== null) sender.post(notice);
         for (const one of evidence) {
           telemetry.log('info', `${one.kind}: ${one.detail}`, contextOf(operation));
@@ -218,6 +238,17 @@ export class Runner {
     }
   }
 }
+
+/** An operation that is being driven. */
+interface Running {
+  readonly done: Promise<void>;
+  readonly mailbox: Mailbox;
+  /** It was asked for again since it last meant to withdraw. */
+  again: boolean;
+  writing: Promise<unknown> | null;
+}
+
+const isWithdrawn = (saga: Saga): boolean => saga.at === 'end' && saga.outcome === 'withdrawn';
 
 function next(saga: Saga, event: Event): Next<Saga> {
   switch (saga.kind) {

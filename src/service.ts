@@ -179,6 +179,7 @@ export class Service implements AssistedSnapshots {
       const trouble = await this.#reset(plain.snapshot);
       if (trouble !== null) return trouble;
     }
+    await this.#world.runner.join(operation.id);
     const now = await this.#world.journal.operation(operation.id);
     if (now?.saga.at !== 'end') return ok({ operation: operation.id });
     // It ended while we reset the progress, which may have wiped its last word out: late or not,

@@ -666,6 +666,28 @@ describe('the same request again', () => {
     expect(desk.everything()).toEqual(before);
   });
 
+  test('one that has just seen that Cinder gave up looks again when it is joined', async () => {
+    const desk = new Desk();
+    const ids = await desk.taken(2);
+    const asked = desk.deletion(ids, 1);
+    const { cinder } = desk.cloud;
+    let looks = 0;
+    desk.between = async (_port, method, call) => {
+      const answer = await call();
+      // The second look at the snapshot is the operation's own, the last one before it begins.
+      if (method !== 'snapshot' || ++looks !== 2) return answer;
+      desk.between = (_, __, other) => other();
+      const again = desk.service.delete(asked, CALLER);
+      await desk.clock.sleep(10);
+      expect(await again).toMatchObject({ ok: true });
+      return ok({ volume: asked.volume, status: 'error_deleting', progress: '0%' });
+    };
+    await desk.answered(desk.service.delete(asked, CALLER));
+    await desk.idle();
+    expect(await desk.standing(asked.snapshot)).toEqual(['merged']);
+    expect(cinder.snapshots.get(asked.snapshot)).toMatchObject({ progress: '90%' });
+  });
+
   test('H12 after a crash of QEMU: what may be done is not reckoned anew', async () => {
     const desk = new Desk();
     const ids = await desk.taken(3);

@@ -3,7 +3,7 @@ import type { Bug } from './bug.ts';
 
 const RUNNER = 'src/runner.ts';
 const SENDER = 'src/sender.ts';
-const COMMIT = 'const notice = await journal.commit(operation.id, entry);';
+const COMMIT = 'const writing = journal.commit(operation.id, entry);';
 const PERFORM = 'await this.#perform(step.effect, step.saga, operation, mailbox);';
 const UPDATE = 'await this.#world.volumes.update(saga.request.snapshot, step.tell);';
 const QUEUES = 'readonly #queues = new Map<VolumeId, Operation[]>();';
