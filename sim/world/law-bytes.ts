@@ -1,5 +1,5 @@
 import type { Merge } from '#domain/chain.ts';
-import { type FileName, QCOW2, type SnapshotId } from '#domain/ids.ts';
+import { type FileName, QCOW2, type SnapshotId, type VolumeId } from '#domain/ids.ts';
 import type { SnapshotOrder } from '#ports/hypervisor.ts';
 import type { CinderStep } from '../cinder-life.ts';
 import type { SnapshotRow } from '../cinder-rows.ts';
@@ -7,12 +7,15 @@ import type { CloudDisk } from '../cloud.ts';
 import type { StartFrom } from '../disk.ts';
 import { type Bytes, nodesFrom } from '../node.ts';
 import type { Guests } from './guests.ts';
+import type { MissingGuard } from './laws.ts';
 import {
   coldFiles,
   coldView,
   type DiskTruth,
   type Headers,
   headersOf,
+  readCold,
+  readNow,
   restarted,
 } from './truth.ts';
 import type { SeenCall, Watcher } from './watcher.ts';
@@ -30,6 +33,8 @@ export class BytesLaws implements Watcher {
   #before: Headers = new Map();
   /** Snapshots under deletion: how, and the file that holds what they froze. */
   /** Of those, whose end Cinder has been told: the file may go. */
+  /** Volumes of which Cinder has merged by itself what we had merged, or had begun to. */
+  readonly #again = new Set<VolumeId>();
   readonly #told = new Set<SnapshotId>();
   readonly #merging = new Map<SnapshotId, Merging>();
 
@@ -57,7 +62,10 @@ export class BytesLaws implements Watcher {
 
   cinder(step: CinderStep, snapshot: SnapshotId): void {
     if (step === 'after a commit of its own') {
+      const begun = this.#told.has(snapshot) || this.#merging.has(snapshot);
       this.#merging.set(snapshot, { kind: 'commit', file: null });
+      const volume = this.#world.cloud.cinder.snapshots.get(snapshot)?.volume;
+      if (volume !== undefined && begun) this.#again.add(volume);
     }
   }
 
@@ -211,7 +219,7 @@ export class BytesLaws implements Watcher {
       if (merging !== undefined && meddled.has(row.id) && this.#merged(truth, row, merging))
         continue;
       if (meddled.has(row.id) && this.#leftOut(truth, row)) continue;
-      const view = pulled === null ? this.#frozen(truth, row) : this.#cold(truth, pulled);
+      const view = pulled === null ? this.#frozen(truth, row) : readNow(truth.disk, pulled);
       if (view === null) continue;
       const law = pulled === null ? 3 : 4;
       this.#world.saw(law === 3 ? 'a snapshot is read' : 'a snapshot read while it is pulled away');
@@ -245,17 +253,11 @@ export class BytesLaws implements Watcher {
       return backing && Array.from({ length }, (_, at) => backing.read(at));
     }
     const backing = disk.share.file(overlay)?.header?.backing ?? null;
-    return backing === null ? null : this.#cold({ disk }, backing as FileName);
+    return backing === null ? null : readCold(disk.share, backing as FileName);
   }
 
-  #cold({ disk }: Pick<DiskTruth, 'disk'>, file: FileName): readonly Bytes[] | null {
-    const format = disk.share.file(file)?.format;
-    const view = format === undefined ? '' : coldView(disk.share, file, format);
-    return typeof view === 'string' ? null : view;
-  }
-
-  #break(law: number, truth: DiskTruth, words: string, guard: 'boot guard' | null = null) {
-    const why = guard ?? (law === 2 ? this.#misled(truth) : this.#rewritten(law, truth));
+  #break(law: number, truth: DiskTruth, words: string, guard: MissingGuard | null = null) {
+    const why = guard ?? (law === 2 ? this.#misled(truth) : null) ?? this.#rewritten(law, truth);
     this.#world.break(law, words, truth.it.volume, why);
   }
 
@@ -263,9 +265,10 @@ export class BytesLaws implements Watcher {
    * A merge was called failed whose header was rewritten, and whoever could have set it back had
    * the disk no more. By that header Cinder then commits into what another snapshot stands on.
    */
-  #rewritten(law: number, { it }: DiskTruth): 'boot guard' | null {
-    const rewritten = this.#world.excuses.get(it.volume)?.has('boot guard') ?? false;
-    return (law === 3 || law === 4) && rewritten ? 'boot guard' : null;
+  #rewritten(law: number, { it }: DiskTruth): MissingGuard | null {
+    if (law === 1) return null;
+    if (this.#again.has(it.volume)) return 'drift record';
+    return this.#world.excuses.get(it.volume)?.has('boot guard') ? 'boot guard' : null;
   }
 
   /** Somebody else said 90% in the middle of a merge: Cinder has removed what it was made from. */

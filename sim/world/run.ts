@@ -152,6 +152,8 @@ async function works(world: World, people: People, disk: CloudDisk): Promise<voi
     return;
   }
   if (status === 'available' || world.excuses.has(volume)) return;
+  // A call that was never answered has come through: the job is ours, and nobody knows.
+  if (world.unclearVolumes.has(volume) && problem?.includes('foreign-job')) return;
   // What was merged offline, with an old libvirt, is of a format that nobody can tell any more.
   const [, file = null] = /unknown-format","file":"([^"]+)/.exec(problem ?? '') ?? [];
   if (file !== null && !world.journal.recorded(volume).has(file as FileName)) return;

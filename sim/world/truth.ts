@@ -115,6 +115,20 @@ export function coldView(
   return view;
 }
 
+/** A file read anew as what it was made as; null where it cannot be. */
+export function readCold(share: SimShare, file: FileName): readonly Bytes[] | null {
+  const format = share.file(file)?.format;
+  const view = format === undefined ? '' : coldView(share, file, format);
+  return typeof view === 'string' ? null : view;
+}
+
+/** A file as QEMU has it, which may not have written all of it yet; else as it is on disk. */
+export function readNow(disk: SimDisk, file: FileName): readonly Bytes[] | null {
+  const node = disk.node(file);
+  if (node === null) return readCold(disk.share, file);
+  return Array.from({ length: node.file.clusters }, (_, at) => node.read(at));
+}
+
 /** The files that a start would open, by what the headers say, the topmost first. */
 export function coldFiles(share: SimShare, file: FileName): readonly FileName[] {
   const files: FileName[] = [];
