@@ -40,14 +40,15 @@ export class CinderLife {
   /** Goes on only if the process lives. */
   async step(step: CinderStep, snapshot: SnapshotId): Promise<void> {
     this.#at(step, snapshot);
-    if (this.#over) await NEVER;
+    if (this.#over) await never();
   }
 
   /** Waits for something; a process that died meanwhile never sees that it came. */
   async see<T>(it: Promise<T>): Promise<T> {
     const seen = await it;
-    return this.#over ? NEVER : seen;
+    return this.#over ? never() : seen;
   }
 }
 
-const NEVER: Promise<never> = new Promise(() => {});
+/** Each his own: one for all would keep every world. */
+const never = (): Promise<never> => new Promise(() => {});

@@ -32,11 +32,11 @@ export class BytesLaws implements Watcher {
   #operations = -1;
   #before: Headers = new Map();
   /** Snapshots under deletion: how, and the file that holds what they froze. */
+  readonly #merging = new Map<SnapshotId, Merging>();
   /** Of those, whose end Cinder has been told: the file may go. */
+  readonly #told = new Set<SnapshotId>();
   /** Volumes of which Cinder has merged by itself what we had merged, or had begun to. */
   readonly #again = new Set<VolumeId>();
-  readonly #told = new Set<SnapshotId>();
-  readonly #merging = new Map<SnapshotId, Merging>();
 
   constructor(world: World, guests: Guests) {
     this.#world = world;
@@ -233,7 +233,8 @@ export class BytesLaws implements Watcher {
   #merged({ disk, it }: DiskTruth, row: SnapshotRow, { kind, file }: Merging): boolean {
     const overlay = this.#world.cloud.cinder.info(it.volume)?.[row.id];
     if (kind === 'commit' || file === null || overlay === undefined) return true;
-    return !coldFiles(disk.share, overlay).includes(file);
+    const open = [...nodesFrom(disk.top)].map((node) => node.file.name);
+    return !(open.includes(overlay) ? open : coldFiles(disk.share, overlay)).includes(file);
   }
 
   /** Whoever resets a snapshot whose overlay is in no chain any more has nothing either. */
