@@ -75,6 +75,7 @@ export class SimCloud {
     this.disk = new SimDisk(this.share, this.volume, 'vdb', base, baseFormat);
     this.root = new SimDisk(this.share, rootVolume, 'vda', rootBase, RAW);
     this.guest = new SimGuest(this.server, [this.root, this.disk]);
+    for (const disk of this.guest.disks) disk.lateXml = pace.oldLibvirt ?? false;
     this.hypervisor = new SimHypervisor({ clock, guests: [this.guest], ...pace });
     const started = this.guest.start();
     if (!started.ok) throw new Error(started.error);
@@ -100,6 +101,7 @@ export class SimCloud {
       const { luks, protocol } = share.create(name, { format, clusters, ...rest });
       const target = `vd${'abcdefgh'[at]}`;
       const disk = new SimDisk(share, id, target, name, format);
+      disk.lateXml = this.disk.lateXml;
       const odd = luks || protocol !== null;
       return { disk, name, format, volume: id, encrypted: luks, odd };
     });

@@ -32,6 +32,8 @@ export class SimDisk {
   job: BlockJob | null = null;
   /** Whether the guest's discards reach its files: `discard='unmap'` of its driver. */
   unmaps = false;
+  /** Its libvirt is an older one, whose XML is late when a job has ended (see `Phase`). */
+  lateXml = false;
   /** Its guest's. */
   indexes = new Indexes();
   /** The files whose `<source>` in the XML has an `<encryption>`. */

@@ -201,7 +201,8 @@ export class SimHypervisor implements Hypervisor {
   async #run(guest: SimGuest, disk: SimDisk, job: BlockJob): Promise<void> {
     const { clock, tickMs, clustersPerTick } = this.#options;
     while (disk.job === job) {
-      await clock.sleep(tickMs);
+      const late = disk.lateXml && (job.phase === 'telling' || job.phase === 'xml');
+      await clock.sleep(late ? Math.min(tickMs, LATE_XML_MS) : tickMs);
       if (disk.job !== job) return;
       if (guest.monitor.hangs) continue;
       const before = job.phase;
@@ -273,6 +274,9 @@ export class SimHypervisor implements Hypervisor {
     return guest;
   }
 }
+
+/** By how much an older libvirt tells, and knows of no job any more, before its XML has changed. */
+const LATE_XML_MS = 150;
 
 interface Found {
   readonly guest: SimGuest;

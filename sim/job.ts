@@ -18,6 +18,7 @@ import type { Cluster } from './share.ts';
  * How far a job is, in the order in which QEMU and libvirt take it (measured on 9.0):
  * clusters are copied, the overlay's header is rewritten, QEMU is done, libvirt
  * changes its XML, tells, and only then forgets the job. Only an active commit is ever ready.
+ * Older libvirts tell, and know of no job any more, before they change the XML (bz 1202719).
  */
 export type Phase =
   | 'copying'
@@ -34,8 +35,8 @@ export interface BlockJob {
   readonly kind: Job['kind'];
   readonly phase: Phase;
   readonly failed: boolean;
-  /** What GetBlockJobInfo says. */
-  info(): Job;
+  /** What GetBlockJobInfo says; null is of no job. */
+  info(): Job | null;
   /** One step on. `clusters` is how much is copied in one. */
   step(clusters: number): void;
   /** The guest has changed this cluster of the active layer. */
@@ -87,9 +88,16 @@ export class SimJob implements BlockJob {
     return new SimJob(disk, kind, null);
   }
 
-  /** Never at its end while it runs, 0 of 1 once QEMU is done. */
-  info(): Job {
+  /**
+   * Never at its end while it runs, 0 of 1 once QEMU is done. Older libvirts hand on what QEMU
+   * says, at its end or not, and know of no job once QEMU has none.
+   */
+  info(): Job | null {
     const { kind } = this;
+    if (this.#disk.lateXml) {
+      const ended = ['telling', 'xml', 'over'].includes(this.phase);
+      return ended ? null : { kind, done: this.#copied, total: this.#total };
+    }
     if (!['copying', 'header'].includes(this.phase)) return { kind, done: 0, total: 1 };
     return { kind, done: Math.min(this.#copied, this.#total - 1), total: this.#total };
   }
@@ -108,14 +116,14 @@ export class SimJob implements BlockJob {
       case 'concluding':
         this.#close(this.#ground);
         this.#unlink(this.#ground);
-        this.phase = 'xml';
+        this.phase = this.#disk.lateXml ? 'telling' : 'xml';
         return;
       case 'xml':
         this.#disk.note(this.#disk.xml, this.#ground.base?.file.name ?? null);
-        this.phase = 'telling';
+        this.phase = this.#disk.lateXml ? 'over' : 'telling';
         return;
       case 'telling':
-        this.phase = 'forgetting';
+        this.phase = this.#disk.lateXml && !this.failed ? 'xml' : 'forgetting';
         return;
       case 'ready':
       case 'forgetting':

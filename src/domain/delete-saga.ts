@@ -207,8 +207,10 @@ function unmerged(saga: At<'merging'>, sight: Sight): Step {
   const { heard: said } = saga;
   if (said === 'failed') return gaveUp(saga, 'the block job failed (disk full, or an I/O error)');
   if (said === 'canceled') return gaveUp(saga, 'the block job was cancelled');
-  if (said === 'completed') {
-    // The event can outrun the XML on some versions (bz 1202719): look again, not for ever.
+  // The header is rewritten before the XML is, and says so when no event was heard.
+  const going = said === 'nothing' || saga.unsure === true;
+  if (said === 'completed' || (going && headerOf(saga.plan, sight).of === 'after')) {
+    // On some versions the end outruns the XML (bz 1202719): look again, not for ever.
     if (saga.doubts >= MAX_DOUBTS)
       return park(saga, 'the job completed but the chain is unchanged');
     return go({ ...saga, doubts: saga.doubts + 1 }, WATCH_SOON);
@@ -228,7 +230,7 @@ function unmerged(saga: At<'merging'>, sight: Sight): Step {
       : withdraw(saga, `the snapshot is ${status} in Cinder`);
   const plan = planDelete(saga.request, sight);
   if (!plan.ok && saga.unsure) {
-    // It may just be coming through: the header is rewritten before the live chain is.
+    // An attempt may just be coming through: nothing of it is called failed yet.
     if (saga.doubts >= MAX_DOUBTS) return park(saga, explain(plan.error));
     return go({ ...saga, doubts: saga.doubts + 1 }, WATCH_SOON);
   }

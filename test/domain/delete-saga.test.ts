@@ -305,6 +305,7 @@ describe('how it ends', () => {
   test.each([
     ['the header', merging, saw(oldHeader)],
     ['the chain', nextDelete(merging, ended('completed')).saga, saw(unchanged)],
+    ['the chain, by the header', merging, saw({ ...unchanged, headers: done.headers })],
   ])('%s may lag behind, and is looked at again for thirty times', (_, saga, event) => {
     for (let doubts = 1; doubts <= 30; doubts++) {
       const next = nextDelete(saga, event);
@@ -581,6 +582,20 @@ describe('to be mended', () => {
     expect(ending(along(stuck, between))).toBe('unknown, silent');
     // Whoever was answered that nothing began sees another hand in it.
     expect(ending(along(merging, failed(AWAY), between))).toBe('failed, delete-failed');
+  });
+
+  test('while it may come through, a plan that is refused is no end either', () => {
+    const unread = { ...ready, headers: {} };
+    let { saga, effect } = along(merging, failed(UNKNOWN), saw(unread));
+    for (let doubts = 1; doubts <= 30; doubts++) {
+      expect([saga, effect]).toMatchObject([
+        { at: 'merging', doubts },
+        { do: 'watch', soon: true },
+      ]);
+      ({ saga, effect } = along(saga, saw(unread)));
+    }
+    expect(saga).toMatchObject({ at: 'end', outcome: 'unknown' });
+    expect(saga).toMatchObject({ reason: expect.stringMatching(/^The header of s3/) });
   });
 
   test('being told to come later is no try', () => {

@@ -88,6 +88,16 @@ export const DELETE_BUGS: readonly Bug[] = [
     },
   },
   {
+    name: 'an XML that is late is a merge that vanished',
+    habit: 'ours',
+    laws: [14],
+    edit: {
+      file: SAGA,
+      find: "if (said === 'completed' || (going && headerOf(saga.plan, sight).of === 'after')) {",
+      put: "if (said === 'completed') {",
+    },
+  },
+  {
     name: 'a merge whose QEMU died binds no retry',
     habit: 'ours',
     laws: [14],

@@ -7,9 +7,9 @@ import { SimDisk } from '#sim/disk.ts';
 import { SimGuest } from '#sim/guest.ts';
 
 /** A guest on `overlay` over its raw base, with something in each. */
-async function world() {
+async function world(oldLibvirt = false) {
   const clock = new SimClock();
-  const cloud = new SimCloud({ clock });
+  const cloud = new SimCloud({ clock, oldLibvirt });
   const { hypervisor, share, disk, server, volume, guest } = cloud;
   const base = disk.xml.file;
   const overlay = 'overlay' as FileName;
@@ -54,6 +54,31 @@ test('the XML is new before the event, and the job is forgotten after it', async
   await clock.advance(5_000);
   expect(seen).toEqual([[overlay, null, { kind: 'pull', done: 0, total: 1 }]]);
   expect(disk.job).toBeNull();
+});
+
+test('an older libvirt has its job at its end, then no job, and then its XML changed', async () => {
+  const { clock, cloud, merge, overlay, base } = await world(true);
+  const { disk, hypervisor } = cloud;
+  const seen: unknown[] = [];
+  hypervisor.listen((one) => {
+    if (one.kind === 'job') seen.push(['told', disk.xml.on?.file, disk.job?.info()]);
+  });
+  await merge();
+  for (let at = 0; at < 30; at++) {
+    await clock.advance(50);
+    const job = disk.job?.info() ?? null;
+    seen.push([disk.xml.on?.file ?? 'nothing', job && `${job.done}/${job.total}`]);
+  }
+  const kinds = seen.filter((one, at) => JSON.stringify(one) !== JSON.stringify(seen[at - 1]));
+  expect(kinds.slice(-6)).toEqual([
+    [base, '7/8'],
+    [base, '8/8'],
+    [base, null],
+    ['told', base, null],
+    [base, null],
+    ['nothing', null],
+  ]);
+  expect([disk.xml.file, disk.job]).toEqual([overlay, null]);
 });
 
 test.each([

@@ -61,7 +61,7 @@ export class SimulatedSide {
   async perform(act: Act, done: number | null): Promise<Outcome> {
     this.#heard = [];
     const code = await this.#do(act);
-    const far = () => done !== null && (this.disk.job?.info().done ?? 0) >= done;
+    const far = () => done !== null && (this.disk.job?.info()?.done ?? 0) >= done;
     while (this.disk.job !== null && this.disk.job.phase !== 'ready' && !far()) {
       await this.#clock.advance(TICK_MS);
     }
