@@ -1,6 +1,7 @@
 import type { FileName, VolumeId } from '#domain/ids.ts';
 import type { Saga } from '#domain/saga.ts';
 import type { Entry, Operation } from '#ports/journal.ts';
+import type { CloudDisk } from '../cloud.ts';
 import { nodesFrom } from '../node.ts';
 import { coldFiles, type DiskTruth } from './truth.ts';
 import type { SeenCall, Watcher } from './watcher.ts';
@@ -41,6 +42,19 @@ export class RestLaws implements Watcher {
     }
     for (const op of journal.all) if (op.accepted) this.#ended(op);
     for (const truth of truths) if (truth.attached) this.#agree(truth);
+  }
+
+  /** What nobody has heard by now, Cinder goes on from by itself. */
+  detached({ volume }: CloudDisk): void {
+    const unheard = this.#world.journal.all.some(
+      ({ saga }) =>
+        saga.request.volume === volume &&
+        saga.kind === 'delete' &&
+        saga.at === 'end' &&
+        saga.outcome === 'merged' &&
+        this.#unheard(saga),
+    );
+    if (unheard) this.#world.excuse(volume, 'drift record');
   }
 
   #ended(op: Operation): void {

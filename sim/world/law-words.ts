@@ -14,9 +14,8 @@ type Word = Exclude<Update['kind'], 'deleting'>;
 export class WordLaws implements Watcher {
   readonly #world: World;
   readonly #words = new Map<OperationId, Set<Word>>();
-  /** Snapshots whose last word is out, and of which nothing was asked since. */
-  readonly #finished = new Set<SnapshotId>();
-
+  /** Snapshots whose last word is out, of which nothing was asked since, and whose word it was. */
+  readonly #finished = new Map<SnapshotId, OperationId>();
   /** By snapshot: requests that may each set the progress back once. */
   readonly #resets = new Map<SnapshotId, number>();
 
@@ -83,7 +82,12 @@ export class WordLaws implements Watcher {
     if (percent === 0 && resets <= 0) {
       this.#world.break(11, `${snapshot} is set back to 0% and nobody asked`, null);
     }
-    if (percent > 0 && this.#finished.has(snapshot)) {
+    const { all } = this.#world.journal;
+    const newest = all.findLast(
+      ({ accepted, saga }) => accepted && saga.request.snapshot === snapshot,
+    );
+    // The word of an attempt that is over may arrive when the next one has begun.
+    if (percent > 0 && newest !== undefined && this.#finished.get(snapshot) === newest.id) {
       this.#world.break(11, `progress of ${snapshot} after the last word`, null);
     }
   }
@@ -95,7 +99,7 @@ export class WordLaws implements Watcher {
     // A snapshot that is being deleted is past every word about its making, and Cinder says so.
     const due = word === 'created' || word === 'create-failed' ? 'creating' : 'deleting';
     const heeded = this.#world.cloud.cinder.snapshots.get(snapshot)?.status === due;
-    if (heeded) this.#finished.add(snapshot);
+    if (heeded) this.#finished.set(snapshot, operation);
     else this.#world.saw('a word that Cinder is past');
     const words = this.#words.get(operation) ?? new Set();
     this.#words.set(operation, words.add(word));
