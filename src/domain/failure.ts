@@ -13,6 +13,7 @@ export type Refusal =
       readonly needed: string;
     }
   | { readonly kind: 'other-name'; readonly snapshot: SnapshotId; readonly file: FileName }
+  | { readonly kind: 'other-snapshot'; readonly own: FileName; readonly file: FileName }
   | { readonly kind: 'other-arguments'; readonly snapshot: SnapshotId; readonly state: string }
   | { readonly kind: 'unsettled'; readonly snapshot: SnapshotId; readonly reason: string }
   | { readonly kind: 'not-attached'; readonly volume: VolumeId }
@@ -105,6 +106,12 @@ export function explain(refusal: Refusal): string {
       return (
         `${refusal.file} is not an overlay that Cinder makes for snapshot ${refusal.snapshot}: ` +
         'its name must end in a dot and the id of the snapshot.'
+      );
+    case 'other-snapshot':
+      return (
+        `The request fits ${refusal.file}, but the snapshot's own file is ${refusal.own}, which ` +
+        'is in the chain too: what another snapshot needs would be merged. Delete the snapshot ' +
+        'again through Cinder.'
       );
     case 'other-arguments':
       return (

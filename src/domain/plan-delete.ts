@@ -39,6 +39,8 @@ export function planDelete(request: DeleteRequest, sight: Sight): Result<DeleteP
   if (process === null) return err({ kind: 'guest-shut-off', server });
   const merge = mergeFor(request, before);
   if (!merge.ok) return merge;
+  const stale = staleness(request, merge.value, before);
+  if (stale !== null) return err(stale);
   const after = afterMerge(before, merge.value);
   if (!after.ok) return after;
   const repointed = repointedBy(before, merge.value);
@@ -55,6 +57,19 @@ export function planDelete(request: DeleteRequest, sight: Sight): Result<DeleteP
     repointed: repointed.file,
     size,
   });
+}
+
+/**
+ * Cinder names the overlay that it makes for a snapshot after it, and deletes the snapshot by
+ * committing that file, or by pulling into it when the guest writes to it. A request that comes
+ * late, or twice, can fit the chain as it has become meanwhile and would merge away what another
+ * snapshot has frozen (seed 49320). When a snapshot has got another file, through the delete of a
+ * neighbour, its own is in no chain any more.
+ */
+function staleness({ snapshot }: DeleteRequest, merge: Merge, active: Layer): Refusal | null {
+  const own = layersOf(active).find(({ file }) => file.endsWith(`.${snapshot}`))?.file;
+  const meant = merge.kind === 'commit' ? merge.top : active.file;
+  return own === undefined || own === meant ? null : { kind: 'other-snapshot', own, file: meant };
 }
 
 /** The merge that is asked for; a delete merges exactly one layer away. */

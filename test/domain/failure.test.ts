@@ -14,6 +14,11 @@ const refusals: { readonly [K in Refusal['kind']]: Extract<Refusal, { kind: K }>
   'other-name': { kind: 'other-name', snapshot, file: file('volume-1.other') },
   'other-volume': { kind: 'other-volume', snapshot, volume },
   'wrong-status': { kind: 'wrong-status', snapshot, status: 'available', needed: 'creating' },
+  'other-snapshot': {
+    kind: 'other-snapshot',
+    own: file('volume-1.snapshot-1'),
+    file: file('volume-1.snapshot-2'),
+  },
   'other-arguments': { kind: 'other-arguments', snapshot, state: 'merging' },
   unsettled: { kind: 'unsettled', snapshot, reason: 'the chain became another one' },
   'not-attached': { kind: 'not-attached', volume },

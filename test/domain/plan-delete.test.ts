@@ -124,6 +124,24 @@ test('the header of a qcow2 base is not needed to pull the base away', () => {
   expect(planDelete(asked(null, null), { ...seen, headers }).ok).toBe(true);
 });
 
+test('a request that came late never merges what another snapshot has', () => {
+  const own = `v.${SUBJECT.snapshot}`;
+  const files = ['s3', own, 's1', 'v'] as const;
+  const seen = sight(disk(chain(...files)), 'deleting');
+  const stale = (meant: string) =>
+    err({ kind: 'other-snapshot', own: file(own), file: file(meant) });
+  // Asked for when its own file was active; now the next snapshot stands on it.
+  expect(planDelete(asked('s1', null), seen)).toEqual(stale('s3'));
+  expect(planDelete(asked('s1', 'v'), seen)).toEqual(stale('s1'));
+  expect(planDelete(asked(own, 's1'), seen)).toMatchObject({ ok: true });
+  const onTop = sight(disk(chain(own, 's1', 'v')), 'deleting');
+  expect(planDelete(asked('v', null), onTop)).toMatchObject({ ok: true });
+  // A neighbour's delete has given it another file: its own is in no chain any more.
+  expect(
+    planDelete(asked('s1', null), sight(disk(chain('s3', 's2', 's1', 'v')), 'deleting')),
+  ).toMatchObject({ ok: true });
+});
+
 test('pulling everything into a single layer is no delete', () => {
   const error = { kind: 'not-one-layer', active: 'v', onto: null, between: 0 };
   expect(mergeFor(asked(null, null), chain('v'))).toEqual({ ok: false, error });

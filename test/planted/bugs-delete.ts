@@ -88,6 +88,16 @@ export const DELETE_BUGS: readonly Bug[] = [
     },
   },
   {
+    name: 'a request that fits the chain is about this snapshot',
+    habit: 'Nova',
+    suite: 'test/domain/plan-delete.test.ts',
+    edit: {
+      file: 'src/domain/plan-delete.ts',
+      find: 'if (stale !== null) return err(stale);',
+      put: '',
+    },
+  },
+  {
     name: 'an XML that is late is a merge that vanished',
     habit: 'ours',
     laws: [14],
