@@ -39,10 +39,10 @@ export function planDelete(request: DeleteRequest, sight: Sight): Result<DeleteP
   if (process === null) return err({ kind: 'guest-shut-off', server });
   const merge = mergeFor(request, before);
   if (!merge.ok) return merge;
-  const stale = staleness(request, merge.value, before);
-  if (stale !== null) return err(stale);
   const after = afterMerge(before, merge.value);
   if (!after.ok) return after;
+  const stale = staleness(request, merge.value, before);
+  if (stale !== null) return err(stale);
   const repointed = repointedBy(before, merge.value);
   if (repointed === null) return err({ kind: 'top-is-active', top: before.file });
   const problem = headerProblem(repointed, merge.value, sight, size);
