@@ -44,9 +44,11 @@ export class ActiveCommit implements BlockJob {
   info(): Job {
     const { kind } = this;
     const total = this.#copied + this.#dirty.size;
-    if (this.phase === 'ready') return { kind, done: total, total };
+    const mirror = { into: this.#base.file.name, ready: this.phase === 'ready' };
+    if (this.phase === 'ready') return { kind, done: total, total, mirror };
+    // While it ends, libvirt's XML has a mirror without a job.
     if (this.phase !== 'copying') return { kind, done: 0, total: 1 };
-    return { kind, done: this.#copied, total: Math.max(total, this.#copied + 1) };
+    return { kind, done: this.#copied, total: Math.max(total, this.#copied + 1), mirror };
   }
 
   step(clusters: number): void {
@@ -58,10 +60,8 @@ export class ActiveCommit implements BlockJob {
         return;
       case 'header':
       case 'concluding':
+        // No time passes between the two: libvirt hears of the end before it hears of a death.
         this.#pivot();
-        this.phase = 'xml';
-        return;
-      case 'xml':
         this.#disk.note(this.#disk.xml, this.#base.file.name);
         this.phase = 'telling';
         return;
@@ -75,7 +75,8 @@ export class ActiveCommit implements BlockJob {
   }
 
   wrote(at: number): void {
-    if (this.phase === 'ready') this.#copy(at);
+    // Until it is over: a pivot first waits for what is still to be mirrored.
+    if (this.phase === 'ready' || this.phase === 'concluding') this.#copy(at);
     else if (this.phase === 'copying') this.#dirty.add(at);
   }
 

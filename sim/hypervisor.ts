@@ -1,10 +1,10 @@
-import type { SeenLayer } from '#domain/chain.ts';
-import type { Fault, Refusal } from '#domain/failure.ts';
-import type { FileName, ServerId } from '#domain/ids.ts';
-import { err, ok, type Result } from '#domain/result.ts';
+import type { Fault } from '#domain/failure.ts';
+import type { ServerId } from '#domain/ids.ts';
+import { ok, type Result } from '#domain/result.ts';
 import type { GuestView, Job } from '#domain/sight.ts';
 import type { Clock } from '#ports/clock.ts';
 import type {
+  ActiveCommitOrder,
   DiskOf,
   Happening,
   Hypervisor,
@@ -14,9 +14,10 @@ import type {
 } from '#ports/hypervisor.ts';
 import { ActiveCommit } from './active-commit.ts';
 import type { SimDisk, StartFrom } from './disk.ts';
+import { Finding, type Found } from './finding.ts';
 import type { SimGuest } from './guest.ts';
 import { type BlockJob, SimJob } from './job.ts';
-import { type No, no, REFUSALS } from './refusals.ts';
+import { changed, type No, no, REFUSALS, refused } from './refusals.ts';
 import { seen } from './seen-disk.ts';
 import { switchTo } from './switching.ts';
 
@@ -35,8 +36,7 @@ export class SimHypervisor implements Hypervisor {
   readonly guests: SimGuest[];
   readonly #options: Required<Omit<SimHypervisorOptions, 'guests'>>;
   readonly #listeners = new Set<(happening: Happening) => void>();
-  /** Orders that have waited for a QEMU that hung, and the disk each was for. */
-  readonly #admitted = new WeakMap<Order, Result<Found, Fault>>();
+  readonly #finding: Finding;
   /** Happenings are lost while it is deaf, as with a connection that is down. */
   deaf = false;
 
@@ -44,10 +44,11 @@ export class SimHypervisor implements Hypervisor {
     const { oldLibvirt = false, tickMs = 100, clustersPerTick = 1 } = rest;
     this.guests = [...guests];
     this.#options = { clock, oldLibvirt, tickMs, clustersPerTick };
+    this.#finding = new Finding(this.guests, clock);
   }
 
   async look(wanted: DiskOf): Promise<Result<GuestView, Fault>> {
-    const found = this.#find(wanted);
+    const found = this.#finding.find(wanted);
     if (!found.ok) return ok({ kind: 'absent', why: found.error });
     const { guest } = found.value;
     if (!guest.monitor.hangs) return ok(this.#view(found.value));
@@ -65,7 +66,7 @@ export class SimHypervisor implements Hypervisor {
   }
 
   async snapshot(order: SnapshotOrder): Promise<Result<null, Fault>> {
-    const here = this.#here(order);
+    const here = this.#finding.here(order);
     const found = here instanceof Promise ? await here : here;
     if (!found.ok) return found;
     const { disk } = found.value;
@@ -75,7 +76,7 @@ export class SimHypervisor implements Hypervisor {
   }
 
   async merge(order: MergeOrder): Promise<Result<null, Fault>> {
-    const here = this.#here(order);
+    const here = this.#finding.here(order);
     const found = here instanceof Promise ? await here : here;
     if (!found.ok) return found;
     const { guest, disk } = found.value;
@@ -84,7 +85,7 @@ export class SimHypervisor implements Hypervisor {
   }
 
   async flush(order: SeenDisk): Promise<Result<null, Fault>> {
-    const here = this.#here(order);
+    const here = this.#finding.here(order);
     const found = here instanceof Promise ? await here : here;
     if (!found.ok) return found;
     const { guest, disk } = found.value;
@@ -97,8 +98,27 @@ export class SimHypervisor implements Hypervisor {
     return ok(null);
   }
 
+  async commitActive(order: ActiveCommitOrder): Promise<Result<null, Fault>> {
+    const here = this.#finding.here(order);
+    const found = here instanceof Promise ? await here : here;
+    if (!found.ok) return found;
+    const { guest, disk } = found.value;
+    const [, base] = order.chain;
+    const call = { top: null, base: base ?? null, active: true };
+    const begun = this.#begin(guest, disk, () => ActiveCommit.of(disk, call));
+    return begun.ok ? begun : refused(begun.error);
+  }
+
+  pivot(order: ActiveCommitOrder): Promise<Result<null, Fault>> {
+    return this.#endActive(order, true);
+  }
+
+  cancelCommit(order: ActiveCommitOrder): Promise<Result<null, Fault>> {
+    return this.#endActive(order, false);
+  }
+
   async unchain(order: SeenDisk): Promise<Result<null, Fault>> {
-    const found = this.#seen(order);
+    const found = this.#finding.seen(order);
     if (!found.ok) return found;
     const { disk } = found.value;
     if (disk.top !== null) return changed(order, 'it is running');
@@ -155,7 +175,6 @@ export class SimHypervisor implements Hypervisor {
     if (!pivot) this.cancel(where);
     else if (job instanceof ActiveCommit && job.phase === 'ready') {
       job.pivot();
-      void this.#run(guest, disk, job);
     } else return no('job not ready to pivot', target, job.kind, `${disk.top.index}`);
     return ok(null);
   }
@@ -167,6 +186,18 @@ export class SimHypervisor implements Hypervisor {
 
   goOn(server: ServerId): void {
     this.#guest(server).monitor.end('goes on');
+  }
+
+  async #endActive(order: ActiveCommitOrder, pivot: boolean): Promise<Result<null, Fault>> {
+    const here = this.#finding.here(order);
+    const found = here instanceof Promise ? await here : here;
+    if (!found.ok) return found;
+    const into = found.value.disk.job?.info()?.mirror?.into;
+    if (into === undefined || into !== order.chain[1]) {
+      return changed(order, `it is mirrored into ${into ?? 'nothing'}`);
+    }
+    const ended = this.abort(order, { pivot });
+    return ended.ok ? ended : refused(ended.error);
   }
 
   /** Somebody ends the disk's block job, as `virsh blockjob --abort` does. */
@@ -209,7 +240,8 @@ export class SimHypervisor implements Hypervisor {
       job.step(clustersPerTick);
       const told = { kind: 'job', server: guest.server, target: disk.target } as const;
       if (before === 'telling') this.tell({ ...told, how: job.failed ? 'failed' : 'completed' });
-      if (job.phase === 'ready') return this.tell({ ...told, how: 'ready' });
+      // It may wait for long; a guest's write can still end it, on a full disk.
+      if (job.phase === 'ready' && before !== 'ready') this.tell({ ...told, how: 'ready' });
       if (job.phase === 'over') disk.job = null;
     }
   }
@@ -218,54 +250,9 @@ export class SimHypervisor implements Hypervisor {
     return seen(guest, disk, this.#options.oldLibvirt);
   }
 
-  #find({ server, volume }: DiskOf): Result<Found, Refusal> {
-    const guest = this.guests.find((one) => one.server === server && one.known);
-    if (guest === undefined) return err({ kind: 'guest-not-found', server });
-    const disks = guest.disks.filter((one) => one.volume === volume);
-    const [disk, ...others] = disks;
-    if (disk === undefined) return err({ kind: 'disk-not-found', server, volume });
-    if (others.length === 0) return ok({ guest, disk });
-    const targets = disks.map((one) => one.target);
-    return err({ kind: 'ambiguous-disk', server, volume, targets });
-  }
-
-  /**
-   * The disk, if all is still as it was seen, and once its QEMU answers. Nothing is looked at
-   * twice: what becomes of the guest while the call waits is libvirt's to deal with.
-   */
-  #here(order: Order): Result<Found, Fault> | Promise<Result<Found, Fault>> {
-    const found = this.#admitted.get(order) ?? this.#seen(order);
-    if (!found.ok || !found.value.guest.monitor.hangs) return found;
-    return this.admit(order, 'Call').then((admitted) => (admitted.ok ? found : admitted));
-  }
-
   /** Whether an order gets to its guest's QEMU, and when: see `Monitor`. */
-  async admit(order: Order, call: string): Promise<Result<null, Fault>> {
-    const found = this.#seen(order);
-    if (!found.ok) return found;
-    const { guest } = found.value;
-    const no = await guest.monitor.reach(call, this.#options.clock);
-    if (no !== null) return refused(no);
-    if (!guest.known) return refused(REFUSALS['guest gone']('', guest.server, guest.name));
-    this.#admitted.set(order, found);
-    return ok(null);
-  }
-
-  /** The disk, if it is still the one that was seen. */
-  #seen(order: Order): Result<Found, Fault> {
-    const found = this.#find(order);
-    if (!found.ok) return changed(order, 'the disk is gone');
-    const { guest, disk } = found.value;
-    if (guest.process !== order.process) return changed(order, 'it was restarted');
-    if (disk.target !== order.target) return changed(order, `the disk is ${disk.target}`);
-    const active = disk.xml.file;
-    const { active: expected, file, chain } = order;
-    if (expected !== undefined && ![file, expected].includes(active)) {
-      return changed(order, `${active} is active`);
-    }
-    const there = files(disk.xml);
-    if (!Array.isArray(chain) || there.join('/') === chain.join('/')) return found;
-    return changed(order, `the chain is ${there.join(' on ')}`);
+  admit(order: SeenDisk, call: string): Promise<Result<null, Fault>> {
+    return this.#finding.admit(order, call);
   }
 
   #guest(server: ServerId): SimGuest {
@@ -277,24 +264,3 @@ export class SimHypervisor implements Hypervisor {
 
 /** By how much an older libvirt tells, and knows of no job any more, before its XML has changed. */
 const LATE_XML_MS = 150;
-
-interface Found {
-  readonly guest: SimGuest;
-  readonly disk: SimDisk;
-}
-
-/** Whatever is ordered of a disk that was seen. */
-type Order = SeenDisk & Partial<SnapshotOrder> & Partial<MergeOrder>;
-
-const files = (chain: SeenLayer): readonly FileName[] => [
-  chain.file,
-  ...(chain.on === null ? [] : files(chain.on)),
-];
-
-const rejected = (code: number | string, detail: string): Result<never, Fault> =>
-  err({ kind: 'rejected', who: 'libvirt', code, detail });
-
-const changed = (order: SeenDisk, what: string): Result<never, Fault> =>
-  rejected('changed', `guest ${order.server} is not as it was seen: ${what}`);
-
-const refused = ({ code, message }: No): Result<never, Fault> => rejected(code, message);

@@ -1,4 +1,6 @@
+import type { Fault } from '#domain/failure.ts';
 import { err, type Result } from '#domain/result.ts';
+import type { SeenDisk } from '#ports/hypervisor.ts';
 
 /** libvirt's own refusals, by its error codes (virErrorNumber). */
 export interface No {
@@ -154,6 +156,19 @@ export function no(
   const words: (target: string, ...about: readonly string[]) => No = REFUSALS[name];
   return err(words(target, ...about));
 }
+
+/** As the port has it. */
+export const refused = ({ code, message }: No): Result<never, Fault> =>
+  err({ kind: 'rejected', who: 'libvirt', code, detail: message });
+
+/** What the adapter itself refuses: the disk is not the one that was seen. */
+export const changed = (
+  { server }: Pick<SeenDisk, 'server'>,
+  what: string,
+): Result<never, Fault> => {
+  const detail = `guest ${server} is not as it was seen: ${what}`;
+  return err({ kind: 'rejected', who: 'libvirt', code: 'changed', detail });
+};
 
 /** A failure that is no refusal of a change: a guest that does not start. */
 export const problem = (code: number, message: string): Result<never, No> => err({ code, message });

@@ -19,6 +19,7 @@ import type { Inspect } from '#ports/inspect.ts';
 import type { Journal } from '#ports/journal.ts';
 import type { Telemetry } from '#ports/telemetry.ts';
 import type { Volumes } from '#ports/volumes.ts';
+import { Aftercare } from './aftercare.ts';
 import type { CinderConfig, Config } from './config.ts';
 import { Inspector } from './inspect.ts';
 import { look } from './look.ts';
@@ -50,6 +51,7 @@ export const TOKEN = {
   rest: token<Rest>('Rest'),
   sender: token<Sender>('Sender'),
   runner: token<Runner>('Runner'),
+  aftercare: token<Aftercare>('Aftercare'),
   assisted: token<AssistedSnapshots>('AssistedSnapshots'),
   inspect: token<Inspect>('Inspect'),
 };
@@ -83,6 +85,13 @@ export const core = new ContainerModule(({ bind }) => {
       const ports = { hypervisor, images, volumes, journal, clock, telemetry };
       return new Runner({ ...ports, sender, createTimeoutMs, pollMs, die });
     },
+  );
+  provide(
+    bind,
+    TOKEN.aftercare,
+    [hypervisor, volumes, journal, clock, telemetry, runner, settings],
+    (hypervisor, volumes, journal, clock, telemetry, runner, { die }) =>
+      new Aftercare({ hypervisor, volumes, journal, clock, telemetry, runner, die }),
   );
   provide(
     bind,
@@ -209,6 +218,8 @@ export async function compose(...modules: readonly ContainerModule[]): Promise<H
   building.defer(() => sender.stop());
   const runner = await container.getAsync<Runner>(TOKEN.runner);
   building.defer(() => runner.stop());
+  const aftercare = await container.getAsync<Aftercare>(TOKEN.aftercare);
+  building.defer(() => aftercare.stop());
   const hexagon = {
     assisted: await container.getAsync<AssistedSnapshots>(TOKEN.assisted),
     inspect: await container.getAsync<Inspect>(TOKEN.inspect),
@@ -218,6 +229,7 @@ export async function compose(...modules: readonly ContainerModule[]): Promise<H
     hypervisor,
   };
   await runner.resume();
+  await aftercare.resume();
   const running = building.move();
   return { ...hexagon, [Symbol.asyncDispose]: () => running.disposeAsync() };
 }

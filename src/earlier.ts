@@ -1,3 +1,5 @@
+import type { CreateSaga } from '#domain/create-saga.ts';
+import type { DeleteSaga } from '#domain/delete-saga.ts';
 import type { Refusal } from '#domain/failure.ts';
 import type { FileName, ServerId } from '#domain/ids.ts';
 import type { CreateRequest } from '#domain/plan-create.ts';
@@ -38,7 +40,7 @@ export async function earlier(journal: Journal, plain: Plain): Promise<Earlier> 
   const { snapshot, kind } = plain;
   const found = await journal.operations({ snapshot, kind, limit: 8 });
   const last = found.find((operation) => operation.accepted && operation.saga.kind === kind);
-  if (last === undefined) return { kind: 'none' };
+  if (last === undefined || last.saga.kind === 'undo') return { kind: 'none' };
   const { saga } = last;
   const same = sameArguments(plain, saga);
   const state = saga.at === 'end' ? saga.outcome : saga.at;
@@ -49,6 +51,7 @@ export async function earlier(journal: Journal, plain: Plain): Promise<Earlier> 
   switch (saga.outcome) {
     case 'failed':
     case 'withdrawn':
+    case 'undone':
       return doubtful(journal, plain, found);
     case 'unknown':
       return {
@@ -111,9 +114,11 @@ function sameArguments(plain: Plain, saga: Saga): boolean {
   );
 }
 
-function confirming(saga: Extract<Saga, { at: 'end' }>, server: ServerId): Saga {
+function confirming(saga: Extract<CreateSaga | DeleteSaga, { at: 'end' }>, server: ServerId): Saga {
   if (saga.kind === 'create') {
-    return { kind: 'create', request: { ...saga.request, server }, at: 'confirming' };
+    const { made } = saga;
+    const request = { ...saga.request, server };
+    return { kind: 'create', request, at: 'confirming', ...(made && { made }) };
   }
   const request = { ...saga.request, server };
   const { gone, formats } = saga;

@@ -1,12 +1,10 @@
-import { layersOf } from '#domain/chain.ts';
-import { nextCreate } from '#domain/create-saga.ts';
-import { nextDelete } from '#domain/delete-saga.ts';
 import type { Fault } from '#domain/failure.ts';
 import type { OperationId, VolumeId } from '#domain/ids.ts';
 import type { Result } from '#domain/result.ts';
-import type { Effect, Event, Evidence, Next, Saga } from '#domain/saga.ts';
+import type { Effect, Event, Evidence, Outcome, Saga } from '#domain/saga.ts';
+import { expecting, learnt, next, parked } from '#domain/sagas.ts';
 import type { Clock } from '#ports/clock.ts';
-import type { Entry, Operation } from '#ports/journal.ts';
+import type { Operation } from '#ports/journal.ts';
 import type { Telemetry } from '#ports/telemetry.ts';
 import { type LookWorld, look } from './look.ts';
 import { Mailbox } from './mailbox.ts';
@@ -40,6 +38,7 @@ export class Runner {
   /** When each operation was asked for, by the monotonic clock. */
   readonly #asked = new Map<OperationId, number>();
   readonly #running = new Map<OperationId, Running>();
+  readonly #listeners: ((ended: Operation) => void)[] = [];
   #stopped = false;
 
   constructor(world: RunnerWorld) {
@@ -70,6 +69,11 @@ export class Runner {
     if (running === undefined) return;
     running.again = true;
     await running.writing;
+  }
+
+  /** Calls `listener` with every operation that comes to its end from now on. */
+  whenEnded(listener: (ended: Operation) => void): void {
+    this.#listeners.push(listener);
   }
 
   start(operation: Operation): void {
@@ -128,7 +132,8 @@ export class Runner {
     let event: Event = { kind: 'woke' };
     let last: Evidence | null = null;
     // A job that an earlier process began: how it ends is told to this one.
-    if (saga.at === 'merging') mailbox.expect(saga.plan.target);
+    const target = expecting(saga);
+    if (target !== null) mailbox.expect(target);
     while (!this.#stopped) {
       const step = next(saga, event);
       const running = this.#running.get(operation.id);
@@ -152,6 +157,9 @@ export class Runner {
       }
       saga = step.saga;
       if (saga.at === 'end') {
+        for (const hear of this.#listeners) {
+          hear({ ...operation, saga, updatedAt: this.#world.clock.now() });
+        }
         telemetry.log(
           levelOf(saga.outcome),
           `${saga.outcome}: ${saga.reason}`,
@@ -186,6 +194,13 @@ export class Runner {
       case 'merge':
         mailbox.expect(effect.target);
         return did(await hypervisor.merge({ ...effect, volume, server }));
+      case 'commit-active':
+        mailbox.expect(effect.target);
+        return did(await hypervisor.commitActive({ ...effect, volume, server }));
+      case 'pivot':
+        return did(await hypervisor.pivot({ ...effect, volume, server }));
+      case 'cancel':
+        return did(await hypervisor.cancelCommit({ ...effect, volume, server }));
       case 'unchain':
         return did(await hypervisor.unchain({ ...effect, volume, server, process: null }));
       case 'flush':
@@ -201,7 +216,7 @@ export class Runner {
     const { volumes, createTimeoutMs } = this.#world;
     const { volume, server, snapshot } = saga.request;
     let attachment: string | null = null;
-    if (saga.at === 'waiting') {
+    if (saga.at === 'waiting' || (saga.kind === 'undo' && effect.cinder)) {
       // It was accepted unseen: what Cinder believes is in use is compared now.
       const attached = await volumes.attachments(volume);
       if (!attached.ok) return { kind: 'blind', fault: attached.error };
@@ -231,7 +246,9 @@ export class Runner {
     telemetry.log('error', `defect: ${reason}`, contextOf(operation));
     try {
       if ((await journal.defect(operation.id)) >= MAX_DEFECTS) {
-        await journal.commit(operation.id, parked(operation.saga, reason));
+        const why = `chainkeeper met a defect of its own here twice: ${reason.split('\n')[0]}`;
+        const saga = parked(operation.saga, why);
+        await journal.commit(operation.id, { saga, evidence: [], tell: null, formats: [] });
       }
     } finally {
       die(defect);
@@ -250,46 +267,14 @@ interface Running {
 
 const isWithdrawn = (saga: Saga): boolean => saga.at === 'end' && saga.outcome === 'withdrawn';
 
-function next(saga: Saga, event: Event): Next<Saga> {
-  switch (saga.kind) {
-    case 'create':
-      return nextCreate(saga, event);
-    case 'delete':
-      return nextDelete(saga, event);
-  }
-}
-
 const did = (result: Result<null, Fault>): Event =>
   result.ok ? { kind: 'did' } : { kind: 'failed', fault: result.error };
 
 const sameEvidence = (one: Evidence, other: Evidence | null): boolean =>
   one.kind === other?.kind && one.detail === other.detail;
 
-/** The formats worth remembering: of every file of a chain that we are about to change. */
-function learnt(saga: Saga): Entry['formats'] {
-  if (saga.at === 'switching') return layersOf(saga.plan.after).map(formatOf);
-  if (saga.at === 'merging') return layersOf(saga.plan.before).map(formatOf);
-  return saga.at === 'end' ? saga.formats : [];
-}
-
-const formatOf = ({ file, format, provenance }: Entry['formats'][number]) => ({
-  file,
-  format,
-  provenance,
-});
-
-function parked(saga: Saga, why: string): Entry {
-  const reason = `chainkeeper met a defect of its own here twice: ${why.split('\n')[0]}`;
-  const end = { at: 'end', outcome: 'unknown', reason, formats: [] } as const;
-  const last: Saga =
-    saga.kind === 'create'
-      ? { kind: 'create', request: saga.request, ...end }
-      : { kind: 'delete', request: saga.request, ...end, gone: null };
-  return { saga: last, evidence: [], tell: null, formats: [] };
-}
-
-const levelOf = (outcome: string) =>
-  outcome === 'created' || outcome === 'merged' ? 'info' : 'warning';
+const GOOD: readonly Outcome[] = ['created', 'merged', 'undone'];
+const levelOf = (outcome: Outcome) => (GOOD.includes(outcome) ? 'info' : 'warning');
 
 const contextOf = (operation: Operation) => ({
   operation: operation.id,

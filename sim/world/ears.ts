@@ -34,7 +34,10 @@ export class Process {
 const never = (): Promise<never> => new Promise(() => {});
 
 const METHODS = {
-  libvirt: ['look', 'disks', 'snapshot', 'merge', 'flush', 'unchain', 'about'],
+  libvirt: [
+    ...['look', 'disks', 'snapshot', 'merge', 'flush', 'unchain', 'about'],
+    ...['commitActive', 'pivot', 'cancelCommit'],
+  ],
   cinder: ['snapshot', 'attachments', 'activeFile', 'update'],
   images: ['header', 'mend'],
   journal: [

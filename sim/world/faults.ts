@@ -17,6 +17,9 @@ export const CALL_FAULTS = {
     snapshot: [...CHANGE_FAULTS, 'locked', 'hangs'],
     merge: [...CHANGE_FAULTS, 'locked', 'hangs'],
     flush: [...CHANGE_FAULTS, 'locked', 'hangs'],
+    commitActive: [...CHANGE_FAULTS, 'locked', 'hangs'],
+    pivot: [...CHANGE_FAULTS, 'locked', 'hangs'],
+    cancelCommit: CHANGE_FAULTS,
     unchain: ['unreachable', 'lost before', 'lost after', 'slow', 'late', 'locked'],
   },
   cinder: {

@@ -120,7 +120,7 @@ export class Guests {
       if (!file || !format) continue;
       // It was on an overlay that Cinder has given up, and is so no more.
       const back = !coldFiles(disk.share, file).includes(disk.config.file);
-      if (back) this.#world.excuse(it.volume, 'undo of a create');
+      if (back) this.#world.excuse(it.volume, 'boot guard');
       disk.configure(file, format);
     }
     return true;

@@ -140,7 +140,7 @@ export class LastingLaws implements Watcher {
 
   /** Laws 14 and 15: whoever withdraws leaves no Cinder waiting. */
   #withdrawn(saga: Saga): void {
-    if (saga.at !== 'end' || saga.outcome !== 'withdrawn') return;
+    if (saga.at !== 'end' || saga.outcome !== 'withdrawn' || saga.kind === 'undo') return;
     const { snapshot, volume } = saga.request;
     const { status } = this.#world.cloud.cinder.snapshots.get(snapshot) ?? {};
     this.#world.saw('a request is withdrawn from');

@@ -102,10 +102,10 @@ export class OfflineLaws implements Watcher {
     if (!ours || !share.files.has(file)) return;
     if (active !== null && coldFiles(share, active).includes(file)) return;
     this.#world.saw('a create that Cinder gave up, in use until the volume was detached');
-    if (this.#world.excuses.get(it.volume)?.has('undo of a create')) return;
+    if (this.#world.excuses.get(it.volume)?.has('offline undo')) return;
     const words = `${file} was in use, and Cinder has given it up`;
-    this.#world.break(32, words, it.volume, 'undo of a create');
-    this.#world.excuse(it.volume, 'undo of a create');
+    this.#world.break(32, words, it.volume, 'offline undo');
+    this.#world.excuse(it.volume, 'offline undo');
   }
 
   #gone({ it, disk }: DiskTruth, words: string): void {

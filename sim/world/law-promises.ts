@@ -67,7 +67,7 @@ export class PromiseLaws implements Watcher {
     for (const { id, accepted, saga } of this.#world.journal.all) {
       if (!accepted || saga.at !== 'end' || saga.outcome !== 'failed') continue;
       if (saga.kind === 'create') this.#unchanged(saga);
-      else if (saga.gone === null) this.#whole(id, saga);
+      else if (saga.kind === 'delete' && saga.gone === null) this.#whole(id, saga);
     }
   }
 
@@ -117,9 +117,9 @@ export class PromiseLaws implements Watcher {
       }
     }
     const survivor =
-      saga.kind === 'create'
-        ? saga.request.newFile
-        : (saga.request.mergeTarget ?? this.#merging.get(id)?.active);
+      saga.kind === 'delete'
+        ? (saga.request.mergeTarget ?? this.#merging.get(id)?.active)
+        : saga.request.newFile;
     if (survivor === undefined || update.formats.some(({ file }) => file === survivor)) return;
     this.#world.break(5, `Cinder is not told what ${survivor} is`, volume);
   }
@@ -184,7 +184,8 @@ const WORDS: Readonly<Record<string, Update['kind']>> = {
   'delete failed': 'delete-failed',
 };
 
-const lawOf = ({ kind }: Saga): number => (kind === 'create' ? 15 : 14);
+const LAWS = { create: 15, delete: 14, undo: 32 } as const;
+const lawOf = ({ kind }: Saga): number => LAWS[kind];
 
 const goneOf = ({ saga }: Operation): FileName | null =>
   saga.kind === 'delete' && saga.at === 'end' ? saga.gone : null;

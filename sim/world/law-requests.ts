@@ -90,7 +90,7 @@ export class RequestLaws implements Watcher {
   #unknowable(op: Operation | undefined) {
     const { clock, skewMs } = this.#world;
     if (op === undefined || this.#own.has(op.id)) return null;
-    return clock.now() + skewMs - op.askedAt < CREATE_TIMEOUT_MS ? 'undo of a create' : null;
+    return clock.now() + skewMs - op.askedAt < CREATE_TIMEOUT_MS ? 'offline undo' : null;
   }
 
   reaching({ port, method, args }: SeenCall): void {

@@ -65,12 +65,14 @@ export class RestLaws implements Watcher {
       this.#world.break(law, `${saga.kind} of ${snapshot} is still ${saga.at}`, volume);
       return;
     }
-    this.#world.saw(`a ${saga.kind} ends ${saga.outcome}`);
+    const one = saga.kind === 'undo' ? 'an undo' : `a ${saga.kind}`;
+    this.#world.saw(`${one} ends ${saga.outcome}`);
     if (saga.kind === 'create' && this.#givenUp(volume, saga.request.newFile)) {
       this.#world.saw('a create that Cinder gave up, in use');
       const words = `${saga.request.newFile} is in use, and Cinder has given it up`;
-      this.#world.break(32, words, volume, 'undo of a create');
-      this.#world.excuse(volume, 'undo of a create');
+      const guard = this.#undoable(op) ? this.#excused(volume) : 'drift record';
+      this.#world.break(32, words, volume, guard);
+      this.#world.excuse(volume, 'drift record');
     }
     if (saga.kind === 'delete' && saga.outcome === 'merged' && this.#unheard(saga)) {
       this.#world.saw('a merge done that no cinder-volume waited for');
@@ -125,6 +127,28 @@ export class RestLaws implements Watcher {
     return files.includes(file) && !this.#cinderHas(volume, file);
   }
 
+  /** Cinder has said so, in time and of what it attaches, and the guest runs. */
+  #undoable({ saga, updatedAt }: Operation): boolean {
+    if (saga.kind !== 'create' || saga.at !== 'end' || saga.made === undefined) return false;
+    const { cloud, truths, clock, journal, unclearVolumes } = this.#world;
+    const { volume, snapshot } = saga.request;
+    // A switch that was never answered may come through after it was undone; and a person knows.
+    const parked = journal.all.some(
+      (one) =>
+        one.saga.kind === 'undo' &&
+        one.saga.request.snapshot === snapshot &&
+        one.saga.at === 'end' &&
+        one.saga.outcome === 'unknown',
+    );
+    if (unclearVolumes.has(volume) || parked) return false;
+    const truth = truths.find(({ it }) => it.volume === volume);
+    const [attachment] = cloud.cinder.attachmentsOf(volume);
+    if (!truth?.running || attachment?.name !== saga.made.before.file) return false;
+    const { status = 'gone' } = cloud.cinder.snapshots.get(snapshot) ?? {};
+    const said = ['error', 'gone', 'deleting', 'error_deleting'].includes(status);
+    return said && clock.now() - updatedAt < CARED_FOR_MS;
+  }
+
   #cinderHas(volume: VolumeId, file: FileName): boolean {
     const { cinder, share } = this.#world.cloud;
     const active = cinder.info(volume)?.active ?? (`volume-${volume}` as FileName);
@@ -156,5 +180,8 @@ export class RestLaws implements Watcher {
     return guard;
   }
 }
+
+/** As long as Cinder may take to make up its mind, less the time that an undo takes. */
+const CARED_FOR_MS = 840_000;
 
 const UNHEALED = 'boot guard';

@@ -151,8 +151,8 @@ export class WordLaws implements Watcher {
     const cold = coldFiles(disk.share, disk.config.file).includes(newFile);
     if (live && cold) return;
     // It was when this was journalled; the volume was detached since, and Cinder had given it up.
-    const undo = this.#world.excuses.get(it.volume)?.has('undo of a create') ?? false;
-    const guard = undo ? 'undo of a create' : null;
+    const excuses = this.#world.excuses.get(it.volume) ?? new Set();
+    const guard = (['offline undo', 'boot guard'] as const).find((one) => excuses.has(one)) ?? null;
     this.#world.break(9, `${newFile} is not in the chain`, it.volume, guard);
   }
 
@@ -182,6 +182,9 @@ const INTENTS: Readonly<Record<string, readonly string[]>> = {
   snapshot: ['switching'],
   merge: ['merging'],
   flush: ['flushing'],
+  commitActive: ['committing'],
+  pivot: ['pivoting'],
+  cancelCommit: ['canceling'],
   mend: ['mending', 'restoring'],
   unchain: ['restoring'],
 };

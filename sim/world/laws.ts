@@ -53,9 +53,9 @@ export const MISSING_GUARDS = {
     law: 2,
     why: 'QEMU died with a rewritten header, and the guest was started before it could be set back',
   },
-  'undo of a create': {
+  'offline undo': {
     law: 32,
-    why: 'Cinder gave up or refused a create after the overlay was in use',
+    why: 'Cinder gave a create up, and the guest or the attachment was gone before it was undone',
   },
   'no overlay on a layer that Cinder takes for stale': {
     law: 8,
@@ -67,7 +67,7 @@ export const MISSING_GUARDS = {
   },
   'drift record': {
     law: 16,
-    why: 'somebody else changed the chain or the status',
+    why: 'somebody else changed the chain or the status, or Cinder stopped half way',
   },
 } as const;
 
@@ -97,6 +97,8 @@ export const SOMETIMES: readonly string[] = [
   'a create ends failed',
   'a create ends withdrawn',
   'a create ends unknown',
+  'an undo ends undone',
+  'an undo ends withdrawn',
   'a delete ends merged',
   'a delete ends failed',
   'a delete ends withdrawn',

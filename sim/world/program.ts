@@ -1,3 +1,4 @@
+import { Aftercare } from '#app/aftercare.ts';
 import { Runner } from '#app/runner.ts';
 import { Sender } from '#app/sender.ts';
 import { Service } from '#app/service.ts';
@@ -27,6 +28,11 @@ export interface Program {
   readonly service: AssistedSnapshots;
   readonly runner: Runner;
   readonly sender: Sender;
+  readonly aftercare: Aftercare;
+  /** Takes up what an earlier process left. */
+  resume(): Promise<void>;
+  /** Finishes what is in flight. */
+  stop(): Promise<void>;
 }
 
 /** As configured when nobody configures anything. */
@@ -41,7 +47,15 @@ export function program(ports: Ports, die: (defect: unknown) => void): Program {
   const runner = new Runner({ ...ports, sender, ...settings });
   const limits = { maxChainDepth: MAX_CHAIN_DEPTH };
   const service = new Service({ ...ports, clock, runner, sender, limits });
-  return { service, runner, sender };
+  const aftercare = new Aftercare({ ...ports, runner, die });
+  const resume = async () => {
+    await runner.resume();
+    await aftercare.resume();
+  };
+  const stop = async () => {
+    await Promise.all([aftercare.stop(), runner.stop(), sender.stop()]);
+  };
+  return { service, runner, sender, aftercare, resume, stop };
 }
 
 /** Headers as the program reads them. */

@@ -1,4 +1,5 @@
 import type { FileName } from '#domain/ids.ts';
+import type { Operation } from '#ports/journal.ts';
 import type { CloudDisk } from '../cloud.ts';
 import { Choices } from './choices.ts';
 import { attach } from './cinder-hands.ts';
@@ -47,6 +48,9 @@ export interface RunOptions {
 /** Law 17: two of the longest pauses between attempts, and what one attempt takes. */
 const REST_WITHIN_MS = 2 * 60_000 + 60_000;
 
+/** No history that comes to rest takes half as long. */
+const LONGEST_MS = 24 * 3_600_000;
+
 /** One history: chaos, then quiet, then everything must converge. */
 export async function run(seed: number, options: RunOptions = {}): Promise<Told> {
   const choices = new Choices(seed, options.only ?? null);
@@ -68,10 +72,7 @@ export async function run(seed: number, options: RunOptions = {}): Promise<Told>
   );
   world.watchers.push(new HeardLaws(world), new PromiseLaws(world));
   try {
-    await world.clock.until(
-      history(world, guests, people, options.tale ?? chaos),
-      Number.POSITIVE_INFINITY,
-    );
+    await world.clock.until(history(world, guests, people, options.tale ?? chaos), LONGEST_MS);
   } catch (error) {
     world.defects.push(error);
   }
@@ -134,7 +135,11 @@ async function rest(world: World): Promise<void> {
     if (cloud.disks.some(({ disk }) => disk.job !== null)) until += 1_000;
     const open = journal.all.some(({ accepted, saga }) => accepted && saga.at !== 'end');
     const unsaid = journal.told.some(({ state }) => state === 'pending');
-    const quiet = !open && !unsaid && world.doorway.asking === 0 && world.program !== null;
+    const { program, doorway } = world;
+    const cared = (program?.aftercare.watching ?? 0) === 0;
+    // It looks for as long as Cinder takes to make up its mind.
+    if (!cared) until += 1_000;
+    const quiet = !open && !unsaid && cared && doorway.asking === 0 && program !== null;
     if (quiet && clock.now() > world.lateUntil) return;
   }
   world.break(17, 'the faults are over, and there is still something to do or to say', null);
@@ -162,9 +167,12 @@ async function works(world: World, people: People, disk: CloudDisk): Promise<voi
 
 /** Law 18: at rest, starting again changes nothing. */
 async function again(world: World): Promise<void> {
-  const pages = () =>
-    // What was asked and never accepted is dropped by whoever starts next.
-    JSON.stringify([world.journal.all.filter(({ accepted }) => accepted), world.journal.told]);
+  const { journal, excuses } = world;
+  // What was asked and never accepted is dropped by whoever starts next. And who starts looks
+  // again at creates that Cinder had not made up its mind about for as long as anyone waits.
+  const lasting = ({ accepted, saga }: Operation) =>
+    accepted && !(saga.kind === 'undo' && excuses.has(saga.request.volume));
+  const pages = () => JSON.stringify([journal.all.filter(lasting), journal.told]);
   const before = pages();
   world.tell('world', 'the service is started again');
   world.life.end();

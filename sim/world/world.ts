@@ -30,6 +30,9 @@ const ODD_VOLUMES: Readonly<Record<number, readonly VolumeKind[]>> = {
   15: [{ format: QCOW2, protocol: 'gluster' }],
 };
 
+/** States in which a process may have asked and died before the answer. */
+const ASKING: readonly string[] = ['switching', 'merging', 'committing', 'pivoting', 'canceling'];
+
 const PAUSES_MS = [10, 120, 700, 2_500, 9_000, 31_000, 150_000] as const;
 
 /**
@@ -127,8 +130,7 @@ export class World {
       for (const watcher of this.watchers) watcher.ended?.();
       // Whatever it was asking for when it died may still come.
       for (const { saga } of this.journal.all) {
-        const asking = saga.at === 'switching' || saga.at === 'merging';
-        if (asking) this.unclearVolumes.add(saga.request.volume);
+        if (ASKING.includes(saga.at)) this.unclearVolumes.add(saga.request.volume);
       }
       if (!this.#over) void this.#reboot();
     });
@@ -147,7 +149,7 @@ export class World {
       this.tell('world', `the service contradicts itself: ${defect}`);
       life.end();
     });
-    await Promise.race([made.runner.resume(), ended]);
+    await Promise.race([made.resume(), ended]);
     if (life.over) return;
     this.program = made;
     cloud.serve(this.doorway.open(life, made.service));
@@ -159,7 +161,7 @@ export class World {
     if (program === null || life.over) return;
     this.cloud.serve(null);
     this.program = null;
-    await Promise.all([program.runner.stop(), program.sender.stop()]);
+    await program.stop();
     life.end();
   }
 

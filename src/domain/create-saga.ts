@@ -17,6 +17,7 @@ import {
   WATCH,
 } from './saga.ts';
 import { type DiskView, isGone, type Sight } from './sight.ts';
+import type { Made } from './undo-saga.ts';
 
 /**
  * The story of a create. `waiting`: another operation of ours has the volume. `accepted`: decided,
@@ -27,7 +28,7 @@ import { type DiskView, isGone, type Sight } from './sight.ts';
 export type CreateSaga = { readonly kind: 'create'; readonly request: CreateRequest } & (
   | { readonly at: 'waiting'; readonly limits: Limits }
   | { readonly at: 'accepted'; readonly limits: Limits }
-  | { readonly at: 'confirming' }
+  | { readonly at: 'confirming'; readonly made?: Made }
   | { readonly at: 'mending'; readonly limits: Limits; readonly plan: CreatePlan }
   | {
       readonly at: 'switching';
@@ -42,7 +43,10 @@ export type CreateSaga = { readonly kind: 'create'; readonly request: CreateRequ
       /** It said yes, and the next look showed nothing new: it is asked again after a pause. */
       readonly idle?: boolean;
     }
-  | End
+  | (End & {
+      /** What the switch made of the chain, if it may have to be undone. */
+      readonly made?: Made;
+    })
 );
 
 type At<A extends CreateSaga['at']> = Extract<CreateSaga, { at: A }>;
@@ -142,8 +146,13 @@ function judge(saga: At<'switching'>, sight: Sight): Step {
   if (status !== 'creating' && view.kind === 'absent' && saga.refused !== null && !saga.pending) {
     return withdraw(saga, `the snapshot is ${status} in Cinder`);
   }
-  if (status !== 'creating' && (view.kind === 'absent' || agrees(view.chain, plan.after))) {
-    return park(saga, `${request.newFile} is in use, and the snapshot is ${status} in Cinder`);
+  const said = `${request.newFile} is in use, and the snapshot is ${status} in Cinder`;
+  if (status !== 'creating') {
+    if (view.kind === 'absent') return park(saga, said);
+    // What Cinder gives up is undone in a story of its own, for as long as it takes.
+    if (agrees(view.chain, plan.after)) {
+      return end(ended(saga, 'withdrawn', said, [], plan), null);
+    }
   }
   if (view.kind === 'absent') {
     // Whether or not the switch came first: the overlay, proven to stand on the file that was
@@ -221,7 +230,7 @@ function confirm(saga: At<'confirming'>, sight: Sight): Step {
   const format = layer?.format ?? null;
   const provenance = format === null ? 'assumed' : 'reported';
   const formats = [{ file: request.newFile, format: format ?? QCOW2, provenance } as const];
-  const last = ended(saga, 'created', 'it was already the active layer', formats);
+  const last = ended(saga, 'created', 'it was already the active layer', formats, saga.made);
   const detail = `${request.newFile} ${layer === null ? 'was' : 'is'} in use`;
   return end(last, { kind: 'created', formats }, { kind: 'already', detail });
 }
@@ -233,7 +242,8 @@ function created(saga: At<'switching'>, view: DiskView | null, ...evidence: Evid
     view?.chain ?? { ...plan.after, format: null },
     plan.after,
   );
-  const last = ended(saga, 'created', `${request.newFile} is the active layer`, formats);
+  const reason = `${request.newFile} is the active layer`;
+  const last = ended(saga, 'created', reason, formats, plan);
   return end(last, { kind: 'created', formats }, ...evidence);
 }
 
@@ -254,6 +264,9 @@ function ended(
   outcome: End['outcome'],
   reason: string,
   formats: End['formats'] = [],
+  made?: Made,
 ): CreateSaga {
-  return { kind: 'create', request: saga.request, at: 'end', outcome, reason, formats };
+  const { kind, request } = saga;
+  const end = { kind, request, at: 'end', outcome, reason, formats } as const;
+  return made === undefined ? end : { ...end, made: { before: made.before, after: made.after } };
 }

@@ -5,9 +5,10 @@ import { explainFault, type Fault } from './failure.ts';
 import type { FileName, Format, ServerId, SnapshotId, VolumeId } from './ids.ts';
 import type { Sight } from './sight.ts';
 import type { Update } from './status.ts';
+import type { UndoSaga } from './undo-saga.ts';
 
 /** One accepted request, as data: the state it is `at`, with what belongs to that state. */
-export type Saga = CreateSaga | DeleteSaga;
+export type Saga = CreateSaga | DeleteSaga | UndoSaga;
 
 /** What every request names. */
 export interface Subject {
@@ -57,12 +58,24 @@ export type Effect =
       /** The chain that must be there: no other one is merged. */
       readonly chain: readonly FileName[];
     }
+  /** Begins to commit the active file of this chain into the one right below. */
+  | ({ readonly do: 'commit-active' } & ActiveCommit)
+  /** Ends that when it is ready: the guest writes to the file below, */
+  | ({ readonly do: 'pivot' } & ActiveCommit)
+  /** or goes on writing to the active one. */
+  | ({ readonly do: 'cancel' } & ActiveCommit)
   /** Of a shut-off guest: its XML no longer says what is below the active file. */
   | { readonly do: 'unchain'; readonly target: string }
   | { readonly do: 'flush'; readonly target: string; readonly process: string };
 
+interface ActiveCommit {
+  readonly target: string;
+  readonly process: string;
+  readonly chain: readonly FileName[];
+}
+
 /** How an operation ended. `unknown` needs a person: we contradict what we see. */
-export type Outcome = 'created' | 'merged' | 'failed' | 'withdrawn' | 'unknown';
+export type Outcome = 'created' | 'merged' | 'undone' | 'failed' | 'withdrawn' | 'unknown';
 
 /** A fact that the operation rests on, journalled in the same transaction as the new state. */
 export interface Evidence {

@@ -46,6 +46,11 @@ export interface Job {
   readonly kind: 'pull' | 'copy' | 'commit' | 'active-commit' | 'other';
   readonly done: number;
   readonly total: number;
+  /**
+   * Of an active commit: the file that everything is mirrored into, and whether it is there yet,
+   * so that the guest can be switched to it.
+   */
+  readonly mirror?: { readonly into: FileName; readonly ready: boolean };
 }
 
 /** A file's header page, or why there is none. */

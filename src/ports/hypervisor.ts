@@ -37,6 +37,11 @@ export interface MergeOrder extends SeenDisk {
   readonly chain: readonly FileName[];
 }
 
+/** An active commit: of the topmost of these files into the one right below it. */
+export interface ActiveCommitOrder extends SeenDisk {
+  readonly chain: readonly FileName[];
+}
+
 /** Something happened; whoever waits should look. Events may be lost, late, or doubled. */
 export type Happening =
   | {
@@ -65,6 +70,15 @@ export interface Hypervisor extends AsyncDisposable {
   snapshot(order: SnapshotOrder): Promise<Result<null, Fault>>;
   /** Starts the merge, names kept relative; returns before it is finished. */
   merge(order: MergeOrder): Promise<Result<null, Fault>>;
+  /**
+   * Starts to mirror the active file into the one right below it. Once the job is ready, which is
+   * seen by looking, the guest's writes go to both, until one of the two that follow.
+   */
+  commitActive(order: ActiveCommitOrder): Promise<Result<null, Fault>>;
+  /** The guest writes to the file below: the active file is out of use. Only of a ready job. */
+  pivot(order: ActiveCommitOrder): Promise<Result<null, Fault>>;
+  /** The guest goes on writing to the active file. */
+  cancelCommit(order: ActiveCommitOrder): Promise<Result<null, Fault>>;
   /**
    * Returns once all that QEMU holds in memory of the disk's files is on disk. After a pull the
    * tables of the pulled clusters are in memory only (measured: 51 of 51 lost after a SIGKILL).

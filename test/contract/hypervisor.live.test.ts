@@ -97,6 +97,17 @@ async function lab(baseFormat: ImageFormat): Promise<HypervisorLab> {
     },
     idle: () =>
       until('job', () => waitFor('the job to end', async () => (await job()) === '', NIMBLY)),
+    ready: async () => {
+      await waitFor(
+        'the active commit to be ready',
+        async () => {
+          const view = await hypervisor.look({ server, volume: volume as VolumeId });
+          return view.ok && view.value.kind === 'disk' && view.value.job?.mirror?.ready === true;
+        },
+        NIMBLY,
+      );
+      heard = [];
+    },
     /** At a byte a second QEMU copies one piece and then waits for days. */
     async startEndless(merge: Merge) {
       heard = [];

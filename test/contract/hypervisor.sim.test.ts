@@ -58,6 +58,9 @@ function lab(options: Options): HypervisorLab {
     async idle() {
       while (disk.job !== null) await clock.advance(100);
     },
+    async ready() {
+      while (disk.job?.info()?.mirror?.ready !== true) await clock.advance(100);
+    },
     /** One cluster of it is copied; it goes on only with the clock. */
     async startEndless(merge: Merge) {
       const view = await hypervisor.look(where);

@@ -5,6 +5,7 @@ import { type FileName, type Format, QCOW2, type ServerId, type VolumeId } from 
 import type { Result } from '#domain/result.ts';
 import type { DiskView } from '#domain/sight.ts';
 import type { DiskOf, Happening, Hypervisor, SeenDisk } from '#ports/hypervisor.ts';
+import { activeCommitLaws } from './active-commit.ts';
 
 /**
  * One running guest with two disks, `volume` and `other`, each a base alone, in one directory.
@@ -40,6 +41,8 @@ export interface HypervisorLab extends AsyncDisposable {
   headerOf(file: FileName): Promise<{ backing: string | null; format: string | null }>;
   /** Returns when no job is left on `volume`. */
   idle(): Promise<void>;
+  /** Returns when the active commit on `volume` is ready. */
+  ready(): Promise<void>;
   /** Begins a merge that cannot end by itself while the law runs. */
   startEndless(merge: Merge): Promise<void>;
   /** Somebody ends the job on `volume`. */
@@ -83,6 +86,7 @@ export function hypervisorContract(name: string, open: Open): void {
   snapshotLaws(name, open);
   mergeLaws(name, open);
   jobLaws(name, open);
+  activeCommitLaws(name, open);
   durabilityLaws(name, open);
   sightLaws(name, open);
 }

@@ -73,13 +73,13 @@ export class World {
       this.defects.push(defect);
       life.end();
     };
-    const { service, runner } = program({ ...ports, clock: time, telemetry }, die);
+    const { service, runner, resume } = program({ ...ports, clock: time, telemetry }, die);
     this.#service = whileAlive(life, service);
     this.cloud.serve(this.#service);
     this.runner = runner;
     void life.ended.then(() => this.#reboot());
     // A death on the way up is a death like any other: nobody waits for it here.
-    await Promise.race([runner.resume(), life.ended]);
+    await Promise.race([resume(), life.ended]);
   }
 
   async #reboot(): Promise<void> {

@@ -30,7 +30,11 @@ export class RememberedVolumes implements Volumes {
   }
 
   /** A snapshot of its own, or an old one in another status; answers its id. */
-  put(volume: VolumeId, status: 'creating' | 'deleting', id: string = randomUUID()): SnapshotId {
+  put(
+    volume: VolumeId,
+    status: 'creating' | 'deleting' | 'error',
+    id: string = randomUUID(),
+  ): SnapshotId {
     this.#snapshots.set(id as SnapshotId, { volume, status });
     return id as SnapshotId;
   }

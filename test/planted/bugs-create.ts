@@ -11,6 +11,36 @@ const WITHDRAWN =
 /** Creates: what is believed of an overlay, and of the hypervisor's answer. */
 export const CREATE_BUGS: readonly Bug[] = [
   {
+    name: 'nobody looks after a create once it is over',
+    habit: 'Nova',
+    laws: [32],
+    edit: {
+      file: 'src/aftercare.ts',
+      find: "return find(view.chain, saga.request.newFile) === null ? 'settled' : 'given up';",
+      put: "return 'settled';",
+    },
+  },
+  {
+    name: 'Cinder is not asked again before the guest is switched back',
+    habit: 'ours',
+    suite: 'test/domain/undo-saga.test.ts',
+    edit: {
+      file: 'src/domain/undo-saga.ts',
+      find: "if (is !== 'given up') {",
+      put: "if (is === 'unclear') {",
+    },
+  },
+  {
+    name: "somebody else's mirror is pivoted",
+    habit: 'ours',
+    suite: 'test/domain/undo-saga.test.ts',
+    edit: {
+      file: 'src/domain/undo-saga.ts',
+      find: "kind === 'active-commit' && mirror?.into === made.before.file;",
+      put: "kind === 'active-commit' && made !== null;",
+    },
+  },
+  {
     name: "the overlay's header is not looked at",
     habit: 'Nova',
     laws: [7],

@@ -1,3 +1,4 @@
+import { Aftercare } from '#app/aftercare.ts';
 import type { RunnerWorld } from '#app/runner.ts';
 import { Runner } from '#app/runner.ts';
 import { Sender } from '#app/sender.ts';
@@ -26,10 +27,23 @@ export type Between = (
 
 export interface DeskOptions extends Partial<Omit<SimCloudOptions, 'clock'>> {
   readonly maxChainDepth?: number;
+  /** Whether somebody looks after creates once they are over. */
+  readonly aftercare?: boolean;
 }
 
 export const CALLER: Caller = { requestId: 'req-1', globalRequestId: null };
 export const NEVER: Promise<never> = new Promise(() => {});
+
+interface Parts {
+  readonly runner: Runner;
+  readonly sender: Sender;
+  readonly service: Service;
+  readonly aftercare: Aftercare | null;
+}
+
+function missing(): never {
+  throw new Error('this desk has none');
+}
 
 /**
  * The service as it is, over a simulated cloud and in virtual time, and every seam within reach:
@@ -48,10 +62,12 @@ export class Desk {
   between: Between = (_port, _method, call) => call();
   readonly #maxChainDepth: number;
   #life = new Life();
-  #parts: { runner: Runner; sender: Sender; service: Service } | null = null;
+  readonly #cares: boolean;
+  #parts: Parts | null = null;
 
-  constructor({ maxChainDepth = 64, ...cloud }: DeskOptions = {}) {
+  constructor({ maxChainDepth = 64, aftercare = false, ...cloud }: DeskOptions = {}) {
     this.#maxChainDepth = maxChainDepth;
+    this.#cares = aftercare;
     this.cloud = new SimCloud({ clock: this.clock, clusters: 4, ...cloud });
     this.images = new SimImages(this.cloud.share, parseHeader);
     this.build();
@@ -67,6 +83,10 @@ export class Desk {
 
   get service(): Service {
     return this.#built.service;
+  }
+
+  get aftercare(): Aftercare {
+    return this.#built.aftercare ?? missing();
   }
 
   /** Another process: whatever the one before had not yet done, it never does. */
@@ -106,13 +126,17 @@ export class Desk {
     const runner = new Runner({ ...ports, ...times, clock, telemetry, sender, die });
     const limits = { maxChainDepth: this.#maxChainDepth };
     const service = new Service({ ...ports, clock, runner, sender, limits });
-    this.#parts = { runner, sender, service };
+    const aftercare = this.#cares
+      ? new Aftercare({ ...ports, clock, telemetry, runner, die })
+      : null;
+    this.#parts = { runner, sender, service, aftercare };
     this.cloud.serve(service);
   }
 
   async boot(): Promise<void> {
     this.build();
     await this.clock.until(this.runner.resume());
+    await this.clock.until(this.#parts?.aftercare?.resume() ?? Promise.resolve());
   }
 
   /** A row of Cinder's, as it is while Cinder asks us. */

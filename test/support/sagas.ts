@@ -41,6 +41,9 @@ function answer(effect: Effect | null, moment: Moment): Event {
     case 'merge':
     case 'flush':
     case 'unchain':
+    case 'commit-active':
+    case 'pivot':
+    case 'cancel':
       return moment.act;
     case 'watch':
     case undefined:

@@ -95,10 +95,14 @@ const JOB_KINDS: readonly Job['kind'][] = ['other', 'pull', 'copy', 'commit', 'a
 
 /** A mirror without a job is an active commit or copy between its pivot and its end (measured). */
 function jobOf(disk: XmlDisk, info: JobInfo | null): Job | null {
+  const { mirror } = disk;
   if (info !== null) {
-    return { kind: JOB_KINDS[info.type] ?? 'other', done: info.cur, total: info.end };
+    const job = { kind: JOB_KINDS[info.type] ?? 'other', done: info.cur, total: info.end };
+    if (job.kind !== 'active-commit' || mirror === null) return job;
+    const into = nameOf(mirror.source) as FileName;
+    return { ...job, mirror: { into, ready: mirror.ready === 'yes' } };
   }
-  if (disk.mirror === null) return null;
-  const kind = disk.mirror.job === 'copy' ? 'copy' : 'active-commit';
+  if (mirror === null) return null;
+  const kind = mirror.job === 'copy' ? 'copy' : 'active-commit';
   return { kind, done: 0, total: 0 };
 }

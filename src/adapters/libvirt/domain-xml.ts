@@ -46,7 +46,14 @@ export interface XmlDisk {
   readonly shareable: boolean;
   readonly layers: readonly XmlLayer[];
   readonly terminated: boolean;
-  readonly mirror: { readonly job: string; readonly ready: string | null } | null;
+  readonly mirror: XmlMirror | null;
+}
+
+/** What a disk is being mirrored into (dumps 10 to 12). */
+export interface XmlMirror {
+  readonly job: string;
+  readonly ready: string | null;
+  readonly source: XmlSource;
 }
 
 /** `id` is there only while the guest runs, and not in its inactive XML. */
@@ -159,6 +166,7 @@ function diskOf(disk: Element): XmlDisk {
     mirror: mirror && {
       job: attribute(mirror, 'job') ?? 'copy',
       ready: attribute(mirror, 'ready'),
+      source: sourceOf(attribute(mirror, 'type') ?? 'file', child(mirror, 'source')),
     },
   };
 }

@@ -4,6 +4,7 @@ import type { FileName, ServerId, VolumeId } from '#domain/ids.ts';
 import { err, ok, type Result } from '#domain/result.ts';
 import type { DiskView, GuestView } from '#domain/sight.ts';
 import type {
+  ActiveCommitOrder,
   DiskOf,
   Happening,
   Hypervisor,
@@ -15,8 +16,8 @@ import type {
 import { diskOf, nameOf, viewOf } from './disk-view.ts';
 import { parseDomain, snapshotXml, type XmlDisk, type XmlDomain } from './domain-xml.ts';
 import { LibvirtEvents } from './events.ts';
+import { changed, done, faultOf, isGone, restarted, unreadable } from './faults.ts';
 import type { GuestCalls } from './guest-calls.ts';
-import type { CallFault } from './lane.ts';
 import { Lanes } from './lanes.ts';
 import { processOf } from './process.ts';
 import { unchained } from './unchain-xml.ts';
@@ -25,8 +26,9 @@ import { unchained } from './unchain-xml.ts';
 const SNAPSHOT_FLAGS = 4 | 16 | 32 | 128;
 // Without RELATIVE the header gets an absolute name, which Cinder then refuses (LP 2119353).
 const COMMIT_RELATIVE = 8;
+const COMMIT_ACTIVE = 4;
+const ABORT_PIVOT = 2;
 const REBASE_RELATIVE = 16;
-const NO_DOMAIN = 42;
 
 /** A guest as it is at the beginning of a turn. */
 interface Found {
@@ -114,10 +116,6 @@ export class LibvirtHypervisor implements Hypervisor {
 
   merge(order: MergeOrder): Promise<Result<null, Fault>> {
     return this.#change(order, async (calls, { disk }) => {
-      const chain = disk.layers.map((layer) => nameOf(layer.source));
-      if (chain.join('/') !== order.chain.join('/')) {
-        return err(changed(order, `the chain is ${chain.join(' on ')}`));
-      }
       const { merge, target } = order;
       const { bandwidthMib } = this.#options;
       if (merge.kind === 'pull') {
@@ -129,6 +127,24 @@ export class LibvirtHypervisor implements Hypervisor {
       const top = locate(disk, merge.top);
       return done(await calls.blockCommit(target, base, top, bandwidthMib, COMMIT_RELATIVE));
     });
+  }
+
+  commitActive(order: ActiveCommitOrder): Promise<Result<null, Fault>> {
+    return this.#change(order, async (calls, { disk }) => {
+      const [, base] = order.chain;
+      if (base === undefined) return err(changed(order, 'it has one layer'));
+      const into = locate(disk, base);
+      const { bandwidthMib } = this.#options;
+      return done(await calls.blockCommit(order.target, into, null, bandwidthMib, COMMIT_ACTIVE));
+    });
+  }
+
+  pivot(order: ActiveCommitOrder): Promise<Result<null, Fault>> {
+    return this.#endActive(order, ABORT_PIVOT);
+  }
+
+  cancelCommit(order: ActiveCommitOrder): Promise<Result<null, Fault>> {
+    return this.#endActive(order, 0);
   }
 
   /**
@@ -206,14 +222,32 @@ export class LibvirtHypervisor implements Hypervisor {
     });
   }
 
+  /** Only of the mirror that was asked for: one of somebody else's is left alone. */
+  #endActive(order: ActiveCommitOrder, flags: number): Promise<Result<null, Fault>> {
+    return this.#change(order, async (calls, { disk: { mirror } }) => {
+      const into = mirror === null ? null : nameOf(mirror.source);
+      if (mirror?.job !== 'active-commit' || into !== order.chain[1]) {
+        return err(changed(order, `it is mirrored into ${into ?? 'nothing'}`));
+      }
+      return done(await calls.blockJobAbort(order.target, flags));
+    });
+  }
+
   /** The disk, if it is in the QEMU process that was seen, and under the same name. */
-  async #same(calls: GuestCalls, order: SeenDisk): Promise<Result<Found, Fault>> {
+  async #same(
+    calls: GuestCalls,
+    order: SeenDisk & { readonly chain?: readonly FileName[] },
+  ): Promise<Result<Found, Fault>> {
     const found = await this.#find(calls, order);
     if (!found.ok) return found;
     if ('kind' in found.value) return err(changed(order, 'the disk is gone'));
     if (found.value.process !== order.process) return err(changed(order, 'it was restarted'));
     if (found.value.disk.target !== order.target) {
       return err(changed(order, `the disk is ${found.value.disk.target}`));
+    }
+    const chain = found.value.disk.layers.map((layer) => nameOf(layer.source));
+    if (order.chain !== undefined && chain.join('/') !== order.chain.join('/')) {
+      return err(changed(order, `the chain is ${chain.join(' on ')}`));
     }
     return ok(found.value);
   }
@@ -255,37 +289,3 @@ function locate(disk: XmlDisk, file: FileName): string {
   if (layer?.index != null) return `${disk.target}[${layer.index}]`;
   return layer !== undefined && 'path' in layer.source ? layer.source.path : file;
 }
-
-const done = (answer: Result<null, CallFault>): Result<null, Fault> =>
-  answer.ok ? answer : err(faultOf(answer.error));
-
-const isGone = (fault: CallFault): boolean =>
-  fault.kind === 'rejected' && fault.error.code === NO_DOMAIN;
-
-function faultOf(fault: CallFault): Fault {
-  if (fault.kind !== 'rejected') {
-    return { kind: fault.kind, who: 'libvirt', detail: fault.message };
-  }
-  const { code, message } = fault.error;
-  return { kind: 'rejected', who: 'libvirt', code, detail: message };
-}
-
-const changed = (order: SeenDisk, what: string): Fault => ({
-  kind: 'rejected',
-  who: 'libvirt',
-  code: 'changed',
-  detail: `guest ${order.server} is not as it was seen: ${what}`,
-});
-
-const restarted = (server: ServerId): Fault => ({
-  kind: 'unreachable',
-  who: 'libvirt',
-  detail: `guest ${server} was restarted while it was looked at`,
-});
-
-const unreadable = (problem: string): Fault => ({
-  kind: 'rejected',
-  who: 'libvirt',
-  code: 'xml',
-  detail: `the domain XML cannot be read: ${problem}`,
-});

@@ -4,6 +4,7 @@ import type {
   XmlDomain,
   XmlHost,
   XmlLayer,
+  XmlMirror,
   XmlSource,
 } from '#adapters/libvirt/domain-xml.ts';
 
@@ -29,11 +30,7 @@ function diskXml(disk: XmlDisk): string {
   const [active, ...below] = disk.layers;
   const end = disk.terminated ? '<backingStore/>' : '';
   const serial = disk.serial === null ? '' : `<serial>${quoted(disk.serial)}</serial>`;
-  const mirror =
-    disk.mirror &&
-    `<mirror type='file' job='${disk.mirror.job}'${
-      disk.mirror.ready === null ? '' : ` ready='${disk.mirror.ready}'`
-    }><format type='raw'/><source file='/mirror' index='99'/><backingStore/></mirror>`;
+  const mirror = disk.mirror && mirrorXml(disk.mirror);
   return `<disk type='${active ? typeOf(active.source) : 'file'}' device='${disk.device}'>
       <driver name='qemu'${active ? attribute('type', active.format) : ''} cache='none'/>
       ${active ? sourceXml(active, ` ${index(active)}`) : ''}
@@ -48,6 +45,13 @@ const storeXml = (layer: XmlLayer, lower: string): string =>
   `${layer.format === null ? '' : `<format type='${layer.format}'/>`}
         ${sourceXml(layer, '')}${lower}</backingStore>`;
 
+function mirrorXml({ job, ready, source }: XmlMirror): string {
+  const said = ready === null ? '' : ` ready='${ready}'`;
+  const where = sourceXml({ source, encrypted: false }, " index='99'");
+  const inside = `<format type='raw'/>${where}<backingStore/>`;
+  return `<mirror type='${typeOf(source)}' job='${job}'${said}>${inside}</mirror>`;
+}
+
 const typeOf = (source: XmlSource): string => (source.kind === 'other' ? source.type : source.kind);
 
 const index = (layer: XmlLayer): string => (layer.index === null ? '' : `index='${layer.index}'`);
@@ -55,7 +59,10 @@ const index = (layer: XmlLayer): string => (layer.index === null ? '' : `index='
 const attribute = (name: string, value: string | null): string =>
   value === null ? '' : ` ${name}='${quoted(value)}'`;
 
-function sourceXml({ source, encrypted }: XmlLayer, more: string): string {
+function sourceXml(
+  { source, encrypted }: Pick<XmlLayer, 'source' | 'encrypted'>,
+  more: string,
+): string {
   const inside = encrypted
     ? `<encryption format='luks'><secret type='passphrase'/></encryption>`
     : '';
@@ -132,6 +139,7 @@ const disk: fc.Arbitrary<XmlDisk> = fc.record({
     fc.record({
       job: fc.constantFrom('', 'copy', 'active-commit'),
       ready: fc.option(fc.constantFrom('yes', 'abort', 'pivot')),
+      source,
     }),
   ),
 });

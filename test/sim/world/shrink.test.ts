@@ -43,7 +43,7 @@ test('a history that is green when told again cannot be made shorter', async () 
 
 test('a green history, or one that only a missing guard excuses, is not red', async () => {
   expect(reds(base)).toEqual([]);
-  const excused = { ...base, broken: [broken(32, 'undo of a create')] };
+  const excused = { ...base, broken: [broken(32, 'offline undo')] };
   expect(reds(excused)).toEqual([]);
   expect(await shrink(excused)).toBe(null);
   const red = { ...base, broken: [broken(3), broken(3), broken(8)], defects: ['x'] };
