@@ -19,6 +19,7 @@ export interface GuestOptions {
   /** Started paused unless false; snapshots and merges work all the same. */
   readonly paused?: boolean;
   readonly extraDevices?: string;
+  readonly qemuArguments?: readonly string[];
 }
 
 export type Tops = Readonly<Record<string, { readonly path: string; readonly format: string }>>;
@@ -198,8 +199,8 @@ export class Guest implements AsyncDisposable {
   }
 
   #shape(disks: readonly GuestDisk[]) {
-    const { extraDevices = '' } = this.#options;
-    return { name: this.name, uuid: this.uuid, disks, extraDevices };
+    const { extraDevices = '', qemuArguments = [] } = this.#options;
+    return { name: this.name, uuid: this.uuid, disks, extraDevices, qemuArguments };
   }
 
   async #io(target: string, command: string): Promise<void> {

@@ -65,6 +65,23 @@ async function startMissing(dir: string): Promise<Service[]> {
   return services;
 }
 
+/**
+ * libvirtd is killed with a SIGKILL, whatever it is at, and `down` later started again. Only one
+ * that a lab has started; answers whether it was.
+ */
+export function killLibvirtd(dir: string, down: () => Promise<unknown>): Promise<boolean> {
+  return locked(async () => {
+    const pid = Number(await readFile(join(REGISTER, 'libvirtd'), 'utf8').catch(() => '0'));
+    if (pid === 0 || pid !== (await pidOf('libvirtd'))) return false;
+    process.kill(pid, 'SIGKILL');
+    await waitFor('libvirtd to be gone', () => !alive(pid), { timeoutMs: 5_000, everyMs: 10 });
+    await down();
+    await startMissing(dir);
+    await waitFor('libvirtd', answers, { timeoutMs: 30_000, everyMs: 50 });
+    return true;
+  });
+}
+
 /** The last lab out stops what a lab, this or another, started; by pid and only that pid. */
 async function leave(mine: string): Promise<void> {
   await rm(mine, { force: true });

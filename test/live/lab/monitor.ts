@@ -78,6 +78,12 @@ export class Monitor {
     });
   }
 
+  /** Whether the guest's processor sleeps: a firmware that found nothing to boot does. */
+  async halted(): Promise<boolean> {
+    const line = 'info registers';
+    return /HLT=1/.test(await virsh('qemu-monitor-command', '--hmp', this.#guest, line));
+  }
+
   /**
    * Whether QEMU holds writes back until the guest flushes. SeaBIOS's driver does not offer
    * to flush, so QEMU turns it off for a guest that runs no more than that.
