@@ -1,5 +1,6 @@
 import type { FileName, Format, ServerId } from '#domain/ids.ts';
 import { err, ok, type Result } from '#domain/result.ts';
+import type { SimAgent } from './agent.ts';
 import type { SimDisk, StartFrom } from './disk.ts';
 import { Indexes } from './indexes.ts';
 import { Monitor } from './monitor.ts';
@@ -14,6 +15,8 @@ export class SimGuest {
   /** libvirt forgets a transient guest with its QEMU; a persistent one stays, shut off. */
   transient = false;
   readonly monitor = new Monitor();
+  /** What answers in its channel for an agent, or null where it has none. */
+  agent: SimAgent | null = null;
   readonly #indexes = new Indexes();
   #starts = 0;
 
@@ -67,5 +70,6 @@ export class SimGuest {
       else disk.kill();
     }
     this.monitor.end('dies');
+    this.agent?.end();
   }
 }

@@ -10,6 +10,7 @@ import type {
   Hypervisor,
   MergeOrder,
   SeenDisk,
+  SeenGuest,
   SnapshotOrder,
 } from '#ports/hypervisor.ts';
 import { ActiveCommit } from './active-commit.ts';
@@ -17,6 +18,7 @@ import type { SimDisk, StartFrom } from './disk.ts';
 import { Finding, type Found } from './finding.ts';
 import type { SimGuest } from './guest.ts';
 import { type BlockJob, SimJob } from './job.ts';
+import { quiesced, thawed } from './quiescing.ts';
 import { changed, type No, no, REFUSALS, refused } from './refusals.ts';
 import { seen } from './seen-disk.ts';
 import { switchTo } from './switching.ts';
@@ -69,10 +71,16 @@ export class SimHypervisor implements Hypervisor {
     const here = this.#finding.here(order);
     const found = here instanceof Promise ? await here : here;
     if (!found.ok) return found;
-    const { disk } = found.value;
+    const { guest, disk } = found.value;
     if (disk.xml.file === order.file) return ok(null);
+    // Of a guest that is shut off there is nothing to freeze (measured).
+    if (order.quiesce && disk.top !== null) return quiesced(guest, () => switchTo(disk, order));
     const switched = switchTo(disk, order);
     return switched.ok ? switched : refused(switched.error);
+  }
+
+  async thaw(seen: SeenGuest): Promise<Result<null, Fault>> {
+    return thawed(seen, this.guests);
   }
 
   async merge(order: MergeOrder): Promise<Result<null, Fault>> {

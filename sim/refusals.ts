@@ -128,6 +128,24 @@ export const REFUSALS = {
     code: 55,
     message: 'Requested operation is not valid: domain is not running',
   }),
+  'agent not configured': () => ({
+    code: 74,
+    message: 'argument unsupported: QEMU guest agent is not configured',
+  }),
+  'agent not connected': () => ({
+    code: 86,
+    message: 'Guest agent is not responding: QEMU guest agent is not connected',
+  }),
+  'agent does not answer': () => ({
+    code: 86,
+    message: 'Guest agent is not responding: Guest agent not available for now',
+  }),
+  'agent refuses': (_target, what) => ({
+    code: 1,
+    message:
+      `internal error: unable to execute QEMU agent command 'guest-fsfreeze-${what}': ` +
+      'failed to freeze /mnt',
+  }),
   'guest gone': (_target, uuid, name) => ({
     code: 42,
     message: `Domain not found: no domain with matching uuid '${uuid}' (${name})`,

@@ -17,6 +17,7 @@ export function seen(guest: SimGuest, disk: SimDisk, oldLibvirt: boolean): DiskV
     chain: shown(xml, oldLibvirt, true),
     size: disk.bytes,
     job: disk.job?.info() ?? null,
+    agent: guest.agent?.state ?? 'none',
   };
 }
 

@@ -137,7 +137,7 @@ export function bindOutside(bind: Bind, config: Config, die: Settings['die']): v
 }
 
 export const settingsOf = (config: Config, die: Settings['die']): Settings => ({
-  limits: { maxChainDepth: config.libvirt.maxChainDepth },
+  limits: { maxChainDepth: config.libvirt.maxChainDepth, quiesce: config.libvirt.quiesce },
   createTimeoutMs: config.cinder.createTimeoutMs,
   pollMs: 1000,
   die,

@@ -1,4 +1,5 @@
 import { inspect } from 'node:util';
+import type { Quiesce } from '#domain/quiesce.ts';
 import type { Known } from './oslo-options.ts';
 
 /** All that an operator can set, checked; frozen. */
@@ -27,8 +28,7 @@ export interface ApiConfig {
 
 export interface LibvirtConfig {
   readonly connectionUri: string;
-  /** `auto` is accepted and means never, until the guest agent is spoken to. */
-  readonly quiesce: 'never';
+  readonly quiesce: Quiesce;
   readonly agentTimeoutMs: number;
   /** 0 is without limit. */
   readonly bandwidthMib: number;

@@ -47,7 +47,7 @@ export function loadConfig(sources: Sources = {}): Loaded {
     operator: operator(options),
     policyFile: resolve(read.folder, options.text('oslo_policy', 'policy_file') ?? ''),
   };
-  const warnings = [...options.unknown(), ...policyWarning(options)];
+  const warnings = [...options.unknown(), ...policyWarning(options), ...freezeWarning(config)];
   const mistakes = [...read.mistakes, ...options.mistakes];
   return mistakes.length > 0 ? { ...err(mistakes), warnings } : { ...ok(freeze(config)), warnings };
 }
@@ -95,9 +95,6 @@ function api(options: Options): ApiConfig {
 
 /** The most layers that libvirt allows is 200 (qemu_block.c; error 84 beyond). */
 function libvirt(options: Options): LibvirtConfig {
-  if (options.oneOf('libvirt', 'quiesce', ['auto', 'never', 'required']) === 'required') {
-    options.wrong('libvirt', 'quiesce', `is required, ${NOT_YET}: set it to auto or never`);
-  }
   const volumeDirectories = options.list('libvirt', 'volume_directories');
   const relative = volumeDirectories.find((folder) => !isAbsolute(folder));
   if (relative !== undefined) {
@@ -105,7 +102,7 @@ function libvirt(options: Options): LibvirtConfig {
   }
   return {
     connectionUri: options.text('libvirt', 'connection_uri') ?? '',
-    quiesce: 'never',
+    quiesce: options.oneOf('libvirt', 'quiesce', ['auto', 'required', 'never']) ?? 'auto',
     agentTimeoutMs: options.whole('libvirt', 'agent_timeout', 1, 3600) * 1000,
     bandwidthMib: options.whole('libvirt', 'bandwidth_mib', 0, 1_000_000),
     maxChainDepth: options.whole('libvirt', 'max_chain_depth', 2, 200),
@@ -236,6 +233,14 @@ function url(options: Options, group: string, option: string): string | null {
     options.wrong(group, option, 'is no plain http or https URL');
   }
   return text.replace(/\/+$/, '');
+}
+
+/** Cinder gives a create up after 600 s (remotefs.py), and a freeze may begin at the last. */
+function freezeWarning({ cinder, libvirt }: Config): readonly string[] {
+  const seconds = (cinder.createTimeoutMs + libvirt.agentTimeoutMs) / 1000;
+  if (libvirt.quiesce === 'never' || seconds <= 600) return [];
+  const sum = '[cinder] create_timeout and [libvirt] agent_timeout';
+  return [`${sum} are ${seconds} s together: Cinder gives a create up after 600`];
 }
 
 /** Nobody has a role yet under http_basic and noauth; whoever wrote a policy should know. */

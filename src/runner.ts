@@ -152,7 +152,8 @@ export class Runner {
         const notice = await writing;
         if (notice !== null) sender.post(notice);
         for (const one of evidence) {
-          telemetry.log('info', `${one.kind}: ${one.detail}`, contextOf(operation));
+          const level = one.kind === 'left-frozen' ? 'warning' : 'info';
+          telemetry.log(level, `${one.kind}: ${one.detail}`, contextOf(operation));
         }
       }
       saga = step.saga;
@@ -160,11 +161,8 @@ export class Runner {
         for (const hear of this.#listeners) {
           hear({ ...operation, saga, updatedAt: this.#world.clock.now() });
         }
-        telemetry.log(
-          levelOf(saga.outcome),
-          `${saga.outcome}: ${saga.reason}`,
-          contextOf(operation),
-        );
+        const words = `${saga.outcome}: ${saga.reason}`;
+        telemetry.log(levelOf(saga.outcome), words, contextOf(operation));
       }
       if (step.effect === null) return;
       if (step.progress !== null) sender.progress(saga.request.snapshot, step.progress);
@@ -191,6 +189,8 @@ export class Runner {
         );
       case 'snapshot':
         return did(await hypervisor.snapshot({ ...effect, volume, server }));
+      case 'thaw':
+        return did(await hypervisor.thaw({ ...effect, volume, server }));
       case 'merge':
         mailbox.expect(effect.target);
         return did(await hypervisor.merge({ ...effect, volume, server }));

@@ -141,7 +141,7 @@ describe('loadConfig', () => {
       api: { bindHost: '127.0.0.1', bindPort: 8797, authStrategy: 'noauth', maxQueued: 512 },
       libvirt: {
         connectionUri: 'qemu:///system',
-        quiesce: 'never',
+        quiesce: 'auto',
         agentTimeoutMs: 30_000,
         maxChainDepth: 64,
         volumeDirectories: [],
@@ -210,7 +210,7 @@ bind_port = 99999
 cert_file = /nowhere
 public_endpoint = ftp://x
 [libvirt]
-quiesce = required
+quiesce = sometimes
 max_chain_depth = many
 volume_directories = mnt
 [cinder]
@@ -231,9 +231,8 @@ socket = $nobody
         'this host terminate it',
       "a.conf:8: [api] bind_port is '99999': give a whole number from 0 to 65535",
       'a.conf:10: [api] public_endpoint is no plain http or https URL',
-      'a.conf:12: [libvirt] quiesce is required, which chainkeeper cannot do yet: set it to auto ' +
-        'or never',
       'a.conf:14: [libvirt] volume_directories names mnt: give absolute paths',
+      "a.conf:12: [libvirt] quiesce is 'sometimes': give one of auto, required, never",
       "a.conf:13: [libvirt] max_chain_depth is 'many': give a whole number from 2 to 200",
       '[cinder] user_id is needed when auth_type is noauth',
       '[cinder] project_id is needed when auth_type is noauth',
@@ -305,6 +304,14 @@ socket = $nobody
     const pasted = `${GOOD}catalog_info = volumev3::publicURL\nos_region_name = R\nhttp_retries = 3
 auth_url = http://k/v3\nusername = nova\npassword = p$x\nuser_domain_name = Default\n`;
     expect(load(pasted)).toMatchObject({ ok: true, warnings: [] });
+  });
+
+  test('a freeze that may end when Cinder waits no more is a warning', () => {
+    const told = (agent: number, more = '') =>
+      load(`${GOOD}[libvirt]\nagent_timeout = ${agent}\n${more}`).warnings.join();
+    expect(told(60)).toBe('');
+    expect(told(61)).toContain('are 601 s together: Cinder gives a create up after 600');
+    expect(told(61, 'quiesce = never')).toBe('');
   });
 
   test('a policy that nobody reads yet is not ignored in silence', () => {

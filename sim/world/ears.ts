@@ -35,7 +35,7 @@ const never = (): Promise<never> => new Promise(() => {});
 
 const METHODS = {
   libvirt: [
-    ...['look', 'disks', 'snapshot', 'merge', 'flush', 'unchain', 'about'],
+    ...['look', 'disks', 'snapshot', 'thaw', 'merge', 'flush', 'unchain', 'about'],
     ...['commitActive', 'pivot', 'cancelCommit'],
   ],
   cinder: ['snapshot', 'attachments', 'activeFile', 'update'],

@@ -15,6 +15,7 @@ export const CALL_FAULTS = {
   libvirt: {
     look: ['unreachable', 'unknown', 'slow', 'locked', 'hangs'],
     snapshot: [...CHANGE_FAULTS, 'locked', 'hangs'],
+    thaw: [...CHANGE_FAULTS, 'locked'],
     merge: [...CHANGE_FAULTS, 'locked', 'hangs'],
     flush: [...CHANGE_FAULTS, 'locked', 'hangs'],
     commitActive: [...CHANGE_FAULTS, 'locked', 'hangs'],
@@ -110,6 +111,15 @@ export const OVERLAY_LIES = [
 /** What the guest does that is out of the ordinary. */
 export const GUEST_FAULTS = ['forges a header', 'never flushes'] as const;
 
+/** What an agent does with a command, and libvirtd in the middle of one. */
+export const AGENT_FAULTS = [
+  'agent refuses to freeze',
+  'agent hangs in a freeze',
+  'agent refuses to thaw',
+  'agent hangs in a thaw',
+  'libvirtd dies in a freeze',
+] as const;
+
 export type FaultKind = string;
 
 /** By method: the kinds of faults that its calls can meet. */
@@ -129,6 +139,7 @@ export const FAULT_KINDS: readonly FaultKind[] = [
   ...MISCHIEF,
   ...OVERLAY_LIES.map((kind) => `overlay ${kind}`),
   ...GUEST_FAULTS.map((kind) => `guest ${kind}`),
+  ...AGENT_FAULTS,
   'request for two layers at once',
   'request for a raw file',
   'request doubled',

@@ -153,6 +153,10 @@ export const SOMETIMES: readonly string[] = [
   'a call to a QEMU that hangs ends with 68',
   'an overlay that libvirt refuses: 1',
   'an overlay that libvirt refuses: 38',
+  'a guest is quiesced',
+  'a freeze fails',
+  'a create goes on without a freeze',
+  'a guest that libvirt left frozen is thawed',
 ];
 
 export type MissingGuard = keyof typeof MISSING_GUARDS;

@@ -3,6 +3,7 @@ import { Runner } from '#app/runner.ts';
 import { Sender } from '#app/sender.ts';
 import { Service } from '#app/service.ts';
 import { parseHeader } from '#domain/qcow2.ts';
+import type { Quiesce } from '#domain/quiesce.ts';
 import type { AssistedSnapshots } from '#ports/assisted-snapshots.ts';
 import type { Clock } from '#ports/clock.ts';
 import type { Hypervisor } from '#ports/hypervisor.ts';
@@ -40,12 +41,12 @@ export const CREATE_TIMEOUT_MS = 540_000;
 export const MAX_CHAIN_DEPTH = 64;
 
 /** The program over these ports; `die` is what ends its process when it contradicts itself. */
-export function program(ports: Ports, die: (defect: unknown) => void): Program {
+export function program(ports: Ports, quiesce: Quiesce, die: (defect: unknown) => void): Program {
   const { clock } = ports;
   const sender = new Sender(ports);
   const settings = { createTimeoutMs: CREATE_TIMEOUT_MS, pollMs: 1000, die };
   const runner = new Runner({ ...ports, sender, ...settings });
-  const limits = { maxChainDepth: MAX_CHAIN_DEPTH };
+  const limits = { maxChainDepth: MAX_CHAIN_DEPTH, quiesce };
   const service = new Service({ ...ports, clock, runner, sender, limits });
   const aftercare = new Aftercare({ ...ports, runner, die });
   const resume = async () => {

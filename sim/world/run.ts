@@ -7,6 +7,7 @@ import { Guests } from './guests.ts';
 import { happenings, heal, Mischief } from './happenings.ts';
 import { BytesLaws } from './law-bytes.ts';
 import { FileLaws } from './law-files.ts';
+import { FrozenLaws } from './law-frozen.ts';
 import { HeardLaws } from './law-heard.ts';
 import { LastingLaws } from './law-lasting.ts';
 import { OfflineLaws } from './law-offline.ts';
@@ -70,7 +71,7 @@ export async function run(seed: number, options: RunOptions = {}): Promise<Told>
     new LastingLaws(world),
     new Mischief(world, guests, people),
   );
-  world.watchers.push(new HeardLaws(world), new PromiseLaws(world));
+  world.watchers.push(new HeardLaws(world), new PromiseLaws(world), new FrozenLaws(world));
   try {
     await world.clock.until(history(world, guests, people, options.tale ?? chaos), LONGEST_MS);
   } catch (error) {

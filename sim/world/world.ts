@@ -1,10 +1,12 @@
 import type { Fault } from '#domain/failure.ts';
 import { QCOW2, RAW, type ServerId, type SnapshotId, type VolumeId } from '#domain/ids.ts';
+import type { Quiesce } from '#domain/quiesce.ts';
 import { SimClock } from '../clock.ts';
 import { SimCloud, type VolumeKind } from '../cloud.ts';
 import type { SimImages } from '../images.ts';
 import type { BlockJob } from '../job.ts';
 import { SimJournal } from '../journal.ts';
+import { giveAgents } from './agents.ts';
 import type { Choices } from './choices.ts';
 import { cinderSteps } from './cinder-hands.ts';
 import { Doorway } from './doorway.ts';
@@ -67,6 +69,8 @@ export class World {
   /** Snapshots that were asked for while nobody had the volume attached. */
   readonly offline = new Set<SnapshotId>();
   readonly doorway: Doorway;
+  /** As the operator has set it. */
+  readonly quiesce: Quiesce;
   operations = 0;
   digest = 0x811c9dc5;
   /** No effect that was put off comes after this. */
@@ -104,6 +108,7 @@ export class World {
       const guest = this.cloud.addGuest([RAW, QCOW2, ...more], clusters);
       guest.transient = choices.pick('transient guest', 4) === 3;
     }
+    this.quiesce = giveAgents(this);
     // A newer libvirt on an older QEMU.
     if (choices.pick('raw layers have no driver', 24) === 23) {
       for (const { disk } of this.cloud.disks) disk.dropRawDriver();
@@ -144,7 +149,7 @@ export class World {
       clock: this.#clockOf(life),
       telemetry: { log: (_: string, text: string) => this.tell('log', text) },
     };
-    const made = program(this.#bind(ports), (defect) => {
+    const made = program(this.#bind(ports), this.quiesce, (defect) => {
       this.defects.push(defect);
       this.tell('world', `the service contradicts itself: ${defect}`);
       life.end();
@@ -186,8 +191,8 @@ export class World {
   }
 
   /** Whether a call would get stuck in a QEMU that hangs. */
-  hangs({ port, args }: SeenCall): boolean {
-    if (port !== 'libvirt') return false;
+  hangs({ port, method, args }: SeenCall): boolean {
+    if (port !== 'libvirt' || method === 'thaw') return false;
     const [order] = args as [{ server?: ServerId } | undefined];
     const guest = this.cloud.hypervisor.guests.find((one) => one.server === order?.server);
     return guest?.monitor.hangs === true;

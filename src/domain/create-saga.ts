@@ -1,8 +1,24 @@
 import { agrees, beginsLike, find, formatsOf, goesOnFrom, type Layer } from './chain.ts';
-import { explain, explainFault, type Fault, type Refusal } from './failure.ts';
+import { mendWith, switchTo, thawOf } from './create-effects.ts';
+import { ended, fail, park, refuse, withdraw } from './create-end.ts';
+import { explain, explainFault, type Fault } from './failure.ts';
 import { QCOW2 } from './ids.ts';
 import { judgeOverlay } from './overlay.ts';
 import { type CreatePlan, type CreateRequest, type Limits, planCreate } from './plan-create.ts';
+import {
+  ASKED,
+  DROPPED,
+  type Freeze,
+  fallsBack,
+  freezes,
+  mayBeFrozen,
+  OVER,
+  quiesced,
+  THAWING,
+  thaw,
+  unquiesced,
+  untried,
+} from './quiesce.ts';
 import {
   type Effect,
   type End,
@@ -42,6 +58,8 @@ export type CreateSaga = { readonly kind: 'create'; readonly request: CreateRequ
       readonly asking?: boolean;
       /** It said yes, and the next look showed nothing new: it is asked again after a pause. */
       readonly idle?: boolean;
+      /** Left out while no freeze of the guest's file systems was asked for. */
+      readonly freeze?: Freeze;
     }
   | (End & {
       /** What the switch made of the chain, if it may have to be undone. */
@@ -67,10 +85,10 @@ export function nextCreate(saga: CreateSaga, event: Event): Step {
       if (event.kind !== 'saw') return go(saga, look(saga));
       return decide(saga, event.sight, true);
     case 'switching':
+      if (saga.freeze?.at === 'thawing') return thawed(saga, saga.freeze.failed, event);
       if (event.kind === 'failed') return heed(saga, event.fault);
-      if (event.kind === 'woke' && saga.asking)
-        return go({ ...saga, asking: false, pending: true }, look(saga));
-      if (event.kind === 'did') return go({ ...saga, asking: false, idle: true }, look(saga));
+      if (event.kind === 'woke' && saga.asking) return answered({ ...saga, pending: true });
+      if (event.kind === 'did') return answered({ ...saga, idle: true });
       if (event.kind === 'blind') return go(saga, WATCH, noted(event.fault));
       if (event.kind !== 'saw') return go(saga, look(saga));
       return judge(saga, event.sight);
@@ -94,6 +112,7 @@ function decide(saga: At<'waiting' | 'accepted' | 'mending'>, sight: Sight, mend
   const plan = planCreate(saga.request, sight, saga.limits);
   if (!plan.ok) return refuse(saga, plan.error);
   const { mend, target, before } = plan.value;
+  const view = sight.guest as DiskView;
   const { kind, request, limits } = saga;
   if (mend !== null) {
     if (mended) return fail(saga, 'the overlay still names another format after it was mended');
@@ -103,38 +122,44 @@ function decide(saga: At<'waiting' | 'accepted' | 'mending'>, sight: Sight, mend
       { kind: 'decided', detail: `mend ${request.newFile}: ${mend.backing} is ${mend.format}` },
     );
   }
+  const quiesce = freezes(limits.quiesce, view);
   return go(
-    { kind, request, limits, at: 'switching', plan: plan.value, ...FIRST_TRY },
-    switchTo(request, plan.value),
+    {
+      ...{ kind, request, limits, at: 'switching', plan: plan.value, ...FIRST_TRY },
+      ...(quiesce && { freeze: ASKED }),
+    },
+    switchTo(request, plan.value, quiesce),
     ...(mended ? [{ kind: 'mended', detail: request.newFile } as const] : []),
     { kind: 'decided', detail: `switch ${target} from ${before.file} to ${request.newFile}` },
+    ...untried(limits.quiesce, view),
   );
 }
 
 const FIRST_TRY = { refused: null, pending: false, asking: true } as const;
 
-const switchTo = (request: CreateRequest, plan: CreatePlan): Effect => ({
-  do: 'snapshot',
-  target: plan.target,
-  process: plan.process,
-  directory: plan.directory,
-  file: request.newFile,
-  active: plan.before.file,
-});
-
-const mendWith = (request: CreateRequest, plan: CreatePlan): Effect => ({
-  do: 'mend',
-  overlay: request.newFile,
-  directory: plan.directory,
-  backing: plan.before.file,
-  format: plan.before.format,
-});
-
 /** The hypervisor refused or broke off; an error does not mean that nothing happened. */
 function heed(saga: At<'switching'>, said: Fault): Step {
   const refused = said.kind === 'rejected' ? said : null;
   const pending = saga.pending || said.kind === 'unknown';
-  return go({ ...saga, refused, pending, asking: false }, look(saga), noted(said));
+  return answered({ ...saga, refused, pending }, said);
+}
+
+/** The hypervisor is no longer asking for us; whoever may be frozen is thawed before all else. */
+function answered(saga: At<'switching'>, said: Fault | null = null): Step {
+  const evidence = said === null ? [] : [noted(said)];
+  const { freeze, ...rest } = { ...saga, asking: false };
+  if (freeze?.at !== 'asked') return go({ ...saga, asking: false }, look(saga), ...evidence);
+  if (said !== null && !mayBeFrozen(said)) {
+    return go({ ...rest, freeze: OVER }, look(saga), ...evidence);
+  }
+  return go({ ...rest, freeze: THAWING }, thawOf(saga.plan), ...evidence);
+}
+
+function thawed(saga: At<'switching'>, failed: number, event: Event): Step {
+  const { freeze, next, evidence } = thaw(failed, event);
+  const effect = { thaw: thawOf(saga.plan), wait: WATCH, look: look(saga) }[next];
+  const same = freeze.at === 'thawing' && freeze.failed === failed;
+  return go(same ? saga : { ...saga, freeze }, effect, ...evidence);
 }
 
 function judge(saga: At<'switching'>, sight: Sight): Step {
@@ -187,10 +212,12 @@ function verify(saga: At<'switching'>, view: DiskView, sight: Sight): Step {
   const lies = verdict.verdict === 'accepted' ? [] : verdict.reasons;
   const lie = lies.find((reason) => reason.kind !== 'state' || (header.ok && header.value.corrupt));
   if (lie !== undefined) return park(saga, `the header changed under us: ${lie.says}`);
-  return created(saga, view, {
-    kind: 'switched',
-    detail: `${view.target} is on ${view.chain.file}`,
-  });
+  return created(
+    saga,
+    view,
+    { kind: 'switched', detail: `${view.target} is on ${view.chain.file}` },
+    ...quiesced(saga.freeze, saga.pending),
+  );
 }
 
 /** The old file is still active: refused for good, or to be asked again. */
@@ -204,15 +231,27 @@ function unswitched(saga: At<'switching'>, view: DiskView, sight: Sight): Step {
     pending
       ? park(saga, `an attempt that never answered may still come through (${why})`)
       : fail(saga, why);
-  if (refused !== null && !isBusy(refused)) return giveUp(explainFault(refused));
+  const { quiesce: mode } = saga.limits;
+  const without = fallsBack(mode, saga.freeze, refused, pending);
+  if (refused !== null && !isBusy(refused) && !without) return giveUp(explainFault(refused));
   if (sight.late) return giveUp('Cinder stopped waiting before the overlay was switched to');
   const plan = planCreate(request, sight, saga.limits);
   if (!plan.ok) return giveUp(explain(plan.error));
   if (status !== 'creating') return giveUp(status);
   if (plan.value.mend !== null) return giveUp('the overlay names another format than before');
-  if (refused !== null || saga.idle) return go({ ...saga, refused: null, idle: false }, WATCH);
   // Asking twice is safe: QEMU cannot open the same overlay a second time (write lock, measured).
-  return go({ ...saga, plan: plan.value, asking: true }, switchTo(request, plan.value));
+  const again = { ...saga, plan: plan.value, asking: true };
+  if (without) {
+    const why = refused === null ? 'the attempt never answered' : explainFault(refused);
+    const last = { ...again, refused: null, idle: false, freeze: DROPPED };
+    return go(last, switchTo(request, plan.value, false), unquiesced(why));
+  }
+  if (refused !== null || saga.idle) return go({ ...saga, refused: null, idle: false }, WATCH);
+  const quiesce = freezes(mode, view, saga.freeze);
+  return go(
+    { ...again, ...(quiesce && { freeze: ASKED }) },
+    switchTo(request, plan.value, quiesce),
+  );
 }
 
 function confirm(saga: At<'confirming'>, sight: Sight): Step {
@@ -245,28 +284,4 @@ function created(saga: At<'switching'>, view: DiskView | null, ...evidence: Evid
   const reason = `${request.newFile} is the active layer`;
   const last = ended(saga, 'created', reason, formats, plan);
   return end(last, { kind: 'created', formats }, ...evidence);
-}
-
-const refuse = (saga: CreateSaga, why: Refusal): Step =>
-  fail(saga, explain(why), { kind: 'refused', detail: why.kind });
-
-const fail = (saga: CreateSaga, reason: string, ...evidence: Evidence[]): Step =>
-  end(ended(saga, 'failed', reason), { kind: 'create-failed' }, ...evidence);
-
-/** Nothing was done and Cinder no longer wants it: it has nothing to hear. */
-const withdraw = (saga: CreateSaga, reason: string): Step =>
-  end(ended(saga, 'withdrawn', reason), null);
-
-const park = (saga: CreateSaga, reason: string): Step => end(ended(saga, 'unknown', reason), null);
-
-function ended(
-  saga: CreateSaga,
-  outcome: End['outcome'],
-  reason: string,
-  formats: End['formats'] = [],
-  made?: Made,
-): CreateSaga {
-  const { kind, request } = saga;
-  const end = { kind, request, at: 'end', outcome, reason, formats } as const;
-  return made === undefined ? end : { ...end, made: { before: made.before, after: made.after } };
 }

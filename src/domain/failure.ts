@@ -62,6 +62,11 @@ export type Refusal =
       readonly live: string;
     }
   | {
+      readonly kind: 'agent-not-connected';
+      readonly server: ServerId;
+      readonly agent: 'not connected' | 'not configured';
+    }
+  | {
       readonly kind: 'size-differs';
       readonly file: FileName;
       readonly size: number;
@@ -224,6 +229,11 @@ export function explain(refusal: Refusal): string {
       return (
         `The header of ${refusal.file} names ${refusal.says} as its backing file but the ` +
         `guest has ${refusal.live} there: see 'chainkeeper chain show' before anything else.`
+      );
+    case 'agent-not-connected':
+      return (
+        `The agent of guest ${refusal.server} is ${refusal.agent} and [libvirt] quiesce is ` +
+        'required: have qemu-guest-agent run in the guest, or set quiesce to auto.'
       );
     case 'size-differs':
       return (

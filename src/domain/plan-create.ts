@@ -2,6 +2,7 @@ import { afterCreate, complete, type Layer, layersOf } from './chain.ts';
 import type { Refusal } from './failure.ts';
 import type { FileName, Format } from './ids.ts';
 import { judgeOverlay } from './overlay.ts';
+import { AGENT, type Quiesce } from './quiesce.ts';
 import { err, ok, type Result } from './result.ts';
 import type { Subject } from './saga.ts';
 import type { DiskView, Sight } from './sight.ts';
@@ -26,6 +27,8 @@ export interface CreatePlan {
 /** Limits that the operator sets. */
 export interface Limits {
   readonly maxChainDepth: number;
+  /** Left out in the journal of a version that could not quiesce. */
+  readonly quiesce?: Quiesce;
 }
 
 /**
@@ -57,7 +60,10 @@ export function planCreate(
   if (verdict.verdict === 'refused') {
     return err({ kind: 'overlay-refused', file: request.newFile, flaws: verdict.reasons });
   }
-  const { target, process, size } = view;
+  const { target, process, size, server, agent } = view;
+  if (limits.quiesce === 'required' && process !== null && agent !== 'connected') {
+    return err({ kind: 'agent-not-connected', server, agent: AGENT[agent] });
+  }
   const mend = verdict.verdict === 'accepted' ? null : expected;
   return ok({
     target,

@@ -49,7 +49,11 @@ export type Effect =
       readonly directory: string;
       readonly file: FileName;
       readonly active: FileName;
+      /** Whether the guest's file systems are to be frozen meanwhile. */
+      readonly quiesce?: boolean;
     }
+  /** Of the whole guest: also when the disk is no longer there. */
+  | { readonly do: 'thaw'; readonly process: string | null }
   | {
       readonly do: 'merge';
       readonly target: string;
@@ -90,7 +94,10 @@ export interface Evidence {
     | 'restored'
     | 'refused'
     | 'fault'
-    | 'already';
+    | 'already'
+    | 'quiesced'
+    | 'not-quiesced'
+    | 'left-frozen';
   readonly detail: string;
 }
 

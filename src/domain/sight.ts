@@ -34,6 +34,11 @@ export interface DiskView {
   /** The disk's virtual size in bytes. */
   readonly size: number;
   readonly job: Job | null;
+  /**
+   * The guest's agent as the XML shows it: `none` has no channel for one. Only a libvirt since
+   * 1.2.11 says that one is connected; the docs call `connected` "the guest has opened the port".
+   */
+  readonly agent: 'connected' | 'disconnected' | 'none';
 }
 
 export interface OtherSource {

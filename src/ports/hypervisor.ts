@@ -16,6 +16,11 @@ export interface ListedDisk extends DiskOf {
   readonly target: string;
 }
 
+/** The guest that the volume was seen in, whether or not it still has it. */
+export interface SeenGuest extends DiskOf {
+  readonly process: string | null;
+}
+
 /** A disk that was seen: what every change of it names, and must still find. */
 export interface SeenDisk extends DiskOf {
   readonly target: string;
@@ -29,6 +34,11 @@ export interface SnapshotOrder extends SeenDisk {
   readonly file: FileName;
   /** The file that must be active now. */
   readonly active: FileName;
+  /**
+   * Whether the guest's agent freezes the file systems before the switch and thaws them after it,
+   * each within the time that the operator gives it. Nothing to do for a shut-off guest.
+   */
+  readonly quiesce?: boolean;
 }
 
 export interface MergeOrder extends SeenDisk {
@@ -68,6 +78,11 @@ export interface Hypervisor extends AsyncDisposable {
   disks(): Promise<Result<readonly ListedDisk[], Fault>>;
   /** Makes `file` the active layer, leaving every other disk of the guest alone. */
   snapshot(order: SnapshotOrder): Promise<Result<null, Fault>>;
+  /**
+   * Thaws the guest; ok where nothing is frozen. A quiesced snapshot thaws by itself, but the guest
+   * can be left frozen by one that fails.
+   */
+  thaw(guest: SeenGuest): Promise<Result<null, Fault>>;
   /** Starts the merge, names kept relative; returns before it is finished. */
   merge(order: MergeOrder): Promise<Result<null, Fault>>;
   /**

@@ -47,7 +47,12 @@ async function lab(baseFormat: ImageFormat): Promise<HypervisorLab> {
   );
   const guest = parts.use(await machine.guest({ disks, persistent: true }));
   const server = guest.uuid as ServerId;
-  const options = { connectionUri: LIBVIRT_URI, bandwidthMib: 0, volumeDirectories: [] };
+  const options = {
+    connectionUri: LIBVIRT_URI,
+    bandwidthMib: 0,
+    agentTimeoutMs: 3_000,
+    volumeDirectories: [],
+  };
   const hypervisor = parts.use(await LibvirtHypervisor.connect(options));
   let heard: Happening[] = [];
   hypervisor.listen((happening) => {

@@ -54,6 +54,7 @@ const refusals: { readonly [K in Refusal['kind']]: Extract<Refusal, { kind: K }>
     ],
   },
   'header-disagrees': { kind: 'header-disagrees', file: file('s2'), says: 'x', live: 's1' },
+  'agent-not-connected': { kind: 'agent-not-connected', server, agent: 'not configured' },
   'size-differs': { kind: 'size-differs', file: file('s1'), size: 512, disk: 1024 },
 };
 

@@ -73,7 +73,8 @@ export class World {
       this.defects.push(defect);
       life.end();
     };
-    const { service, runner, resume } = program({ ...ports, clock: time, telemetry }, die);
+    const made = program({ ...ports, clock: time, telemetry }, 'never', die);
+    const { service, runner, resume } = made;
     this.#service = whileAlive(life, service);
     this.cloud.serve(this.#service);
     this.runner = runner;

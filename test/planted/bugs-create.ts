@@ -8,6 +8,8 @@ const WITHDRAWN =
   // biome-ignore lint/suspicious/noTemplateCurlyInString: it is a line of code.
   "if (status !== 'creating') return withdraw(saga, `the snapshot is ${status} in Cinder`);";
 
+const QUIESCE = 'src/domain/quiesce.ts';
+
 /** Creates: what is believed of an overlay, and of the hypervisor's answer. */
 export const CREATE_BUGS: readonly Bug[] = [
   {
@@ -107,7 +109,7 @@ export const CREATE_BUGS: readonly Bug[] = [
     habit: 'Cinder',
     laws: [17],
     edit: {
-      file: SAGA,
+      file: 'src/domain/create-effects.ts',
       find: 'format: plan.before.format,',
       put: "format: 'qcow2' as typeof plan.before.format,",
       after: 'const mendWith =',
@@ -202,9 +204,29 @@ export const CREATE_BUGS: readonly Bug[] = [
     habit: 'ours',
     laws: [15],
     edit: {
-      file: SAGA,
+      file: 'src/domain/create-end.ts',
       find: "end(ended(saga, 'withdrawn', reason), null);",
       put: "end(ended(saga, 'withdrawn', reason), { kind: 'create-failed' });",
+    },
+  },
+  {
+    name: 'a guest is not thawed after the process that had it frozen is gone',
+    habit: 'ours',
+    laws: [17],
+    edit: {
+      file: SAGA,
+      find: 'return answered({ ...saga, pending: true });',
+      put: 'return go(saga, look(saga));',
+    },
+  },
+  {
+    name: 'a freeze that failed is taken for none',
+    habit: 'Nova',
+    laws: [17],
+    edit: {
+      file: QUIESCE,
+      find: "if (said.kind !== 'rejected') return said.kind === 'unknown';",
+      put: 'return false;',
     },
   },
 ];

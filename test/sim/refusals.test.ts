@@ -4,6 +4,7 @@ import type { Fault } from '#domain/failure.ts';
 import { type FileName, type Format, QCOW2, RAW, type VolumeId } from '#domain/ids.ts';
 import { ok, type Result } from '#domain/result.ts';
 import { ActiveCommit } from '#sim/active-commit.ts';
+import { type Manner, SimAgent } from '#sim/agent.ts';
 import { SimClock } from '#sim/clock.ts';
 import { SimCloud } from '#sim/cloud.ts';
 import type { SimDisk } from '#sim/disk.ts';
@@ -56,6 +57,21 @@ class Scene {
   switchTo(name: FileName, directory = this.folder): Promise<Answer> {
     const { hypervisor, disk } = this.cloud;
     return hypervisor.snapshot({ ...this.seen(), directory, file: name, active: disk.xml.file });
+  }
+
+  /** A switch with a freeze, of a guest with such an agent. */
+  quiesced(says: { freeze?: Manner; state?: SimAgent['state'] } | null): Promise<Answer> {
+    const { guest, hypervisor, disk } = this.cloud;
+    if (says !== null) {
+      const { state = 'connected', freeze = 'obeys' } = says;
+      const agent = new SimAgent(this.clock);
+      agent.state = state;
+      agent.freezes = () => freeze;
+      guest.agent = agent;
+    }
+    const { name } = this.overlay(C);
+    const order = { ...this.seen(), directory: this.folder, file: name, active: disk.xml.file };
+    return this.clock.until(hypervisor.snapshot({ ...order, quiesce: true }));
   }
 
   /** A new overlay of that kind is switched to. */
@@ -120,6 +136,18 @@ const ROWS: Readonly<Record<RefusalName, Row>> = {
   ],
   'overlay missing': [38, /for disk vdb: .*\/c: No such file/, (it) => it.switchTo(C)],
   'overlay is a folder': [67, /snapshot disk 'vdb'/, (it) => it.over({ access: 'folder' })],
+  'agent not configured': [74, /^argument unsupported/, (it) => it.quiesced(null)],
+  'agent not connected': [86, /is not connected$/, (it) => it.quiesced({ state: 'disconnected' })],
+  'agent does not answer': [
+    86,
+    /not available for now$/,
+    (it) => it.quiesced({ freeze: { hangMs: 31_000 } }),
+  ],
+  'agent refuses': [
+    1,
+    /'guest-fsfreeze-freeze': failed/,
+    (it) => it.quiesced({ freeze: 'refuses' }),
+  ],
   'overlay is not qcow2': [1, /not in qcow2 format$/, (it) => it.over({ format: RAW })],
   'overlay in use': [1, /Failed to get "write" lock$/, (it) => it.switchTo(A)],
   'overlay may not be opened': [

@@ -44,6 +44,7 @@ function answer(effect: Effect | null, moment: Moment): Event {
     case 'commit-active':
     case 'pivot':
     case 'cancel':
+    case 'thaw':
       return moment.act;
     case 'watch':
     case undefined:

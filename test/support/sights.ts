@@ -52,6 +52,7 @@ export const disk = (seen: SeenLayer, says: Partial<DiskView> = {}): DiskView =>
   chain: seen,
   size: SIZE,
   job: null,
+  agent: 'none',
   ...says,
 });
 

@@ -11,7 +11,7 @@ export const xmlOf = (guest: SimGuest): XmlDomain => ({
   uuid: guest.server,
   id: guest.process === null ? null : 1,
   disks: guest.disks.map((disk) => diskOf(disk, disk.top !== null)),
-  agent: 'absent',
+  agent: guest.agent?.state ?? 'none',
 });
 
 /** `disk` as in the live XML, or as in the inactive one. */

@@ -1,4 +1,4 @@
-import { basename, dirname } from 'node:path';
+import { basename, dirname, resolve } from 'node:path';
 import type { SeenLayer } from '#domain/chain.ts';
 import { type FileName, type Format, fileName, type ServerId, type VolumeId } from '#domain/ids.ts';
 import type { DiskView, GuestView, Job } from '#domain/sight.ts';
@@ -52,6 +52,7 @@ export function viewOf(
     chain: linked(disk.layers, names),
     size: facts.size,
     job: jobOf(disk, facts.job),
+    agent: domain.agent,
   };
 }
 
@@ -105,4 +106,23 @@ function jobOf(disk: XmlDisk, info: JobInfo | null): Job | null {
   if (mirror === null) return null;
   const kind = mirror.job === 'copy' ? 'copy' : 'active-commit';
   return { kind, done: 0, total: 0 };
+}
+
+/** A disk whose files lie where the operator has not allowed volumes counts as no local file. */
+export function within(view: DiskView, directories: readonly string[]): DiskView {
+  const { source } = view;
+  if (source.kind === 'other' || directories.length === 0) return view;
+  const inside = (folder: string) => `${source.directory}/`.startsWith(`${resolve(folder)}/`);
+  if (directories.some(inside)) return view;
+  const type = `file outside [libvirt] volume_directories (${source.directory})`;
+  return { ...view, source: { kind: 'other', type } };
+}
+
+export const NO_SOURCE = { kind: 'other', type: 'none' } as const;
+
+/** A layer by its index, which is exact; by its path where an old libvirt gives none. */
+export function locate(disk: XmlDisk, file: FileName): string {
+  const layer = disk.layers.find(({ source }) => nameOf(source) === file);
+  if (layer?.index != null) return `${disk.target}[${layer.index}]`;
+  return layer !== undefined && 'path' in layer.source ? layer.source.path : file;
 }

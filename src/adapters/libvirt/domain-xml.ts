@@ -62,7 +62,7 @@ export interface XmlDomain {
   readonly uuid: string;
   readonly id: number | null;
   readonly disks: readonly XmlDisk[];
-  readonly agent: 'connected' | 'disconnected' | 'absent';
+  readonly agent: 'connected' | 'disconnected' | 'none';
 }
 
 /** Above any domain libvirt can send us: its own limit for one string is 4 MiB. */
@@ -222,7 +222,7 @@ function agentOf(devices: Element): XmlDomain['agent'] {
   const target = children(devices, 'channel')
     .map((channel) => child(channel, 'target'))
     .find((each) => attribute(each, 'name') === 'org.qemu.guest_agent.0');
-  if (target === undefined) return 'absent';
+  if (target === undefined) return 'none';
   return attribute(target, 'state') === 'connected' ? 'connected' : 'disconnected';
 }
 

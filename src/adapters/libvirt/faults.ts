@@ -4,8 +4,6 @@ import { err, type Result } from '#domain/result.ts';
 import type { SeenDisk } from '#ports/hypervisor.ts';
 import type { CallFault } from './lane.ts';
 
-/** libvirt's answers in the words of the port. */
-
 const NO_DOMAIN = 42;
 
 export const done = (answer: Result<null, CallFault>): Result<null, Fault> =>
@@ -22,11 +20,11 @@ export function faultOf(fault: CallFault): Fault {
   return { kind: 'rejected', who: 'libvirt', code, detail: message };
 }
 
-export const changed = (order: SeenDisk, what: string): Fault => ({
+export const changed = ({ server }: Pick<SeenDisk, 'server'>, what: string): Fault => ({
   kind: 'rejected',
   who: 'libvirt',
   code: 'changed',
-  detail: `guest ${order.server} is not as it was seen: ${what}`,
+  detail: `guest ${server} is not as it was seen: ${what}`,
 });
 
 export const restarted = (server: ServerId): Fault => ({

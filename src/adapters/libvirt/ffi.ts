@@ -206,6 +206,10 @@ function domains(library: Library) {
     agentSetResponseTimeout: remote<(domain: Pointer, seconds: number, flags: number) => number>(
       'int virDomainAgentSetResponseTimeout(void *domain, int timeout, uint flags)',
     ),
+    /** How many file systems were thawed, or -1; null mount points are all of them. */
+    fsThaw: remote<(domain: Pointer, mountPoints: null, count: number, flags: number) => number>(
+      'int virDomainFSThaw(void *domain, void *mountpoints, uint count, uint flags)',
+    ),
     snapshotCreate: remote<(domain: Pointer, xml: string, flags: number) => Pointer | null>(
       'void *virDomainSnapshotCreateXML(void *domain, str xml, uint flags)',
     ),

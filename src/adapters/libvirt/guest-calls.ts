@@ -141,6 +141,12 @@ export class GuestCalls {
     );
   }
 
+  fsThaw(timeoutMs: number): Promise<Answer<null>> {
+    return this.#change('virDomainFSThaw', timeoutMs, (lib, domain) =>
+      lib.fsThaw(domain, null, 0, 0),
+    );
+  }
+
   #read<T>(
     name: string,
     use: (lib: Libvirt, domain: Pointer) => Promise<T | null>,

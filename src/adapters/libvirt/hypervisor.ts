@@ -1,8 +1,8 @@
-import { join, resolve } from 'node:path';
+import { join } from 'node:path';
 import type { Fault } from '#domain/failure.ts';
 import type { FileName, ServerId, VolumeId } from '#domain/ids.ts';
 import { err, ok, type Result } from '#domain/result.ts';
-import type { DiskView, GuestView } from '#domain/sight.ts';
+import type { GuestView } from '#domain/sight.ts';
 import type {
   ActiveCommitOrder,
   DiskOf,
@@ -11,9 +11,11 @@ import type {
   ListedDisk,
   MergeOrder,
   SeenDisk,
+  SeenGuest,
   SnapshotOrder,
 } from '#ports/hypervisor.ts';
-import { diskOf, nameOf, viewOf } from './disk-view.ts';
+import { quiescedSnapshot, thaw } from './agent.ts';
+import { diskOf, locate, NO_SOURCE, nameOf, viewOf, within } from './disk-view.ts';
 import { parseDomain, snapshotXml, type XmlDisk, type XmlDomain } from './domain-xml.ts';
 import { LibvirtEvents } from './events.ts';
 import { changed, done, faultOf, isGone, restarted, unreadable } from './faults.ts';
@@ -37,11 +39,15 @@ interface Found {
   readonly process: string | null;
 }
 
+type Absent = Extract<GuestView, { kind: 'absent' }>;
+
 /** What an operator sets of libvirt. */
 export interface LibvirtOptions {
   readonly connectionUri: string;
   /** Of a merge; 0 is without limit. */
   readonly bandwidthMib: number;
+  /** For each command of a guest's agent. */
+  readonly agentTimeoutMs: number;
   /** Where volumes may lie; empty is wherever the live XML says. */
   readonly volumeDirectories: readonly string[];
 }
@@ -110,7 +116,18 @@ export class LibvirtHypervisor implements Hypervisor {
       if (active === order.file) return ok(null);
       if (active !== order.active) return err(changed(order, `${active} is active`));
       const xml = snapshotXml(domain, order.target, join(order.directory, order.file));
-      return done(await calls.snapshotCreate(xml, SNAPSHOT_FLAGS));
+      if (!order.quiesce) return done(await calls.snapshotCreate(xml, SNAPSHOT_FLAGS));
+      return done(await quiescedSnapshot(calls, xml, SNAPSHOT_FLAGS, this.#options));
+    });
+  }
+
+  thaw(seen: SeenGuest): Promise<Result<null, Fault>> {
+    return this.#lanes.turn(seen.server, async (calls) => {
+      const found = await this.#domain(calls, seen.server);
+      if (!found.ok) return found;
+      if ('kind' in found.value) return err(changed(seen, 'it is gone'));
+      if (found.value.process !== seen.process) return err(changed(seen, 'it was restarted'));
+      return done(await thaw(calls, this.#options));
     });
   }
 
@@ -255,7 +272,17 @@ export class LibvirtHypervisor implements Hypervisor {
   async #find(
     calls: GuestCalls,
     { server, volume }: DiskOf,
-  ): Promise<Result<Found | Extract<GuestView, { kind: 'absent' }>, Fault>> {
+  ): Promise<Result<Found | Absent, Fault>> {
+    const found = await this.#domain(calls, server);
+    if (!found.ok || 'kind' in found.value) return found as Result<Absent, Fault>;
+    const disk = diskOf(found.value.domain, volume);
+    return ok('kind' in disk ? disk : { ...found.value, disk });
+  }
+
+  async #domain(
+    calls: GuestCalls,
+    server: ServerId,
+  ): Promise<Result<Omit<Found, 'disk'> | Absent, Fault>> {
     const xml = await calls.xml(false);
     if (!xml.ok && isGone(xml.error)) {
       return ok({ kind: 'absent', why: { kind: 'guest-not-found', server } });
@@ -263,29 +290,8 @@ export class LibvirtHypervisor implements Hypervisor {
     if (!xml.ok) return err(faultOf(xml.error));
     const domain = parseDomain(xml.value);
     if (!domain.ok) return err(unreadable(domain.error));
-    const disk = diskOf(domain.value, volume);
-    if ('kind' in disk) return ok(disk);
     const { name, id } = domain.value;
     const process = id === null ? null : processOf(this.#options.connectionUri, name, id);
-    return ok({ domain: domain.value, disk, process });
+    return ok({ domain: domain.value, process });
   }
-}
-
-/** A disk whose files lie where the operator has not allowed volumes counts as no local file. */
-function within(view: DiskView, directories: readonly string[]): DiskView {
-  const { source } = view;
-  if (source.kind === 'other' || directories.length === 0) return view;
-  const inside = (folder: string) => `${source.directory}/`.startsWith(`${resolve(folder)}/`);
-  if (directories.some(inside)) return view;
-  const type = `file outside [libvirt] volume_directories (${source.directory})`;
-  return { ...view, source: { kind: 'other', type } };
-}
-
-const NO_SOURCE = { kind: 'other', type: 'none' } as const;
-
-/** A layer by its index, which is exact; by its path where an old libvirt gives none. */
-function locate(disk: XmlDisk, file: FileName): string {
-  const layer = disk.layers.find(({ source }) => nameOf(source) === file);
-  if (layer?.index != null) return `${disk.target}[${layer.index}]`;
-  return layer !== undefined && 'path' in layer.source ? layer.source.path : file;
 }

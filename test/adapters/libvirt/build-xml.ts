@@ -20,7 +20,7 @@ export function buildXml(domain: XmlDomain): string {
   <devices>
     ${domain.disks.map(diskXml).join('\n    ')}
     <channel type='spicevmc'><target type='virtio' name='com.redhat.spice.0'/></channel>
-    ${domain.agent === 'absent' ? '' : agent}
+    ${domain.agent === 'none' ? '' : agent}
   </devices>
 </domain>
 `;
@@ -149,5 +149,5 @@ export const xmlDomain: fc.Arbitrary<XmlDomain> = fc.record({
   uuid: fc.oneof(fc.uuid(), fc.constant('0000'), fc.constant('1e3')),
   id: fc.option(fc.nat()),
   disks: fc.array(disk, { maxLength: 5 }),
-  agent: fc.constantFrom('connected', 'disconnected', 'absent'),
+  agent: fc.constantFrom('connected', 'disconnected', 'none'),
 });

@@ -37,7 +37,7 @@ describe('what libvirt really printed', () => {
       name: 'r2-x1',
       uuid: 'b11c5d7d-057e-4f2d-a297-bd723a48ca4d',
       id: 2,
-      agent: 'absent',
+      agent: 'none',
     });
     expect(parsed(dump('02-single-raw-transient-inactive.xml')).id).toBe(null);
   });

@@ -41,7 +41,7 @@ test('what libvirt says of hosts, guests and disks arrives', async () => {
   expect(value(await lanes.jobInfo(guest, 'vda'))).toBe(null);
   expect(value(await lanes.blockCapacity(guest, 'vda'))).toBe(8 * 1024 * 1024);
   const xml = await domain(lanes);
-  expect(xml).toMatchObject({ name: 'g1', uuid: guest, agent: 'absent' });
+  expect(xml).toMatchObject({ name: 'g1', uuid: guest, agent: 'none' });
   expect(xml.disks[0]?.serial).toBe('serial-of-g1');
   expect(names(xml.disks[0])).toEqual(['g1-s3 qcow2', 'g1-s2 qcow2', 'g1-s1 qcow2', 'g1-v raw']);
   expect(xml.disks[1]).toMatchObject({ device: 'cdrom', readonly: true, layers: [] });

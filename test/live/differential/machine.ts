@@ -15,7 +15,12 @@ export interface Machine {
 
 /** Connections that close with the lab. */
 export async function machineOf(lab: Lab<null>): Promise<Machine> {
-  const options = { connectionUri: LIBVIRT_URI, bandwidthMib: 0, volumeDirectories: [] };
+  const options = {
+    connectionUri: LIBVIRT_URI,
+    bandwidthMib: 0,
+    agentTimeoutMs: 3_000,
+    volumeDirectories: [],
+  };
   return {
     hypervisor: lab.keep(await LibvirtHypervisor.connect(options)),
     lanes: lab.keep(new Lanes(LIBVIRT_URI)),

@@ -1,0 +1,32 @@
+import type { CreateSaga } from './create-saga.ts';
+import { explain, type Refusal } from './failure.ts';
+import { type End, type Evidence, end, type Next } from './saga.ts';
+import type { Made } from './undo-saga.ts';
+
+/** The ways in which a create ends. */
+type Step = Next<CreateSaga>;
+
+export const refuse = (saga: CreateSaga, why: Refusal): Step =>
+  fail(saga, explain(why), { kind: 'refused', detail: why.kind });
+
+export const fail = (saga: CreateSaga, reason: string, ...evidence: Evidence[]): Step =>
+  end(ended(saga, 'failed', reason), { kind: 'create-failed' }, ...evidence);
+
+/** Nothing was done and Cinder no longer wants it: it has nothing to hear. */
+export const withdraw = (saga: CreateSaga, reason: string): Step =>
+  end(ended(saga, 'withdrawn', reason), null);
+
+export const park = (saga: CreateSaga, reason: string): Step =>
+  end(ended(saga, 'unknown', reason), null);
+
+export function ended(
+  saga: CreateSaga,
+  outcome: End['outcome'],
+  reason: string,
+  formats: End['formats'] = [],
+  made?: Made,
+): CreateSaga {
+  const { kind, request } = saga;
+  const end = { kind, request, at: 'end', outcome, reason, formats } as const;
+  return made === undefined ? end : { ...end, made: { before: made.before, after: made.after } };
+}
