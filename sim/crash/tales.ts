@@ -44,6 +44,8 @@ const CREATE = async (it: Teller) => {
   await it.write(3, 0x33);
 };
 
+const AGENT = { 'guest has an agent#0': 3 };
+
 export const TALES: readonly Tale[] = [
   { name: 'a create', tell: CREATE },
   { name: 'a create on top of another', tell: (it) => having(it, 'A').then(() => it.take('B')) },
@@ -143,6 +145,17 @@ export const TALES: readonly Tale[] = [
     tell: PULL_ALL,
   },
   { name: 'a delete by commit, for a Cinder of the spec', given: SPEC(), tell: COMMIT },
+  { name: 'a create with a freeze', given: AGENT, tell: CREATE },
+  {
+    name: 'a create whose freeze is late',
+    given: { ...AGENT, 'agent hangs in a freeze#0': 1 },
+    tell: CREATE,
+  },
+  {
+    name: 'a create whose thaw is refused',
+    given: { ...AGENT, 'agent refuses to thaw#0': 1 },
+    tell: CREATE,
+  },
 ];
 
 function SPEC() {

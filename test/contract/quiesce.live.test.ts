@@ -1,7 +1,6 @@
 import { randomUUID } from 'node:crypto';
 import { chmod, mkdir } from 'node:fs/promises';
 import { join } from 'node:path';
-import { setTimeout as sleep } from 'node:timers/promises';
 import { afterAll, beforeAll } from 'vitest';
 import { LibvirtHypervisor } from '#adapters/libvirt/hypervisor.ts';
 import type { FileName, ServerId, VolumeId } from '#domain/ids.ts';
@@ -9,6 +8,7 @@ import { GuestAgent, guestWithChannel } from '../live/lab/guest-agent.ts';
 import { createImage, createOverlay, type ImageFormat } from '../live/lab/images.ts';
 import { type Lab, openLab } from '../live/lab/lab.ts';
 import { LIBVIRT_URI } from '../live/lab/libvirt.ts';
+import { waitFor } from '../live/lab/processes.ts';
 import { type AgentLab, quiesceContract } from './quiesce.ts';
 
 let machine: Lab<null>;
@@ -21,6 +21,7 @@ afterAll(() => machine?.[Symbol.asyncDispose]());
 
 const PATIENCE_MS = 2_000;
 const LATE_MS = 3 * PATIENCE_MS;
+const SOON = { timeoutMs: 20_000, everyMs: 20 };
 const SIZE = 16 * 1024 * 1024;
 
 quiesceContract('libvirt', async (state): Promise<AgentLab> => {
@@ -57,7 +58,9 @@ quiesceContract('libvirt', async (state): Promise<AgentLab> => {
       if (agent !== null) agent[command] = how === 'late' ? { slowMs: LATE_MS } : how;
     },
     frozen: () => agent?.frozen ?? false,
-    rest: () => sleep(LATE_MS + 500),
+    async rest() {
+      await waitFor('the agent to be done', () => agent?.busy !== true, SOON);
+    },
     [Symbol.asyncDispose]: () => all.disposeAsync(),
   };
 });

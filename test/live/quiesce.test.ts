@@ -4,7 +4,6 @@
  */
 import { randomUUID } from 'node:crypto';
 import { basename, join } from 'node:path';
-import { setTimeout as sleep } from 'node:timers/promises';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { TOKEN, wrapped } from '#app/composition.ts';
 import type { VolumeId } from '#domain/ids.ts';
@@ -21,7 +20,7 @@ import { askCreate } from './requests.ts';
 import { inProcess, place, tellOnFailure } from './service.ts';
 
 /** The agent's, in seconds: long enough for a busy machine. */
-const PATIENCE_S = 3;
+const PATIENCE_S = 2;
 
 let lab: Lab<null>;
 const volumes = new RememberedVolumes();
@@ -101,7 +100,7 @@ describe('an agent that refuses to freeze', () => {
 
 /** libvirt gives up, thaws nothing, and then the freeze comes through. */
 describe('a freeze that comes through when its time is over', () => {
-  const slow = { slowMs: (PATIENCE_S + 4) * 1000 };
+  const slow = { slowMs: (PATIENCE_S + 3) * 1000 };
 
   test.each(['auto', 'required'] as const)('%s: is thawed', async (mode) => {
     await using scene = await open(mode, slow);
@@ -230,7 +229,7 @@ async function open(
       return kinds.filter((kind) => /quiesced|frozen/.test(kind));
     },
     /** Nothing more comes from an agent that took its time. */
-    rest: () => sleep(1_000 * (PATIENCE_S + 2)),
+    rest: () => waitFor('the agent to be done', () => !agent.busy, { everyMs: 20 }),
     [Symbol.asyncDispose]: () => all.disposeAsync(),
   };
 }

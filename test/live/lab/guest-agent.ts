@@ -20,6 +20,8 @@ export class GuestAgent implements AsyncDisposable {
   freeze: Manner = 'obeys';
   thaw: Manner = 'obeys';
   frozen = false;
+  /** It is at a command that it has not answered. */
+  busy = false;
   /** The commands that came in, without the synchronizing ones. */
   readonly heard: string[] = [];
   readonly #qtest: Qtest;
@@ -61,7 +63,11 @@ export class GuestAgent implements AsyncDisposable {
   }
 
   async #answer({ execute, arguments: given }: Command): Promise<void> {
-    const say = (answer: object) => this.#port.write(`${JSON.stringify(answer)}\n`);
+    const say = (answer: object) => {
+      this.busy = false;
+      return this.#port.write(`${JSON.stringify(answer)}\n`);
+    };
+    this.busy = true;
     if (execute === 'guest-sync') return say({ return: given?.id });
     this.heard.push(execute);
     const freezes = execute === 'guest-fsfreeze-freeze';
