@@ -35,6 +35,10 @@ export class LocalCinder implements Volumes {
     return ok(status === undefined ? null : { volume: this.#volume, status, progress: null });
   }
 
+  async snapshots(): Promise<Result<readonly [], Fault>> {
+    return ok([]);
+  }
+
   async attachments(): Promise<Result<readonly Attachment[], Fault>> {
     return ok([{ id: 'attachment', server: this.#server }]);
   }

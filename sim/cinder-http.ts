@@ -64,9 +64,9 @@ export class CinderHttp implements AsyncDisposable {
     const chunks: Buffer[] = [];
     for await (const chunk of incoming) chunks.push(chunk as Buffer);
     const { method = 'GET', url = '/', headers } = incoming;
-    const path = url.split('?', 1)[0] ?? url;
+    const [path = url, words = ''] = url.split('?', 2);
     const request = { method, path, headers, body: parsed(Buffer.concat(chunks).toString()) };
-    const reply = this.instead(request) ?? this.#reply(request);
+    const reply = this.instead(request) ?? this.#reply(request, new URLSearchParams(words));
     this.requests.push({ ...request, status: reply.status });
     const text = reply.body === null ? '' : JSON.stringify(reply.body);
     // An empty 202 is text/html: webob's default.
@@ -80,7 +80,14 @@ export class CinderHttp implements AsyncDisposable {
     response.end(text);
   }
 
-  #reply({ method, path, headers, body }: Omit<Request, 'status'>): Reply {
+  /** cinder/api/v3/snapshots.py: without the filter it is all of them. */
+  #list(volume: string | null): Reply {
+    const rows = [...this.#cinder.snapshots.values()];
+    const wanted = rows.filter((row) => volume === null || row.volume === volume);
+    return { status: 200, body: { snapshots: wanted.map((row) => snapshotOf(row).snapshot) } };
+  }
+
+  #reply({ method, path, headers, body }: Omit<Request, 'status'>, query: URLSearchParams): Reply {
     if (this.#token !== null && headers['x-auth-token'] !== this.#token) return UNAUTHORIZED;
     const match = /^\/v3(?:\/[0-9a-zA-Z-]+)?\/(snapshots|volumes|attachments)\/([^/]+)(\/action)?$/;
     const [, kind, id = '', action] = match.exec(decodeURIComponent(path)) ?? [];
@@ -91,6 +98,7 @@ export class CinderHttp implements AsyncDisposable {
       return fault(status, status === 404 ? 'itemNotFound' : 'badRequest', message);
     }
     if (method !== 'GET') return notFound('The resource');
+    if (kind === 'snapshots' && id === 'detail') return this.#list(query.get('volume_id'));
     switch (kind) {
       case 'snapshots':
         return shown(this.#cinder.snapshots.get(id as SnapshotId), `Snapshot ${id}`, snapshotOf);

@@ -29,31 +29,40 @@ const SPEC_MOVES: Readonly<Record<string, readonly string[]>> = {
  * not name, then the status that the snapshot is in. `knows` is how much of the spec it has.
  */
 export function judgeBody(body: unknown, row: StatusRow, knows: Dialect): StatusVerdict {
-  const formats = knows === 'spec' || knows === 'format';
+  const problem = schemaProblem(body, knows);
+  if (problem !== null) return no(problem);
+  const action = (body as Record<typeof ACTION, Record<string, unknown>>)[ACTION];
+  const { status, progress, file_format: said } = action;
   const moves = knows === 'spec' || knows === 'status' ? SPEC_MOVES : STOCK_MOVES;
-  const action = isRecord(body) ? body[ACTION] : undefined;
-  if (!isRecord(body) || Object.keys(body).length !== 1 || !isRecord(action)) {
-    return no("Invalid input for field/attribute: 'os-update_snapshot_status' is required.");
-  }
-  const { status, progress, file_format: said, ...rest } = action;
-  const extra = Object.keys(rest);
-  if (said !== undefined && !formats) extra.push('file_format');
-  if (extra.length > 0) {
-    return no(`Additional properties are not allowed (${extra.join(', ')} was unexpected)`);
-  }
-  if (typeof status !== 'string') return no("'status' is a required property");
-  if (!isProgress(progress)) return no('Invalid input for field/attribute progress.');
-  if (said !== undefined && !isFormats(said)) return no('Invalid input for file_format.');
   const allowed = moves[row.status];
   if (allowed === undefined) {
     return no(`Snapshot status ${row.status} not allowed for update_snapshot_status`);
   }
-  if (!allowed.includes(status)) {
+  if (typeof status !== 'string' || !allowed.includes(status)) {
     const from = `for snapshot with status ${row.status}`;
     return no(`Provided snapshot status ${status} not allowed ${from}.`);
   }
   const fileFormat = { ...row.fileFormat, ...(said as Record<string, string> | undefined) };
   return { status: 202, row: { status, progress: String(progress || row.progress), fileFormat } };
+}
+
+/** cinder/api/schemas/snapshot_actions.py; looked at before the snapshot is. */
+export function schemaProblem(body: unknown, knows: Dialect): string | null {
+  const formats = knows === 'spec' || knows === 'format';
+  const action = isRecord(body) ? body[ACTION] : undefined;
+  if (!isRecord(body) || Object.keys(body).length !== 1 || !isRecord(action)) {
+    return "Invalid input for field/attribute: 'os-update_snapshot_status' is required.";
+  }
+  const { status, progress, file_format: said, ...rest } = action;
+  const extra = Object.keys(rest);
+  if (said !== undefined && !formats) extra.push('file_format');
+  if (extra.length > 0) {
+    return `Additional properties are not allowed (${extra.join(', ')} was unexpected)`;
+  }
+  if (typeof status !== 'string') return "'status' is a required property";
+  if (!isProgress(progress)) return 'Invalid input for field/attribute progress.';
+  if (said !== undefined && !isFormats(said)) return 'Invalid input for file_format.';
+  return null;
 }
 
 const ACTION = 'os-update_snapshot_status';

@@ -12,7 +12,7 @@ import type {
   SnapshotRow,
   VolumeRow,
 } from './cinder-rows.ts';
-import { judgeBody } from './cinder-status.ts';
+import { judgeBody, schemaProblem } from './cinder-status.ts';
 import { VolumeService } from './cinder-volume.ts';
 import { inspect } from './qemu-img.ts';
 import type { SimShare } from './share.ts';
@@ -148,7 +148,11 @@ export class SimCinder {
     const accepted = verdict?.status === 202;
     const copy = structuredClone(body);
     this.updates.push({ at: this.#clock.now(), snapshot: id, body: copy, accepted });
-    if (row === undefined) return { status: 404, message: `Snapshot ${id} could not be found.` };
+    if (row === undefined) {
+      const problem = schemaProblem(body, this.knows);
+      if (problem !== null) return { status: 400, message: problem };
+      return { status: 404, message: `Snapshot ${id} could not be found.` };
+    }
     if (verdict?.status === 202) this.#set(row, verdict.row);
     return verdict?.status === 400 ? verdict : { status: 202, message: '' };
   }

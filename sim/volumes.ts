@@ -1,4 +1,5 @@
 import type { FileFormat } from '#domain/chain.ts';
+import type { ListedSnapshot } from '#domain/diagnosis.ts';
 import type { Fault } from '#domain/failure.ts';
 import type { FileName, SnapshotId, VolumeId } from '#domain/ids.ts';
 import { err, ok, type Result } from '#domain/result.ts';
@@ -28,6 +29,12 @@ export class SimVolumes implements Volumes {
     if (this.away) return AWAY;
     const row = this.#cinder.snapshots.get(id);
     return ok(row ? { volume: row.volume, status: row.status, progress: row.progress } : null);
+  }
+
+  async snapshots(volume: VolumeId): Promise<Result<readonly ListedSnapshot[], Fault>> {
+    if (this.away) return AWAY;
+    const rows = [...this.#cinder.snapshots.values()].filter((row) => row.volume === volume);
+    return ok(rows.map(({ id, status, progress }) => ({ id, volume, status, progress })));
   }
 
   async attachments(volume: VolumeId): Promise<Result<readonly Attachment[] | null, Fault>> {

@@ -17,12 +17,14 @@ import type { Hypervisor } from '#ports/hypervisor.ts';
 import type { Images } from '#ports/images.ts';
 import type { Inspect } from '#ports/inspect.ts';
 import type { Journal } from '#ports/journal.ts';
+import type { Operate } from '#ports/operate.ts';
 import type { Telemetry } from '#ports/telemetry.ts';
 import type { Volumes } from '#ports/volumes.ts';
 import { Aftercare } from './aftercare.ts';
 import type { CinderConfig, Config } from './config.ts';
 import { Inspector } from './inspect.ts';
 import { look } from './look.ts';
+import { Operator } from './operate.ts';
 import { Runner } from './runner.ts';
 import { Sender } from './sender.ts';
 import { Service } from './service.ts';
@@ -52,7 +54,9 @@ export const TOKEN = {
   sender: token<Sender>('Sender'),
   runner: token<Runner>('Runner'),
   aftercare: token<Aftercare>('Aftercare'),
+  service: token<Service>('Service'),
   assisted: token<AssistedSnapshots>('AssistedSnapshots'),
+  operate: token<Operate>('Operate'),
   inspect: token<Inspect>('Inspect'),
 };
 
@@ -95,10 +99,20 @@ export const core = new ContainerModule(({ bind }) => {
   );
   provide(
     bind,
-    TOKEN.assisted,
+    TOKEN.service,
     [hypervisor, images, volumes, journal, clock, runner, sender, settings],
     (hypervisor, images, volumes, journal, clock, runner, sender, { limits }) =>
       new Service({ hypervisor, images, volumes, journal, clock, runner, sender, limits }),
+  );
+  provide(bind, TOKEN.assisted, [TOKEN.service], (service) => service);
+  provide(
+    bind,
+    TOKEN.operate,
+    [hypervisor, images, volumes, journal, telemetry, runner, sender, TOKEN.service],
+    (hypervisor, images, volumes, journal, telemetry, runner, sender, service) => {
+      const ports = { hypervisor, images, volumes, journal, telemetry };
+      return new Operator({ ...ports, runner, sender, service });
+    },
   );
   provide(
     bind,
@@ -161,7 +175,7 @@ function openLog(config: Config): OsloLog {
   }
 }
 
-function restFor(cinder: CinderConfig): Rest {
+export function restFor(cinder: CinderConfig): Rest {
   const { endpoint, auth, timeoutMs, caFile, certFile, keyFile, insecure } = cinder;
   const authorizer =
     auth.type === 'none'
@@ -193,6 +207,7 @@ export function authenticatorFor({ api }: Config): Authenticator {
 export interface Hexagon extends AsyncDisposable {
   readonly assisted: AssistedSnapshots;
   readonly inspect: Inspect;
+  readonly operate: Operate;
   readonly runner: Runner;
   readonly clock: Clock;
   readonly telemetry: Telemetry;
@@ -223,6 +238,7 @@ export async function compose(...modules: readonly ContainerModule[]): Promise<H
   const hexagon = {
     assisted: await container.getAsync<AssistedSnapshots>(TOKEN.assisted),
     inspect: await container.getAsync<Inspect>(TOKEN.inspect),
+    operate: await container.getAsync<Operate>(TOKEN.operate),
     clock: await container.getAsync<Clock>(TOKEN.clock),
     telemetry: await container.getAsync<Telemetry>(TOKEN.telemetry),
     runner,

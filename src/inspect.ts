@@ -2,26 +2,27 @@ import { changedBy, type FileFormat, find, type Layer, layersOf } from '#domain/
 import type { Fault, Refusal } from '#domain/failure.ts';
 import type { FileName, Format, OperationId, VolumeId } from '#domain/ids.ts';
 import { QCOW2 } from '#domain/ids.ts';
-import { type Limits, planCreate } from '#domain/plan-create.ts';
+import { planCreate } from '#domain/plan-create.ts';
 import { type DeletePlan, planDelete } from '#domain/plan-delete.ts';
 import { err, ok, type Result } from '#domain/result.ts';
-import type { DiskView, GuestView, Sight } from '#domain/sight.ts';
+import type { DiskView, Sight } from '#domain/sight.ts';
 import type { AssistedCreate, AssistedDelete, Trouble } from '#ports/assisted-snapshots.ts';
-import type { DiskOf } from '#ports/hypervisor.ts';
-import type { ChainReport, Inspect, OperationReport, PlanReport } from '#ports/inspect.ts';
+import type { DiskOf, ListedDisk } from '#ports/hypervisor.ts';
+import type {
+  ChainReport,
+  Diagnosis,
+  Inspect,
+  OperationReport,
+  PlanReport,
+} from '#ports/inspect.ts';
 import type { Operation } from '#ports/journal.ts';
-import type { LookWorld, look } from './look.ts';
-
-export interface InspectWorld extends LookWorld {
-  readonly look: typeof look;
-  readonly limits: Limits;
-}
+import { type DiagnoseWorld, examine } from './diagnose.ts';
 
 /** Answers people by asking the same witnesses that a request is decided on. Changes nothing. */
 export class Inspector implements Inspect {
-  readonly #world: InspectWorld;
+  readonly #world: DiagnoseWorld;
 
-  constructor(world: InspectWorld) {
+  constructor(world: DiagnoseWorld) {
     this.#world = world;
   }
 
@@ -29,17 +30,30 @@ export class Inspector implements Inspect {
   async chain(ref: string): Promise<Result<ChainReport, Trouble>> {
     const place = await this.#place(ref);
     if (!place.ok) return place;
-    const { disk, attachment } = place.value;
-    const first = await this.#world.hypervisor.look(disk);
-    if (!first.ok) return fault(first.error);
-    const [sight, active] = await Promise.all([
-      this.#look(disk, overlaysOf(first.value), null, null),
-      attachment === null ? ok(null) : this.#world.volumes.activeFile(attachment),
-    ]);
-    if (!sight.ok) return sight;
-    const { guest, headers } = sight.value;
-    if (guest.kind === 'absent') return refused(guest.why);
-    return ok({ volume: disk.volume, guest, headers, cinder: active.ok ? active.value : null });
+    return examine(this.#world, place.value.disk, place.value.attachment);
+  }
+
+  /** Every volume of every guest here, a few at a time: operations need libvirt too. */
+  async diagnoses(): Promise<Result<readonly Diagnosis[], Trouble>> {
+    const disks = await this.#world.hypervisor.disks();
+    if (!disks.ok) return fault(disks.error);
+    const found: Diagnosis[] = [];
+    for (let at = 0; at < disks.value.length; at += AT_ONCE) {
+      const some = disks.value.slice(at, at + AT_ONCE);
+      const reports = await Promise.all(some.map((disk) => this.#diagnosis(disk)));
+      found.push(...reports.filter((one) => one !== null));
+    }
+    return ok(found);
+  }
+
+  /** Null for a disk with a serial of something else than Cinder. */
+  async #diagnosis({ volume, server, target }: ListedDisk): Promise<Diagnosis | null> {
+    const attachments = await this.#world.volumes.attachments(volume);
+    if (attachments.ok && attachments.value === null) return null;
+    const known = attachments.ok ? attachments.value : null;
+    const attachment = known?.find((one) => one.server === server)?.id ?? null;
+    const report = await examine(this.#world, { server, volume }, attachment);
+    return { volume, server, target, report };
   }
 
   /** What the live chain says, else what was recorded when each file was made. */
@@ -205,18 +219,13 @@ export class Inspector implements Inspect {
   }
 }
 
+/** How many volumes are looked at together; libvirt has four lanes. */
+const AT_ONCE = 4;
+
 /** Where a volume is in use; the attachment is null when Cinder does not say. */
 interface Place {
   readonly disk: DiskOf;
   readonly attachment: string | null;
-}
-
-/** The files whose headers are worth showing: those that are surely qcow2. */
-function overlaysOf(guest: GuestView): readonly FileName[] {
-  if (guest.kind === 'absent') return [];
-  return layersOf(guest.chain)
-    .filter(({ on, format }) => (format === null ? on !== null : format === QCOW2))
-    .map((layer) => layer.file);
 }
 
 function formatsAfter(after: Layer, files: readonly FileName[]): readonly FileFormat[] {

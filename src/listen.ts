@@ -6,9 +6,9 @@ import type { Config } from './config.ts';
 
 /** Listens until it is told to stop. Whatever is interrupted, the journal takes up again. */
 export async function listen(hexagon: Hexagon, config: Config): Promise<AsyncDisposable> {
-  const { assisted, inspect, telemetry, clock, hypervisor } = hexagon;
+  const { assisted, inspect, operate, telemetry, clock, hypervisor } = hexagon;
   await using opening = new AsyncDisposableStack();
-  const admin = await listenAdmin({ inspect, telemetry }, config.operator.socket);
+  const admin = await listenAdmin({ inspect, operate, telemetry }, config.operator.socket);
   if (!admin.ok) throw new StartupProblem(admin.error);
   opening.use(admin.value);
   const { api } = config;

@@ -1,14 +1,17 @@
-import type { Fault } from '#domain/failure.ts';
+import { aborting } from '#domain/aborting.ts';
+import type { Refusal } from '#domain/failure.ts';
 import type { OperationId, VolumeId } from '#domain/ids.ts';
-import type { Result } from '#domain/result.ts';
-import type { Effect, Event, Evidence, Outcome, Saga } from '#domain/saga.ts';
+import { ok, type Result } from '#domain/result.ts';
+import type { Event, Evidence, Next, Saga } from '#domain/saga.ts';
 import { expecting, learnt, next, parked } from '#domain/sagas.ts';
 import type { Clock } from '#ports/clock.ts';
 import type { Operation } from '#ports/journal.ts';
 import type { Telemetry } from '#ports/telemetry.ts';
-import { type LookWorld, look } from './look.ts';
+import type { LookWorld } from './look.ts';
 import { Mailbox } from './mailbox.ts';
+import { perform } from './perform.ts';
 import type { Sender } from './sender.ts';
+import { contextOf, logStep, sameEvidence } from './step.ts';
 
 export interface RunnerWorld extends LookWorld {
   readonly sender: Sender;
@@ -19,9 +22,6 @@ export interface RunnerWorld extends LookWorld {
   /** Called with a defect, after it is journalled: the process must end. */
   readonly die: (defect: unknown) => void;
 }
-
-/** A wait for something that libvirt or a share is about to show. */
-const SOON_MS = 200;
 
 /** How often an operation may meet a defect in one state before it is left to a person. */
 const MAX_DEFECTS = 2;
@@ -76,6 +76,19 @@ export class Runner {
     this.#listeners.push(listener);
   }
 
+  /**
+   * An operator wants it to come to nothing. One that runs is overruled between two steps, so that
+   * no step is under way then. Null when it is not, or no longer, driven here.
+   */
+  abort(id: OperationId): Promise<Overruled> {
+    const running = this.#running.get(id);
+    if (running === undefined) return this.#abortWaiting(id);
+    const { promise, resolve } = Promise.withResolvers<Overruled>();
+    running.aborts.push(resolve);
+    running.mailbox.nudge();
+    return promise;
+  }
+
   start(operation: Operation): void {
     const { volume } = operation.saga.request;
     const { clock } = this.#world;
@@ -109,11 +122,14 @@ export class Runner {
     const mailbox = new Mailbox(hypervisor, operation.saga.request.server, clock);
     const done = this.#drive(operation, mailbox).catch((defect) => this.#broken(operation, defect));
     const over = done.finally(() => this.#leave(operation));
-    this.#running.set(operation.id, { done: over, mailbox, again: false, writing: null });
+    const running = { done: over, mailbox, again: false, writing: null, aborts: [] };
+    this.#running.set(operation.id, running);
   }
 
   #leave(operation: Operation): void {
-    this.#running.get(operation.id)?.mailbox[Symbol.dispose]();
+    const running = this.#running.get(operation.id);
+    running?.mailbox[Symbol.dispose]();
+    answerAll(running, null);
     this.#running.delete(operation.id);
     this.#asked.delete(operation.id);
     this.#world.sender.forget(operation.saga.request.snapshot);
@@ -125,18 +141,38 @@ export class Runner {
     else if (!this.#stopped) this.#begin(following);
   }
 
+  /** It is taken out of the queue first: nobody begins it while that is written down. */
+  async #abortWaiting(id: OperationId): Promise<Overruled> {
+    const { journal, sender, telemetry } = this.#world;
+    const queue = [...this.#queues.values()].find((all) => all.some((one) => one.id === id));
+    const at = queue?.findIndex((one) => one.id === id) ?? -1;
+    const operation = queue?.[at];
+    if (operation === undefined) return null;
+    const step = aborting(operation.saga);
+    if (!step.ok) return step;
+    queue?.splice(at, 1);
+    this.#asked.delete(id);
+    const { saga, evidence, tell } = step.value;
+    const notice = await journal.commit(id, { saga, evidence, tell, formats: [] });
+    if (notice !== null) sender.post(notice);
+    logStep(telemetry, operation, evidence, saga);
+    return ok(null);
+  }
+
   /** The only loop in the program. */
   async #drive(operation: Operation, mailbox: Mailbox): Promise<void> {
     const { journal, sender, telemetry } = this.#world;
     let saga = operation.saga;
     let event: Event = { kind: 'woke' };
     let last: Evidence | null = null;
+    const age = () => this.#age(operation);
     // A job that an earlier process began: how it ends is told to this one.
     const target = expecting(saga);
     if (target !== null) mailbox.expect(target);
     while (!this.#stopped) {
-      const step = next(saga, event);
       const running = this.#running.get(operation.id);
+      const overruled = overrule(running, saga);
+      const step = overruled ?? next(saga, event);
       if (running?.again && isWithdrawn(step.saga)) {
         running.again = false;
         event = { kind: 'woke' };
@@ -151,87 +187,18 @@ export class Runner {
         if (running !== undefined) running.writing = writing;
         const notice = await writing;
         if (notice !== null) sender.post(notice);
-        for (const one of evidence) {
-          const level = one.kind === 'left-frozen' ? 'warning' : 'info';
-          telemetry.log(level, `${one.kind}: ${one.detail}`, contextOf(operation));
-        }
+        logStep(telemetry, operation, evidence, step.saga);
       }
       saga = step.saga;
+      if (overruled !== null) answerAll(running, ok(null));
       if (saga.at === 'end') {
-        for (const hear of this.#listeners) {
-          hear({ ...operation, saga, updatedAt: this.#world.clock.now() });
-        }
-        const words = `${saga.outcome}: ${saga.reason}`;
-        telemetry.log(levelOf(saga.outcome), words, contextOf(operation));
+        const ended = { ...operation, saga, updatedAt: this.#world.clock.now() };
+        for (const hear of this.#listeners) hear(ended);
       }
       if (step.effect === null) return;
       if (step.progress !== null) sender.progress(saga.request.snapshot, step.progress);
-      event = await this.#perform(step.effect, saga, operation, mailbox);
+      event = await perform(this.#world, step.effect, saga, { mailbox, age });
     }
-  }
-
-  async #perform(
-    effect: Effect,
-    saga: Saga,
-    operation: Operation,
-    mailbox: Mailbox,
-  ): Promise<Event> {
-    const { hypervisor, images } = this.#world;
-    const { volume, server } = saga.request;
-    switch (effect.do) {
-      case 'look':
-        return this.#look(effect, saga, operation);
-      case 'watch':
-        return mailbox.next(effect.soon ? SOON_MS : this.#world.pollMs);
-      case 'mend':
-        return did(
-          await images.mend(effect.directory, effect.overlay, effect.backing, effect.format),
-        );
-      case 'snapshot':
-        return did(await hypervisor.snapshot({ ...effect, volume, server }));
-      case 'thaw':
-        return did(await hypervisor.thaw({ ...effect, volume, server }));
-      case 'merge':
-        mailbox.expect(effect.target);
-        return did(await hypervisor.merge({ ...effect, volume, server }));
-      case 'commit-active':
-        mailbox.expect(effect.target);
-        return did(await hypervisor.commitActive({ ...effect, volume, server }));
-      case 'pivot':
-        return did(await hypervisor.pivot({ ...effect, volume, server }));
-      case 'cancel':
-        return did(await hypervisor.cancelCommit({ ...effect, volume, server }));
-      case 'unchain':
-        return did(await hypervisor.unchain({ ...effect, volume, server, process: null }));
-      case 'flush':
-        return did(await hypervisor.flush({ ...effect, volume, server }));
-    }
-  }
-
-  async #look(
-    effect: Extract<Effect, { do: 'look' }>,
-    saga: Saga,
-    operation: Operation,
-  ): Promise<Event> {
-    const { volumes, createTimeoutMs } = this.#world;
-    const { volume, server, snapshot } = saga.request;
-    let attachment: string | null = null;
-    if (saga.at === 'waiting' || (saga.kind === 'undo' && effect.cinder)) {
-      // It was accepted unseen: what Cinder believes is in use is compared now.
-      const attached = await volumes.attachments(volume);
-      if (!attached.ok) return { kind: 'blind', fault: attached.error };
-      attachment = attached.value?.find((one) => one.server === server)?.id ?? null;
-    }
-    const sight = await look(this.#world, {
-      disk: { server, volume },
-      headers: effect.headers,
-      newcomer: saga.kind === 'create' ? saga.request.newFile : null,
-      snapshot: effect.cinder ? snapshot : null,
-      attachment,
-      late: () => saga.kind === 'create' && this.#age(operation) > createTimeoutMs,
-    });
-    if (!sight.ok) return { kind: 'blind', fault: sight.error };
-    return { kind: 'saw', sight: sight.value };
   }
 
   #age({ id }: Operation): number {
@@ -263,21 +230,24 @@ interface Running {
   /** It was asked for again since it last meant to withdraw. */
   again: boolean;
   writing: Promise<unknown> | null;
+  /** Operators who want it to come to nothing, and wait for the answer. */
+  readonly aborts: ((answer: Overruled) => void)[];
+}
+
+/** Null: it was not there to be overruled. */
+export type Overruled = Result<null, Refusal> | null;
+
+/** The end that operators asked for, or null; those who come too late are told so. */
+function overrule(running: Running | undefined, saga: Saga): Next<Saga> | null {
+  if (running === undefined || running.aborts.length === 0) return null;
+  const step = aborting(saga);
+  if (step.ok) return step.value;
+  answerAll(running, step);
+  return null;
+}
+
+function answerAll(running: Running | undefined, it: Overruled): void {
+  for (const answer of running?.aborts.splice(0) ?? []) answer(it);
 }
 
 const isWithdrawn = (saga: Saga): boolean => saga.at === 'end' && saga.outcome === 'withdrawn';
-
-const did = (result: Result<null, Fault>): Event =>
-  result.ok ? { kind: 'did' } : { kind: 'failed', fault: result.error };
-
-const sameEvidence = (one: Evidence, other: Evidence | null): boolean =>
-  one.kind === other?.kind && one.detail === other.detail;
-
-const GOOD: readonly Outcome[] = ['created', 'merged', 'undone'];
-const levelOf = (outcome: Outcome) => (GOOD.includes(outcome) ? 'info' : 'warning');
-
-const contextOf = (operation: Operation) => ({
-  operation: operation.id,
-  requestId: operation.requestId,
-  globalRequestId: operation.globalRequestId,
-});

@@ -51,19 +51,27 @@ export class Service implements AssistedSnapshots {
   }
 
   create(request: AssistedCreate, caller: Caller): Promise<Answer> {
-    return this.#inTime({ kind: 'create', ...request }, caller);
+    const plain: Plain = { kind: 'create', ...request };
+    return this.inTurn(plain.volume, (time) => this.#decide(plain, caller, time));
   }
 
   delete(request: AssistedDelete, caller: Caller): Promise<Answer> {
-    return this.#inTime({ kind: 'delete', ...request }, caller);
+    const plain: Plain = { kind: 'delete', ...request };
+    return this.inTurn(plain.volume, (time) => this.#decide(plain, caller, time));
   }
 
-  /** Once it is too late nothing is accepted any more: no answer contradicts the journal. */
-  async #inTime(plain: Plain, caller: Caller): Promise<Answer> {
+  /**
+   * Decides something about a volume while nothing else is decided about it. Once it is too late
+   * nothing is accepted any more: no answer contradicts the journal.
+   */
+  async inTurn<T>(
+    volume: VolumeId,
+    decide: (time: Time) => Promise<Result<T, Trouble>>,
+  ): Promise<Result<T, Trouble>> {
     const late = new AbortController();
     const decided = new AbortController();
     const time: Time = { late: late.signal, decide: () => decided.abort(), asking: 'Cinder' };
-    const answer = this.#throughDoor(plain, caller, time);
+    const answer = this.#throughDoor(volume, time, () => decide(time));
     const alarm = this.#world.clock.sleep(DECIDE_WITHIN_MS, decided.signal).then(() => {
       if (!decided.signal.aborted) late.abort();
       return decided.signal.aborted ? answer : tooSlow(time.asking);
@@ -71,15 +79,15 @@ export class Service implements AssistedSnapshots {
     return Promise.race([answer, alarm]).finally(() => decided.abort());
   }
 
-  #throughDoor(plain: Plain, caller: Caller, time: Time): Promise<Answer> {
-    const before = this.#doors.get(plain.volume) ?? Promise.resolve();
-    const mine = before.then(() => this.#decide(plain, caller, time));
+  #throughDoor<T>(volume: VolumeId, time: Time, decide: () => Promise<T>): Promise<T> {
+    const before = this.#doors.get(volume) ?? Promise.resolve();
+    const mine = before.then(decide);
     const over = () => {};
     // Too late is over too: nothing more is accepted, and nobody need wait for what still hangs.
     const settled = Promise.race([mine.then(over, over), aborted(time.late)]);
-    this.#doors.set(plain.volume, settled);
+    this.#doors.set(volume, settled);
     void settled.then(() => {
-      if (this.#doors.get(plain.volume) === settled) this.#doors.delete(plain.volume);
+      if (this.#doors.get(volume) === settled) this.#doors.delete(volume);
     });
     return mine;
   }
@@ -211,7 +219,7 @@ export class Service implements AssistedSnapshots {
 }
 
 /** `late`: the answer is out, and nothing may be accepted. `decide`: it will be what it will be. */
-interface Time {
+export interface Time {
   readonly late: AbortSignal;
   readonly decide: () => void;
   /** Whose answer is being waited for. */
@@ -246,7 +254,7 @@ const headersNamed = (request: Request) => {
 const refused = (refusal: Refusal): Err => err({ kind: 'refused', refusal });
 const fault = (it: Fault): Err => err({ kind: 'fault', fault: it });
 
-const tooSlow = (who: Fault['who']): Err =>
+export const tooSlow = (who: Fault['who']): Err =>
   fault({ kind: 'unreachable', who, detail: `no answer within ${DECIDE_WITHIN_MS / 1000} s` });
 
 const aborted = (signal: AbortSignal): Promise<void> =>

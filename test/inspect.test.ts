@@ -1,6 +1,7 @@
 import { describe, expect, test } from 'vitest';
 import { Inspector } from '#app/inspect.ts';
 import { look } from '#app/look.ts';
+import type { ListedSnapshot } from '#domain/diagnosis.ts';
 import type { Fault } from '#domain/failure.ts';
 import type { FileName, OperationId, ServerId, SnapshotId, VolumeId } from '#domain/ids.ts';
 import { err, ok, type Result } from '#domain/result.ts';
@@ -24,6 +25,7 @@ interface Seen {
   snapshotOf: Result<VolumeId | null, Fault>;
   known: ReadonlyMap<FileName, ReturnType<typeof format>>;
   operations: Operation[];
+  rows: readonly ListedSnapshot[];
 }
 
 /** An inspector of what `seen` says; only what an inspector may call is there. */
@@ -38,6 +40,12 @@ function inspector(says: Partial<Seen> = {}) {
     snapshotOf: ok(VOLUME),
     known: new Map(),
     operations: [],
+    rows: ['a', 'b'].map((id) => ({
+      id: id as SnapshotId,
+      volume: VOLUME,
+      status: 'available',
+      progress: null,
+    })),
     ...says,
   };
   const read: string[] = [];
@@ -51,6 +59,7 @@ function inspector(says: Partial<Seen> = {}) {
       if (!of.ok) return of;
       return ok(of.value && { volume: of.value, status: 'available', progress: null });
     },
+    snapshots: async () => ok(seen.rows),
     attachments: async () => seen.attachments,
     activeFile: async () => seen.active,
   };
@@ -81,6 +90,7 @@ describe('chain', () => {
         guest: disk(chain('s2', 's1', 'v')),
         headers: { s2: header()('s1', 'qcow2'), s1: header()('v', 'raw') },
         cinder: 's2',
+        findings: [],
       }),
     );
     expect(read.toSorted()).toEqual(['s1', 's2']);
@@ -134,6 +144,37 @@ describe('chain', () => {
     ['a path', '../etc', {}, { refusal: { kind: 'bad-request' } }],
   ])('%s', async (_, ref, says, error) => {
     expect(await inspector(says).it.chain(ref)).toMatchObject({ ok: false, error });
+  });
+});
+
+describe('diagnoses', () => {
+  const found = async (says: Partial<Seen>) => {
+    const all = await inspector(says).it.diagnoses();
+    if (!all.ok) return all.error.kind;
+    return all.value.map(({ report }) =>
+      report.ok ? report.value.findings.map(({ code }) => code) : report.error.kind,
+    );
+  };
+
+  test('each volume of each guest, by all the witnesses', async () => {
+    expect(await found({})).toEqual([[]]);
+    expect(await found({ active: ok(file('s1')) })).toEqual([['active-behind']]);
+    expect(await found({ rows: [] })).toEqual([['layer-without-snapshot']]);
+    const lies = { ...headersOf(chain('s2', 's1', 'v')), s2: header()('v', 'raw') };
+    expect(await found({ headers: lies })).toEqual([['header-behind']]);
+  });
+
+  test('what Cinder does not know is no volume; what cannot be seen says why', async () => {
+    expect(await found({ attachments: ok(null) })).toEqual([]);
+    expect(await found({ guest: GONE })).toEqual(['refused']);
+    expect(await found({ disks: err(AWAY) })).toBe('fault');
+    expect(await found({ attachments: err(CINDER_AWAY) })).toEqual([[]]);
+  });
+
+  test('an operation that waits for a person', async () => {
+    const one = operation('op-1', 'end');
+    const parked = { ...one, saga: { ...one.saga, outcome: 'unknown' } } as Operation;
+    expect(await found({ operations: [parked] })).toEqual([['operation-unknown']]);
   });
 });
 

@@ -9,6 +9,7 @@ import type {
 } from '#ports/assisted-snapshots.ts';
 import type { Process } from './ears.ts';
 import { OVERLAY_LIES } from './faults.ts';
+import { abortOne } from './operators.ts';
 import type { Asked } from './watcher.ts';
 import type { World } from './world.ts';
 
@@ -126,6 +127,15 @@ export class Doorway {
     await this.#answered(now, caller, life, program.service);
   }
 
+  /** Somebody sees that it should not have been asked. */
+  #regret(answer: Answer): void {
+    const { swarm, choices } = this.#world;
+    if (!answer.ok || answer.value.operation === null) return;
+    if (!swarm.strikes('operator aborts what was just asked')) return;
+    const { operation } = answer.value;
+    this.#world.later(choices.of('aborted after', SOON_MS), () => abortOne(this.#world, operation));
+  }
+
   async #answered(
     asked: Asked,
     caller: Caller,
@@ -147,6 +157,7 @@ export class Doorway {
     if (life.over) return BROKEN;
     for (const watcher of this.#world.watchers) watcher.answered?.(request, answer);
     this.#world.tell('answer', `${asked.kind} ${asked.snapshot}: ${said(answer)}`);
+    this.#regret(answer);
     return answer;
   }
 }

@@ -77,6 +77,8 @@ export const HAPPENINGS = [
   'request for a snapshot nobody knows',
   'request with other arguments',
   'request of long ago',
+  'operator aborts',
+  'operator settles',
 ] as const;
 
 /** What happens at every moment of a block job. */
@@ -145,6 +147,7 @@ export const FAULT_KINDS: readonly FaultKind[] = [
   'request doubled',
   'request delayed',
   'answer lost',
+  'operator aborts what was just asked',
 ];
 
 /**

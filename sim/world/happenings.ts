@@ -5,6 +5,7 @@ import type { CloudDisk } from '../cloud.ts';
 import { attach, cinderDies, detach, mendInfo } from './cinder-hands.ts';
 import { HAPPENINGS, MISCHIEF } from './faults.ts';
 import type { Guests } from './guests.ts';
+import { abort, settle } from './operators.ts';
 import type { People } from './people.ts';
 import type { Watcher } from './watcher.ts';
 import type { World } from './world.ts';
@@ -217,6 +218,8 @@ const HAPPEN: Readonly<Record<Kind, Happens>> = {
     const found = past[choices.pick('request of long ago is', Math.max(1, past.length))];
     if (found !== undefined) void world.doorway.again(found.asked);
   },
+  'operator aborts': (world, _guests, { volume }) => abort(world, volume),
+  'operator settles': (world, _guests, { volume }) => void settle(world, volume),
 };
 
 /** On storage that does not answer, say; some lose patience with it. */

@@ -22,6 +22,9 @@ export class PromiseLaws implements Watcher {
   /** By operation: the file that its merge empties, and the one that stands on top meanwhile. */
   readonly #merging = new Map<OperationId, { gone: FileName; active: FileName }>();
 
+  /** Operations that may have changed the chain. */
+  readonly #begun = new Set<OperationId>();
+
   constructor(world: World) {
     this.#world = world;
   }
@@ -79,6 +82,10 @@ export class PromiseLaws implements Watcher {
       const { merge, before } = saga.plan;
       const gone = merge.kind === 'commit' ? merge.top : (before.on?.file ?? before.file);
       this.#merging.set(id, { gone, active: before.file });
+    }
+    if (IN_EFFECT.includes(saga.at)) this.#begun.add(id);
+    if (evidence.some(({ kind }) => kind === 'aborted') && this.#begun.has(id)) {
+      this.#world.break(lawOf(saga), `${id} is aborted, and had begun`, saga.request.volume);
     }
     if (saga.at !== 'end') return;
     const words = this.#world.journal.told.filter(({ operation }) => operation === id);
@@ -183,6 +190,8 @@ const WORDS: Readonly<Record<string, Update['kind']>> = {
   'delete merged': 'deleted',
   'delete failed': 'delete-failed',
 };
+
+const IN_EFFECT: readonly string[] = ['switching', 'merging', 'flushing', 'restoring'];
 
 const LAWS = { create: 15, delete: 14, undo: 32 } as const;
 const lawOf = ({ kind }: Saga): number => LAWS[kind];

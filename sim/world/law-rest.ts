@@ -1,4 +1,4 @@
-import type { FileName, VolumeId } from '#domain/ids.ts';
+import type { FileName, OperationId, VolumeId } from '#domain/ids.ts';
 import type { Saga } from '#domain/saga.ts';
 import type { Entry, Operation } from '#ports/journal.ts';
 import type { CloudDisk } from '../cloud.ts';
@@ -23,6 +23,7 @@ export class RestLaws implements Watcher {
       const { saga } = args[1] as Entry;
       const parked = saga.at === 'end' && saga.outcome === 'unknown';
       const { volume } = saga.request;
+      if (parked) this.#world.parked.set(args[0] as OperationId, this.#world.clock.now());
       if (parked && unclearVolumes.has(volume)) this.#world.excuse(volume, 'drift record');
     }
     if (method !== 'settle' || args[1] !== 'obsolete') return;
@@ -85,7 +86,8 @@ export class RestLaws implements Watcher {
     if (saga.kind === 'delete' && saga.reason.includes('is undone')) {
       this.#world.saw('a header set back by us');
     }
-    if (saga.outcome !== 'unknown') return;
+    // Settled or not: nobody may be asked without need.
+    if (saga.outcome !== 'unknown' && !this.#world.parked.has(op.id)) return;
     const why = this.#world.unclearVolumes.has(volume) || this.#excused(volume) !== null;
     if (!why) this.#world.break(law, `${saga.kind} of ${snapshot}: ${saga.reason}`, volume);
     this.#world.excuse(volume, 'drift record');

@@ -1,4 +1,5 @@
 import { Aftercare } from '#app/aftercare.ts';
+import { Operator } from '#app/operate.ts';
 import { Runner } from '#app/runner.ts';
 import { Sender } from '#app/sender.ts';
 import { Service } from '#app/service.ts';
@@ -9,6 +10,7 @@ import type { Clock } from '#ports/clock.ts';
 import type { Hypervisor } from '#ports/hypervisor.ts';
 import type { Images } from '#ports/images.ts';
 import type { Journal } from '#ports/journal.ts';
+import type { Operate } from '#ports/operate.ts';
 import type { Telemetry } from '#ports/telemetry.ts';
 import type { Volumes } from '#ports/volumes.ts';
 import { SimImages } from '../images.ts';
@@ -27,6 +29,7 @@ export interface Ports {
 /** One process of the program, without its HTTP front. */
 export interface Program {
   readonly service: AssistedSnapshots;
+  readonly operator: Operate;
   readonly runner: Runner;
   readonly sender: Sender;
   readonly aftercare: Aftercare;
@@ -49,6 +52,7 @@ export function program(ports: Ports, quiesce: Quiesce, die: (defect: unknown) =
   const limits = { maxChainDepth: MAX_CHAIN_DEPTH, quiesce };
   const service = new Service({ ...ports, clock, runner, sender, limits });
   const aftercare = new Aftercare({ ...ports, runner, die });
+  const operator = new Operator({ ...ports, runner, sender, service });
   const resume = async () => {
     await runner.resume();
     await aftercare.resume();
@@ -56,7 +60,7 @@ export function program(ports: Ports, quiesce: Quiesce, die: (defect: unknown) =
   const stop = async () => {
     await Promise.all([aftercare.stop(), runner.stop(), sender.stop()]);
   };
-  return { service, runner, sender, aftercare, resume, stop };
+  return { service, operator, runner, sender, aftercare, resume, stop };
 }
 
 /** Headers as the program reads them. */

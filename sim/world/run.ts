@@ -15,6 +15,7 @@ import { PromiseLaws } from './law-promises.ts';
 import { RequestLaws } from './law-requests.ts';
 import { RestLaws } from './law-rest.ts';
 import { WordLaws } from './law-words.ts';
+import { settle } from './operators.ts';
 import { LONGEST_WAIT_MS, People, snapshotsOf } from './people.ts';
 import type { Ports } from './program.ts';
 import type { Broken } from './watcher.ts';
@@ -97,6 +98,7 @@ async function history(world: World, guests: Guests, people: People, tale: Tale)
   await people.done();
   await rest(world);
   for (const watcher of world.watchers) watcher.rest?.();
+  await settled(world);
   await again(world);
   for (const disk of world.cloud.disks) {
     if (!world.excuses.has(disk.volume)) await works(world, people, disk);
@@ -164,6 +166,14 @@ async function works(world: World, people: People, disk: CloudDisk): Promise<voi
   const [, file = null] = /unknown-format","file":"([^"]+)/.exec(problem ?? '') ?? [];
   if (file !== null && !world.journal.recorded(volume).has(file as FileName)) return;
   world.break(17, `with nothing in the way a snapshot ended ${status}: ${problem}`, volume);
+}
+
+/** Somebody looks at what nobody could tell, and all the laws hold for what it has become. */
+async function settled(world: World): Promise<void> {
+  if (world.parked.size === 0) return;
+  for (const { volume } of world.cloud.disks) await settle(world, volume, true);
+  await rest(world);
+  for (const watcher of world.watchers) watcher.rest?.();
 }
 
 /** Law 18: at rest, starting again changes nothing. */

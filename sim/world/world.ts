@@ -1,5 +1,12 @@
 import type { Fault } from '#domain/failure.ts';
-import { QCOW2, RAW, type ServerId, type SnapshotId, type VolumeId } from '#domain/ids.ts';
+import {
+  type OperationId,
+  QCOW2,
+  RAW,
+  type ServerId,
+  type SnapshotId,
+  type VolumeId,
+} from '#domain/ids.ts';
 import type { Quiesce } from '#domain/quiesce.ts';
 import { SimClock } from '../clock.ts';
 import { SimCloud, type VolumeKind } from '../cloud.ts';
@@ -63,6 +70,8 @@ export class World {
   readonly unclearVolumes = new Set<VolumeId>();
   /** Snapshots whose status somebody else changed. */
   readonly meddled = new Set<SnapshotId>();
+  /** When each operation that nobody can tell the outcome of was parked. */
+  readonly parked = new Map<OperationId, number>();
   /** Volumes of which Cinder, misled by somebody else, has removed a file in use. */
   readonly lost = new Set<VolumeId>();
   readonly foreignJobs = new Set<BlockJob>();

@@ -7,8 +7,14 @@ import { type End, type Evidence, end, type Next } from './saga.ts';
 
 /** The ways in which a delete ends without a merge, and the words for what it was about. */
 type Step = Next<DeleteSaga>;
+type DeleteEnd = Extract<DeleteSaga, { at: 'end' }>;
 
 export const refusal = (why: Refusal): Evidence => ({ kind: 'refused', detail: why.kind });
+
+export const heard = (how: string): Evidence => ({
+  kind: 'started',
+  detail: `the block job ${how}`,
+});
 
 export const fail = (saga: DeleteSaga, reason: string, ...evidence: Evidence[]): Step =>
   end(ended(saga, 'failed', reason), { kind: 'delete-failed' }, ...evidence);
@@ -17,8 +23,24 @@ export const fail = (saga: DeleteSaga, reason: string, ...evidence: Evidence[]):
 export const withdraw = (saga: DeleteSaga, reason: string): Step =>
   end(ended(saga, 'withdrawn', reason), null);
 
-export const park = (saga: DeleteSaga, reason: string): Step =>
-  end(ended(saga, 'unknown', reason), null);
+export const park = (saga: DeleteSaga, reason: string): Step => end(parked(saga, reason), null);
+
+/** What was planned is kept for whoever finds out how it ended. */
+export function parked(saga: DeleteSaga, reason: string): DeleteEnd {
+  const last = ended(saga, 'unknown', reason);
+  switch (saga.at) {
+    case 'merging':
+    case 'flushing':
+    case 'restoring':
+      return { ...last, plan: saga.plan };
+    case 'confirming':
+      return { ...last, gone: saga.gone, formats: saga.formats };
+    case 'waiting':
+    case 'accepted':
+    case 'end':
+      return last;
+  }
+}
 
 export function ended(
   saga: DeleteSaga,
@@ -26,7 +48,7 @@ export function ended(
   reason: string,
   formats: readonly FileFormat[] = [],
   gone: FileName | null = null,
-): DeleteSaga {
+): DeleteEnd {
   return { kind: 'delete', request: saga.request, at: 'end', outcome, reason, formats, gone };
 }
 

@@ -1,5 +1,5 @@
 import { agrees, changedBy, type FileFormat, filesOf, find, formatsOf, means } from './chain.ts';
-import { describe, ended, fail, leftover, park, refusal, withdraw } from './delete-end.ts';
+import { describe, ended, fail, heard, leftover, park, refusal, withdraw } from './delete-end.ts';
 import { explain, explainFault, type Fault } from './failure.ts';
 import type { FileName } from './ids.ts';
 import { type DeletePlan, type DeleteRequest, planDelete } from './plan-delete.ts';
@@ -62,6 +62,8 @@ export type DeleteSaga = { readonly kind: 'delete'; readonly request: DeleteRequ
        * whose QEMU died, the file that may have been.
        */
       readonly gone: FileName | null;
+      /** Of an outcome that is unknown: what was under way. */
+      readonly plan?: DeletePlan;
     })
 );
 
@@ -296,5 +298,3 @@ function merged(saga: At<'flushing'>, evidence: Evidence): Step {
 const ours = (saga: At<'merging'>, job: Job): boolean => job.kind === saga.plan.merge.kind;
 
 const percent = (job: Job): number => (job.total === 0 ? 0 : (100 * job.done) / job.total);
-
-const heard = (how: string): Evidence => ({ kind: 'started', detail: `the block job ${how}` });

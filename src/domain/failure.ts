@@ -71,7 +71,13 @@ export type Refusal =
       readonly file: FileName;
       readonly size: number;
       readonly disk: number;
-    };
+    }
+  /** An operator asks too late, or too early, for what may be done to an operation. */
+  | { readonly kind: 'has-begun'; readonly at: string }
+  | { readonly kind: 'has-ended'; readonly outcome: string }
+  | { readonly kind: 'not-ended'; readonly at: string }
+  | { readonly kind: 'at-work'; readonly volume: VolumeId }
+  | { readonly kind: 'contradicted'; readonly as: string; readonly seen: string };
 
 /** We tried, and the world said no. */
 export type Fault =
@@ -239,6 +245,31 @@ export function explain(refusal: Refusal): string {
       return (
         `${refusal.file} has a virtual size of ${refusal.size} bytes and the disk has ` +
         `${refusal.disk}: merging it would change what the guest reads.`
+      );
+    case 'has-begun':
+      return (
+        `The operation is ${refusal.at}, so the chain may be changed by it already: look at ` +
+        "'chainkeeper ops show' until it has ended."
+      );
+    case 'has-ended':
+      return (
+        `The operation has ended (${refusal.outcome}): 'chainkeeper ops abort' is for one that ` +
+        "has not begun, and 'chainkeeper ops settle' for one that has ended as unknown."
+      );
+    case 'not-ended':
+      return (
+        `The operation is ${refusal.at}: it can be settled only once it has ended with an ` +
+        'unknown outcome.'
+      );
+    case 'at-work':
+      return (
+        `Another operation is at work on volume ${refusal.volume}: look at 'chainkeeper ops list ` +
+        "--state open' until it has ended."
+      );
+    case 'contradicted':
+      return (
+        `It cannot be settled as ${refusal.as} (${refusal.seen}): see 'chainkeeper chain show' ` +
+        'and what it says to do.'
       );
   }
 }

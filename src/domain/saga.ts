@@ -97,7 +97,10 @@ export interface Evidence {
     | 'already'
     | 'quiesced'
     | 'not-quiesced'
-    | 'left-frozen';
+    | 'left-frozen'
+    /** An operator put an end to it, or said how it ended. */
+    | 'aborted'
+    | 'settled';
   readonly detail: string;
 }
 

@@ -1,5 +1,6 @@
 import { type FileFormat, layersOf } from './chain.ts';
 import { nextCreate } from './create-saga.ts';
+import { parked as parkedDelete } from './delete-end.ts';
 import { nextDelete } from './delete-saga.ts';
 import type { Event, Next, Saga } from './saga.ts';
 import { nextUndo } from './undo-saga.ts';
@@ -37,7 +38,7 @@ export function parked(saga: Saga, reason: string): Saga {
     case 'create':
       return { kind: 'create', request: saga.request, ...end };
     case 'delete':
-      return { kind: 'delete', request: saga.request, ...end, gone: null };
+      return parkedDelete(saga, reason);
     case 'undo':
       return { kind: 'undo', request: saga.request, made: saga.made, ...end };
   }

@@ -1,7 +1,8 @@
 import type { FileFormat, Layer } from '#domain/chain.ts';
-import type { OperationId, VolumeId } from '#domain/ids.ts';
+import type { Finding } from '#domain/diagnosis.ts';
+import type { OperationId, ServerId, VolumeId } from '#domain/ids.ts';
 import type { Result } from '#domain/result.ts';
-import type { GuestView, HeaderView } from '#domain/sight.ts';
+import type { DiskView, HeaderView } from '#domain/sight.ts';
 import type { AssistedCreate, AssistedDelete, Trouble } from './assisted-snapshots.ts';
 import type { EvidenceRow, Notice, Operation } from './journal.ts';
 
@@ -9,6 +10,8 @@ import type { EvidenceRow, Notice, Operation } from './journal.ts';
 export interface Inspect {
   /** A volume's chain by three witnesses; `ref` is a volume id or `DOMAIN:DISK`. */
   chain(ref: string): Promise<Result<ChainReport, Trouble>>;
+  /** What is wrong with each volume of the guests on this host. */
+  diagnoses(): Promise<Result<readonly Diagnosis[], Trouble>>;
   formats(volume: VolumeId): Promise<readonly FileFormat[]>;
   planCreate(request: AssistedCreate): Promise<Result<PlanReport, Trouble>>;
   planDelete(request: AssistedDelete): Promise<Result<PlanReport, Trouble>>;
@@ -18,11 +21,20 @@ export interface Inspect {
 
 export interface ChainReport {
   readonly volume: VolumeId;
-  readonly guest: GuestView;
+  readonly guest: DiskView;
   /** By file: what the header page of each overlay says. */
   readonly headers: Readonly<Record<string, HeaderView>>;
   /** The file that Cinder believes is in use; null when it cannot or does not say. */
   readonly cinder: string | null;
+  /** What is wrong, the worst first. */
+  readonly findings: readonly Finding[];
+}
+
+export interface Diagnosis {
+  readonly volume: VolumeId;
+  readonly server: ServerId;
+  readonly target: string;
+  readonly report: Result<ChainReport, Trouble>;
 }
 
 export interface PlanReport {

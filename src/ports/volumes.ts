@@ -1,3 +1,4 @@
+import type { ListedSnapshot } from '#domain/diagnosis.ts';
 import type { Fault } from '#domain/failure.ts';
 import type { FileName, ServerId, SnapshotId, VolumeId } from '#domain/ids.ts';
 import type { Result } from '#domain/result.ts';
@@ -16,6 +17,8 @@ export interface Attachment {
  */
 export interface Volumes {
   snapshot(id: SnapshotId): Promise<Result<SnapshotView | null, Fault>>;
+  /** Every snapshot of a volume, whoever owns it; none for an unknown volume. */
+  snapshots(volume: VolumeId): Promise<Result<readonly ListedSnapshot[], Fault>>;
   /** The attachments of a volume that are in effect, or null for an unknown volume. */
   attachments(volume: VolumeId): Promise<Result<readonly Attachment[] | null, Fault>>;
   /** The file that the attachment's connection_info names as in use, or null when not given. */

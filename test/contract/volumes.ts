@@ -42,6 +42,21 @@ export function volumesContract(name: string, open: () => Promise<VolumesLab>): 
     expect(await lab.volumes.snapshot(id)).toEqual({ ok: true, value: view });
   });
 
+  law('the snapshots of a volume are listed, whatever their status', async (lab) => {
+    const ids = [await lab.snapshot('creating', '0%'), await lab.snapshot('error', '90%')];
+    const listed = await lab.volumes.snapshots(lab.volume);
+    if (!listed.ok) throw new Error(listed.error.detail);
+    const rows = listed.value.map(({ id, volume, status }) => ({ id, volume, status }));
+    expect(rows).toHaveLength(2);
+    expect(rows).toEqual(
+      expect.arrayContaining([
+        { id: ids[0], volume: lab.volume, status: 'creating' },
+        { id: ids[1], volume: lab.volume, status: 'error' },
+      ]),
+    );
+    expect(await lab.volumes.snapshots(NOBODY as VolumeId)).toEqual({ ok: true, value: [] });
+  });
+
   law('what Cinder does not have is null', async ({ volumes }) => {
     const nothing = { ok: true, value: null };
     expect(await volumes.snapshot(NOBODY as SnapshotId)).toEqual(nothing);

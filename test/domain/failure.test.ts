@@ -56,6 +56,11 @@ const refusals: { readonly [K in Refusal['kind']]: Extract<Refusal, { kind: K }>
   'header-disagrees': { kind: 'header-disagrees', file: file('s2'), says: 'x', live: 's1' },
   'agent-not-connected': { kind: 'agent-not-connected', server, agent: 'not configured' },
   'size-differs': { kind: 'size-differs', file: file('s1'), size: 512, disk: 1024 },
+  'has-begun': { kind: 'has-begun', at: 'merging' },
+  'has-ended': { kind: 'has-ended', outcome: 'merged' },
+  'not-ended': { kind: 'not-ended', at: 'flushing' },
+  'at-work': { kind: 'at-work', volume },
+  contradicted: { kind: 'contradicted', as: 'done', seen: 's1 is in the chain of s2 on s1' },
 };
 
 test.each(Object.values(refusals))('$kind has its sentence, which names what was seen', (it) => {

@@ -56,6 +56,11 @@ export class RememberedVolumes implements Volumes {
     return ok({ volume, status, progress: '0%' });
   };
 
+  snapshots: Volumes['snapshots'] = async (volume) => {
+    const rows = [...this.#snapshots].filter(([, row]) => row.volume === volume);
+    return ok(rows.map(([id, row]) => ({ id, ...row, progress: '0%' })));
+  };
+
   attachments: Volumes['attachments'] = async (volume) => {
     const server = this.#servers.get(volume);
     return ok(server === undefined ? null : [{ id: volume, server }]);

@@ -194,7 +194,7 @@ export const CREATE_BUGS: readonly Bug[] = [
     habit: 'Nova',
     laws: [17],
     edit: {
-      file: 'src/runner.ts',
+      file: 'src/perform.ts',
       find: 'hypervisor.snapshot({ ...effect, volume, server })',
       put: 'hypervisor.snapshot({ ...effect, volume, server, target: effect.active })',
     },

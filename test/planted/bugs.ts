@@ -3,6 +3,7 @@ import { CREATE_BUGS } from './bugs-create.ts';
 import { DELETE_BUGS } from './bugs-delete.ts';
 import { EDGE_BUGS } from './bugs-edge.ts';
 import { JOURNAL_BUGS } from './bugs-journal.ts';
+import { OPERATOR_BUGS } from './bugs-operator.ts';
 import { SERVICE_BUGS } from './bugs-service.ts';
 
 export const BUGS: readonly Bug[] = [
@@ -11,6 +12,7 @@ export const BUGS: readonly Bug[] = [
   ...JOURNAL_BUGS,
   ...SERVICE_BUGS,
   ...EDGE_BUGS,
+  ...OPERATOR_BUGS,
 ];
 
 /** A disk that reads otherwise than it was written: whoever hunts must find it at once. */

@@ -1,4 +1,5 @@
 import { Aftercare } from '#app/aftercare.ts';
+import { Operator } from '#app/operate.ts';
 import type { RunnerWorld } from '#app/runner.ts';
 import { Runner } from '#app/runner.ts';
 import { Sender } from '#app/sender.ts';
@@ -38,6 +39,7 @@ interface Parts {
   readonly runner: Runner;
   readonly sender: Sender;
   readonly service: Service;
+  readonly operator: Operator;
   readonly aftercare: Aftercare | null;
 }
 
@@ -79,6 +81,10 @@ export class Desk {
 
   get sender(): Sender {
     return this.#built.sender;
+  }
+
+  get operator(): Operator {
+    return this.#built.operator;
   }
 
   get service(): Service {
@@ -129,7 +135,8 @@ export class Desk {
     const aftercare = this.#cares
       ? new Aftercare({ ...ports, clock, telemetry, runner, die })
       : null;
-    this.#parts = { runner, sender, service, aftercare };
+    const operator = new Operator({ ...ports, telemetry, runner, sender, service });
+    this.#parts = { runner, sender, service, operator, aftercare };
     this.cloud.serve(service);
   }
 

@@ -42,8 +42,12 @@ export class Rest implements AsyncDisposable {
     });
   }
 
-  get(path: readonly string[], headers: Headers = {}): Promise<Result<Answer, Fault>> {
-    return this.#ask('GET', path, headers, null);
+  get(
+    path: readonly string[],
+    headers: Headers = {},
+    query: Headers = {},
+  ): Promise<Result<Answer, Fault>> {
+    return this.#ask('GET', path, headers, null, query);
   }
 
   post(path: readonly string[], body: unknown): Promise<Result<Answer, Fault>> {
@@ -61,6 +65,7 @@ export class Rest implements AsyncDisposable {
     path: readonly string[],
     extra: Headers,
     body: string | null,
+    query: Headers = {},
   ): Promise<Result<Answer, Fault>> {
     for (let fresh = false; ; fresh = true) {
       const base = await this.#authorizer.baseUrl();
@@ -70,6 +75,8 @@ export class Rest implements AsyncDisposable {
       // No thing has such a name, and a URL with it would name another thing, or be none.
       if (path.some((it) => /^\.{0,2}$/.test(it) || !it.isWellFormed())) return ok(MISSING);
       const tail = path.map(encodeURIComponent).join('/');
+      const words = new URLSearchParams(query).toString();
+      const asked = words === '' ? '' : `?${words}`;
       const sent = {
         name: `${method} ${tail}`,
         secrets: this.#authorizer.secrets(),
@@ -77,7 +84,7 @@ export class Rest implements AsyncDisposable {
       };
       const headers = { Accept: 'application/json', 'User-Agent': 'chainkeeper', ...extra };
       const received = await this.#send(
-        `${base.value}/${tail}`,
+        `${base.value}/${tail}${asked}`,
         { method, headers: { ...headers, ...auth.value }, body },
         sent,
       );

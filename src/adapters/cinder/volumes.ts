@@ -1,3 +1,4 @@
+import type { ListedSnapshot } from '#domain/diagnosis.ts';
 import type { Fault } from '#domain/failure.ts';
 import type { FileName, SnapshotId, VolumeId } from '#domain/ids.ts';
 import { err, ok, type Result } from '#domain/result.ts';
@@ -13,6 +14,7 @@ import {
   parseActiveFile,
   parseAttachments,
   parseSnapshot,
+  parseSnapshots,
 } from './wire.ts';
 
 export interface CinderVolumesOptions {
@@ -38,6 +40,15 @@ export class CinderVolumes implements Volumes {
 
   snapshot(id: SnapshotId): Promise<Result<SnapshotView | null, Fault>> {
     return this.#look(['snapshots', id], parseSnapshot);
+  }
+
+  /** Of all tenants: an admin's view, as all of ours (cinder/api/v3/snapshots.py). */
+  async snapshots(volume: VolumeId): Promise<Result<readonly ListedSnapshot[], Fault>> {
+    const query = { all_tenants: '1', volume_id: volume };
+    const answer = await this.#rest.get(['snapshots', 'detail'], {}, query);
+    if (!answer.ok) return answer;
+    if (answer.value.status !== 200) return err(refused(answer.value));
+    return parseSnapshots(answer.value.body, volume);
   }
 
   attachments(volume: VolumeId): Promise<Result<readonly Attachment[] | null, Fault>> {

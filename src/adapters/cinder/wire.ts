@@ -1,7 +1,14 @@
 /** Cinder's JSON, and nothing else: pure. */
 import { z } from 'zod';
+import type { ListedSnapshot } from '#domain/diagnosis.ts';
 import type { Fault } from '#domain/failure.ts';
-import { type FileName, fileName, type ServerId, type VolumeId } from '#domain/ids.ts';
+import {
+  type FileName,
+  fileName,
+  type ServerId,
+  type SnapshotId,
+  type VolumeId,
+} from '#domain/ids.ts';
 import { err, ok, type Result } from '#domain/result.ts';
 import type { SnapshotView } from '#domain/sight.ts';
 import { type Dialect, type StatusBody, speak, type Update } from '#domain/status.ts';
@@ -15,9 +22,9 @@ const PROGRESS = 'os-extended-snapshot-attributes:progress';
 
 const word = z.string().min(1);
 
-const snapshotAnswer = z.object({
-  snapshot: z.object({ volume_id: word, status: word, [PROGRESS]: z.string().nullish() }),
-});
+const snapshotFields = { volume_id: word, status: word, [PROGRESS]: z.string().nullish() };
+const snapshotAnswer = z.object({ snapshot: z.object(snapshotFields) });
+const snapshotsAnswer = z.object({ snapshots: z.array(z.object({ id: word, ...snapshotFields })) });
 
 /**
  * Only attachments in effect are listed (cinder/api/v2/views/volumes.py, _get_attachments). One to
@@ -40,6 +47,21 @@ export function parseSnapshot(body: unknown): Result<SnapshotView, Fault> {
   if (!parsed.ok) return parsed;
   const { volume_id, status, [PROGRESS]: progress } = parsed.value.snapshot;
   return ok({ volume: volume_id as VolumeId, status, progress: progress ?? null });
+}
+
+/** Other volumes' are left out: an old Cinder does not know the filter (before Havana). */
+export function parseSnapshots(
+  body: unknown,
+  volume: VolumeId,
+): Result<readonly ListedSnapshot[], Fault> {
+  const parsed = parse(snapshotsAnswer, body, 'snapshots');
+  if (!parsed.ok) return parsed;
+  const rows = parsed.value.snapshots.filter((row) => row.volume_id === volume);
+  return ok(
+    rows.map(({ id, status, [PROGRESS]: progress }) => {
+      return { id: id as SnapshotId, volume, status, progress: progress ?? null };
+    }),
+  );
 }
 
 /** The attachments to servers. */

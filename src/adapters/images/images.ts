@@ -11,6 +11,7 @@ import type { Images } from '#ports/images.ts';
 
 /** qemu-img changes one field of a header; on a stalled share it would hang without this. */
 const QEMU_IMG_TIMEOUT_MS = 30_000;
+const ENVIRONMENT = { PATH: '/usr/bin:/bin', LC_ALL: 'C' };
 
 /** The files of the share, opened without following a link and read no further than a page. */
 export class ShareImages implements Images {
@@ -71,6 +72,25 @@ export async function headerAt(path: string): Promise<Result<HeaderView, Fault>>
 // O_NONBLOCK: opening a FIFO that somebody put there must not hang.
 const FOR_LOOKING = constants.O_RDONLY | constants.O_NOFOLLOW | constants.O_NONBLOCK;
 
+/** What it says that it is, or why it cannot be run. */
+export function qemuImgVersion(command = 'qemu-img'): Promise<Result<string, string>> {
+  return new Promise((resolve) => {
+    const child = spawn(command, ['--version'], {
+      stdio: ['ignore', 'pipe', 'ignore'],
+      timeout: QEMU_IMG_TIMEOUT_MS,
+      env: ENVIRONMENT,
+    });
+    let said = '';
+    child.stdout.setEncoding('utf8').on('data', (text: string) => {
+      said = (said + text).slice(0, 4096);
+    });
+    child.on('error', (error) => resolve(err(error.message)));
+    child.on('close', (code) =>
+      resolve(code === 0 ? ok(said.split('\n')[0] ?? '') : err(`it ended with ${code}`)),
+    );
+  });
+}
+
 /** Runs qemu-img with `fd` as its descriptor 3; null when it succeeded. */
 function qemuImg(
   args: readonly string[],
@@ -80,7 +100,7 @@ function qemuImg(
     const child = spawn('qemu-img', args, {
       stdio: ['ignore', 'ignore', 'pipe', fd],
       timeout: QEMU_IMG_TIMEOUT_MS,
-      env: { PATH: '/usr/bin:/bin', LC_ALL: 'C' },
+      env: ENVIRONMENT,
     });
     let said = '';
     child.stderr?.setEncoding('utf8').on('data', (text: string) => {

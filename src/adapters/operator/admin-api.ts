@@ -1,15 +1,17 @@
 import { chmodSync, lstatSync, mkdirSync, unlinkSync } from 'node:fs';
 import { connect } from 'node:net';
 import { dirname } from 'node:path';
-import fastify, { type FastifyInstance } from 'fastify';
+import fastify, { type FastifyInstance, type FastifyReply } from 'fastify';
 import { z } from 'zod';
 import type { Refusal } from '#domain/failure.ts';
 import { fileName, type OperationId, type SnapshotId, type VolumeId } from '#domain/ids.ts';
 import { err, ok, type Result } from '#domain/result.ts';
 import type { Inspect } from '#ports/inspect.ts';
+import type { Operate } from '#ports/operate.ts';
 import type { Telemetry } from '#ports/telemetry.ts';
 import {
   chainJson,
+  diagnosisJson,
   errorJson,
   formatsJson,
   operationJson,
@@ -20,6 +22,7 @@ import {
 
 export interface AdminWorld {
   readonly inspect: Inspect;
+  readonly operate: Operate;
   readonly telemetry: Telemetry;
 }
 
@@ -50,7 +53,7 @@ export async function listenAdmin(
 }
 
 /** The routes alone, to be served anywhere. */
-export function adminApp({ inspect, telemetry }: AdminWorld): FastifyInstance {
+export function adminApp({ inspect, operate, telemetry }: AdminWorld): FastifyInstance {
   const app = fastify({
     bodyLimit: 65536,
     requestIdHeader: false,
@@ -71,6 +74,7 @@ export function adminApp({ inspect, telemetry }: AdminWorld): FastifyInstance {
   });
   chains(app, inspect);
   operations(app, inspect);
+  orders(app, operate);
   return app;
 }
 
@@ -79,6 +83,12 @@ function chains(app: FastifyInstance, inspect: Inspect): void {
     const report = await inspect.chain(request.params.ref);
     if (report.ok) return chainJson(report.value);
     const { status, body } = troubleJson(report.error);
+    return reply.code(status).send(body);
+  });
+  app.get('/v1/diagnoses', async (_, reply) => {
+    const found = await inspect.diagnoses();
+    if (found.ok) return { diagnoses: found.value.map(diagnosisJson) };
+    const { status, body } = troubleJson(found.error);
     return reply.code(status).send(body);
   });
   app.get<{ Params: { volume: string } }>('/v1/formats/:volume', async (request) => {
@@ -108,6 +118,30 @@ function operations(app: FastifyInstance, inspect: Inspect): void {
   });
 }
 
+/** What a person orders; a refusal is 409, because the state is against it and not the words. */
+function orders(app: FastifyInstance, operate: Operate): void {
+  type Said = Awaited<ReturnType<Operate['abort']>>;
+  const answer = (reply: FastifyReply, id: string, said: Said) => {
+    if (said === null) {
+      return reply.code(404).send(errorJson('not-found', `There is no operation ${id}.`));
+    }
+    if (said.ok) return operationJson(said.value);
+    const { status, body } = troubleJson(said.error);
+    return reply.code(said.error.kind === 'refused' ? 409 : status).send(body);
+  };
+  app.post<{ Params: { id: string } }>('/v1/operations/:id/abort', async (request, reply) => {
+    const { id } = request.params;
+    return answer(reply, id, await operate.abort(id as OperationId));
+  });
+  app.post<{ Params: { id: string } }>('/v1/operations/:id/settle', async (request, reply) => {
+    const order = Settle.safeParse(request.body);
+    if (!order.success) return reply.code(400).send(errorJson('bad-request', words(order.error)));
+    const { id } = request.params;
+    return answer(reply, id, await operate.settle(id as OperationId, order.data.as));
+  });
+}
+
+const Settle = z.strictObject({ as: z.enum(['done', 'failed']) });
 const Query = z.strictObject({
   state: z.enum(['open', 'ended', 'all']).default('all'),
   limit: z.coerce.number().int().min(1).max(10_000).default(100),

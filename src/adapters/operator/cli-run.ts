@@ -1,6 +1,7 @@
 import type { Fault } from '#domain/failure.ts';
 import type { Result } from '#domain/result.ts';
 import type { HeaderView } from '#domain/sight.ts';
+import type { Check, DoctorOptions } from '#ports/doctor.ts';
 import { ask, type Reply } from './client.ts';
 import { escapeText } from './escape.ts';
 import { type Fields, type Look, renderShow } from './output.ts';
@@ -13,6 +14,8 @@ export interface CliIo {
   serve(configFiles: readonly string[]): Promise<number>;
   /** Where the service listens, by these files or the default ones, or what is wrong with them. */
   findSocket(configFiles: readonly string[]): Result<string, string>;
+  /** Everything that is worth checking on this host. */
+  doctor(options: DoctorOptions): Promise<readonly Check[]>;
   /** The header page of the file at this path. */
   header(path: string): Promise<Result<HeaderView, Fault>>;
 }
@@ -53,6 +56,20 @@ export class Run {
       };
       this.render(renderShow(fields, plain, look(options)));
     });
+  }
+
+  /** Has the service do something. Of what was asked and not answered the outcome is unknown. */
+  async order(
+    options: ClientOptions,
+    path: string,
+    body: object,
+    print: (body: unknown) => void,
+  ): Promise<void> {
+    const reply = await this.#reply(options, path, body);
+    if (reply === null) return;
+    this.#receive(reply, print);
+    if (reply.kind === 'no' && reply.status === 409) this.code = EXIT.refused;
+    if (reply.kind === 'away' && reply.asked) this.code = EXIT.unknown;
   }
 
   async ask(options: ClientOptions, path: string, print: (body: unknown) => void): Promise<void> {

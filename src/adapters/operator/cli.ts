@@ -1,9 +1,12 @@
 import { readFileSync } from 'node:fs';
 import { Command, CommanderError, InvalidArgumentError, Option } from 'commander';
+import { addDoctor } from './cli-doctor.ts';
 import { addHeader } from './cli-header.ts';
+import { addOrders } from './cli-ops.ts';
+import { client, collect, configFile } from './cli-options.ts';
 import { type ClientOptions, type CliIo, EXIT, formatWords, look, Run } from './cli-run.ts';
 import { escapeText } from './escape.ts';
-import { type Fields, FORMATS, renderData, renderList, renderShow } from './output.ts';
+import { type Fields, renderData, renderList, renderShow } from './output.ts';
 
 export { type CliIo, EXIT, type Writer } from './cli-run.ts';
 
@@ -25,6 +28,7 @@ export async function runCli(argv: readonly string[], io: CliIo): Promise<number
   addPlan(program, run);
   addOps(program, run);
   addHeader(program, run, collect);
+  addDoctor(program, run);
   addSim(program, run);
   addMissing(program, run);
   try {
@@ -53,10 +57,10 @@ function addChain(program: Command, run: Run): void {
     .argument('<VOLUME|DOMAIN:DISK>', 'volume id, or guest name or UUID and disk target')
     .action((ref: string, options: ClientOptions) =>
       run.ask(options, `/v1/chains/${encodeURIComponent(ref)}`, (body) => {
-        const { layers, problems, ...about } = body as ChainBody;
+        const { layers, findings, ...about } = body as ChainBody;
         const { format, column } = options;
         run.say(`volume ${about.volume}, server ${about.server} ${about.target}`);
-        for (const problem of problems) run.say(problem);
+        for (const it of findings) run.say(`${it.severity} ${it.code}: ${it.saw}. Do: ${it.do}`);
         if (column.length === 0 && (format === 'json' || format === 'yaml')) {
           return run.print(renderData(body, format));
         }
@@ -111,11 +115,12 @@ function addOps(program: Command, run: Run): void {
         run.render(renderShow(fields, plain, look(options)));
       }),
     );
-  for (const name of ['watch', 'abort', 'settle']) missing(ops, name, `ops ${name}`, run);
+  addOrders(ops, run);
+  missing(ops, 'watch', 'ops watch', run);
 }
 
 function addMissing(program: Command, run: Run): void {
-  for (const name of ['doctor', 'config']) missing(program, name, name, run);
+  missing(program, 'config', 'config', run);
 }
 
 /** `bin/chainkeeper.js` starts it, for the sim is not part of the service. */
@@ -159,7 +164,7 @@ interface ChainBody {
   readonly server: string;
   readonly target: string;
   readonly layers: readonly Fields[];
-  readonly problems: readonly string[];
+  readonly findings: readonly Readonly<Record<'code' | 'severity' | 'saw' | 'do', string>>[];
 }
 
 const LAYER = ['layer', 'file', 'format', 'libvirt', 'header', 'cinder', 'note'];
@@ -169,22 +174,6 @@ const OPERATION = [
   ...['file_to_merge', 'merge_target_file', 'asked_at', 'updated_at', 'request_id'],
   'global_request_id',
 ];
-/** What every command that talks to the service takes. */
-function client(command: Command): Command {
-  return command
-    .addOption(new Option('-f, --format <FORMAT>').choices(FORMATS).default('table'))
-    .option('-c, --column <COLUMN>', 'only this one; repeatable', collect, [])
-    .option('--socket <PATH>', 'where the service listens; default: as configured')
-    .addOption(configFile());
-}
-
-const configFile = (): Option =>
-  new Option('--config-file <FILE>', 'instead of the default files; repeatable')
-    .argParser(collect)
-    .default([]);
-
-const collect = (value: string, before: string[]): string[] => [...before, value];
-
 function wholeNumber(text: string): string {
   if (/^[1-9]\d{0,3}$/.test(text)) return text;
   throw new InvalidArgumentError('It must be a whole number from 1 to 9999.');

@@ -4,7 +4,8 @@ import { request } from 'node:http';
 export type Reply =
   | { readonly kind: 'ok'; readonly body: unknown }
   | { readonly kind: 'no'; readonly status: number; readonly why: string; readonly is: string }
-  | { readonly kind: 'away'; readonly sentence: string };
+  /** `asked`: it was there, and may have done what it was asked for. */
+  | { readonly kind: 'away'; readonly sentence: string; readonly asked: boolean };
 
 /** Asks the service over its socket. */
 export async function ask(socket: string, path: string, body?: object): Promise<Reply> {
@@ -15,7 +16,7 @@ export async function ask(socket: string, path: string, body?: object): Promise<
     const { kind, message } = errorOf(json);
     return { kind: 'no', status, why: message, is: kind };
   } catch (error) {
-    return { kind: 'away', sentence: sentenceFor(socket, error) };
+    return { kind: 'away', ...sentenceFor(socket, error) };
   }
 }
 
@@ -57,15 +58,23 @@ function errorOf(json: unknown): { readonly kind: string; readonly message: stri
   return { kind: word('kind'), message: word('message') };
 }
 
-function sentenceFor(socket: string, error: unknown): string {
+function sentenceFor(socket: string, error: unknown): { sentence: string; asked: boolean } {
   const code = error instanceof Error && 'code' in error ? error.code : null;
   switch (code) {
     case 'ENOENT':
     case 'ECONNREFUSED':
-      return `the service is not running: nobody listens on ${socket}; start it, or name --socket.`;
+      return {
+        sentence:
+          `the service is not running: nobody listens on ${socket}; ` +
+          'start it, or name --socket.',
+        asked: false,
+      };
     case 'EACCES':
-      return `you may not write to ${socket}: become a member of its group.`;
+      return {
+        sentence: `you may not write to ${socket}: become a member of its group.`,
+        asked: false,
+      };
     default:
-      return `the service on ${socket} gave no answer (${error}).`;
+      return { sentence: `the service on ${socket} gave no answer (${error}).`, asked: true };
   }
 }

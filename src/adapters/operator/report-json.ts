@@ -1,9 +1,10 @@
 import { type FileFormat, type Layer, layersOf, type SeenLayer } from '#domain/chain.ts';
+import type { Finding } from '#domain/diagnosis.ts';
 import { explain, explainFault } from '#domain/failure.ts';
 import { type Format, QCOW2, type VolumeId } from '#domain/ids.ts';
 import type { DiskView, HeaderView } from '#domain/sight.ts';
 import type { Trouble } from '#ports/assisted-snapshots.ts';
-import type { ChainReport, OperationReport, PlanReport } from '#ports/inspect.ts';
+import type { ChainReport, Diagnosis, OperationReport, PlanReport } from '#ports/inspect.ts';
 import type { Operation } from '#ports/journal.ts';
 
 /** What the admin API says and the CLI prints: snake_case keys that stay as they are. */
@@ -20,10 +21,7 @@ export interface LayerJson {
   readonly note: string;
 }
 
-export function chainJson({ volume, guest, headers, cinder }: ChainReport) {
-  if (guest.kind === 'absent') {
-    return { volume, server: null, problems: [explain(guest.why)], layers: [] };
-  }
+export function chainJson({ volume, guest, headers, cinder, findings }: ChainReport) {
   const layers = layersOf(guest.chain)
     .map((layer, above) => layerJson(layer, above, guest, headers[layer.file], cinder))
     .reverse()
@@ -39,7 +37,8 @@ export function chainJson({ volume, guest, headers, cinder }: ChainReport) {
     job: guest.job,
     active: guest.chain.file,
     cinder_active: cinder,
-    problems: problemsOf(guest, layers, cinder),
+    problems: findings.map(({ saw }) => saw),
+    findings: findings.map(findingJson),
     layers,
   };
 }
@@ -166,21 +165,22 @@ function headerWord(header: HeaderView, layer: SeenLayer, guest: DiskView): stri
 const sameFormat = (says: Format | null, below: SeenLayer): boolean =>
   says !== null && (below.format === null || says === below.format);
 
-function problemsOf(
-  guest: DiskView,
-  layers: readonly LayerJson[],
-  cinder: string | null,
-): readonly string[] {
-  const told = layers.filter(({ header }) => header !== 'ok' && header !== 'not read');
-  const problems = told.map(({ file, header }) => `The header of ${file}: ${header}.`);
-  if (cinder !== null && cinder !== guest.chain.file) {
-    problems.push(`Cinder believes that ${cinder} is in use; the guest has ${guest.chain.file}.`);
-  }
-  if (guest.stray !== null) {
-    problems.push(`${guest.stray.file} lies in another folder, ${guest.stray.directory}.`);
-  }
-  return problems;
+export const findingJson = ({ code, severity, saw, todo }: Finding) => ({
+  code,
+  severity,
+  saw,
+  do: todo,
+});
+
+export function diagnosisJson({ volume, server, target, report }: Diagnosis) {
+  const about = { volume, server, target };
+  if (report.ok)
+    return { ...about, reason: null, findings: report.value.findings.map(findingJson) };
+  return { ...about, reason: troubleWords(report.error), findings: [] };
 }
+
+const troubleWords = (it: Trouble): string =>
+  it.kind === 'refused' ? explain(it.refusal) : explainFault(it.fault);
 
 const layersJson = (active: Layer) =>
   layersOf(active).map(({ file, format, provenance }) => ({ file, format, provenance }));

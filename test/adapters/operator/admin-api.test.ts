@@ -12,7 +12,9 @@ import {
   AWAY,
   CHAIN,
   LYING,
+  OPEN,
   pretendInspect,
+  pretendOperate,
   pretendTelemetry,
   ROTTEN,
   SAID_NO,
@@ -23,13 +25,15 @@ afterAll(() => rmSync(folder, { recursive: true }));
 
 let it = pretendInspect();
 let telemetry = pretendTelemetry();
+let orders = pretendOperate();
 beforeEach(() => {
+  orders = pretendOperate();
   it = pretendInspect();
   telemetry = pretendTelemetry();
 });
 
 async function get(url: string, payload?: object) {
-  const app = adminApp({ inspect: it.inspect, telemetry });
+  const app = adminApp({ inspect: it.inspect, operate: orders.operate, telemetry });
   const method = payload === undefined ? 'GET' : 'POST';
   const answer = await app.inject({ url, method, ...(payload && { payload }) });
   return { status: answer.statusCode, body: answer.json() };
@@ -52,6 +56,7 @@ describe('answers', () => {
       active: 's2',
       cinder_active: 's2',
       problems: [],
+      findings: [],
       layers: [
         layer(0, 'v', 'raw', 'not read', '-', 'base, read-only'),
         layer(1, 's1', 'qcow2', 'ok', '-', 'read-only'),
@@ -63,10 +68,10 @@ describe('answers', () => {
   test('a chain whose witnesses disagree', async () => {
     it.chain = ok(LYING);
     const { body } = await get('/v1/chains/volume-1');
-    expect(body.problems).toEqual([
-      'The header of s1: calls its backing file qcow2.',
-      'The header of s2: names /etc/\u001b[2Jpasswd.',
-      'Cinder believes that s1 is in use; the guest has s2.',
+    expect(body.problems).toEqual(['the header of s2 lies', 'it is deep']);
+    expect(body.findings).toEqual([
+      { code: 'header-lies', severity: 'error', saw: 'the header of s2 lies', do: 'mend it' },
+      { code: 'chain-deep', severity: 'warning', saw: 'it is deep', do: 'delete' },
     ]);
     expect(body.layers.map((one: { cinder: string }) => one.cinder)).toEqual(['-', 'ACTIVE', '-']);
   });
@@ -79,6 +84,23 @@ describe('answers', () => {
     expect([body.running, body.problems]).toEqual([false, []]);
     const note = 'by its header it stands on v';
     expect(body.layers).toEqual([layer(0, 's1', 'qcow2', 'ok', 'unknown', note)]);
+  });
+
+  test('what is wrong with every volume', async () => {
+    const about = { volume: 'volume-1', server: 'server-1', target: 'vda' };
+    expect((await get('/v1/diagnoses')).body).toEqual({
+      diagnoses: [{ ...about, reason: null, findings: [] }],
+    });
+    it.diagnoses = ok([
+      { volume: CHAIN.volume, server: CHAIN.guest.server, target: 'vda', report: err(ROTTEN) },
+      { volume: CHAIN.volume, server: CHAIN.guest.server, target: 'vda', report: ok(LYING) },
+    ]);
+    expect((await get('/v1/diagnoses')).body.diagnoses).toMatchObject([
+      { reason: expect.stringContaining('not attached'), findings: [] },
+      { reason: null, findings: [{ code: 'header-lies' }, { code: 'chain-deep' }] },
+    ]);
+    it.diagnoses = err(AWAY);
+    expect((await get('/v1/diagnoses')).status).toBe(503);
   });
 
   test('formats', async () => {
@@ -131,6 +153,42 @@ describe('answers', () => {
   });
 });
 
+describe('orders', () => {
+  test('an operation is aborted, or settled', async () => {
+    const abort = await get('/v1/operations/op-1/abort', {});
+    expect(abort).toMatchObject({ status: 200, body: { id: 'op-1', state: 'end' } });
+    orders.answer = ok(OPEN);
+    const settle = await get('/v1/operations/op-2/settle', { as: 'done' });
+    expect(settle).toMatchObject({ status: 200, body: { id: 'op-2', state: 'accepted' } });
+    expect(orders.ordered).toEqual([{ abort: 'op-1' }, { settle: 'op-2', as: 'done' }]);
+  });
+
+  test('a refusal is about the state, not about the words: 409', async () => {
+    orders.answer = err({ kind: 'refused', refusal: { kind: 'has-begun', at: 'merging' } });
+    for (const [path, body] of [
+      ['abort', {}],
+      ['settle', { as: 'failed' }],
+    ] as const) {
+      expect(await get(`/v1/operations/op-1/${path}`, body)).toMatchObject({
+        status: 409,
+        body: { error: { kind: 'has-begun', message: expect.stringContaining('is merging') } },
+      });
+    }
+    orders.answer = err(AWAY);
+    expect(await get('/v1/operations/op-1/abort', {})).toMatchObject({ status: 503 });
+    orders.answer = null;
+    expect(await get('/v1/operations/op-9/abort', {})).toMatchObject({ status: 404 });
+  });
+
+  test.each([{}, { as: 'unknown' }, { as: 'done', force: true }])(
+    '%j settles nothing',
+    async (body) => {
+      expect(await get('/v1/operations/op-1/settle', body)).toMatchObject({ status: 400 });
+      expect(orders.ordered).toEqual([]);
+    },
+  );
+});
+
 describe('errors', () => {
   test.each([
     ['a refusal', ROTTEN, 400, 'not-attached'],
@@ -178,7 +236,8 @@ describe('errors', () => {
 });
 
 describe('the socket', () => {
-  const listen = (socket: string) => listenAdmin({ inspect: it.inspect, telemetry }, socket);
+  const listen = (socket: string) =>
+    listenAdmin({ inspect: it.inspect, operate: orders.operate, telemetry }, socket);
 
   test('is for owner and group, and gone afterwards', async () => {
     const socket = join(folder, 'new', 'folder', 'a.sock');

@@ -35,6 +35,7 @@ async function runWith(header: Read, path: string, ...rest: string[]) {
     stdout: { write: (text) => (out += text) },
     stderr: { write: (text) => (said += text) },
     serve: () => expect.unreachable('it needs no service'),
+    doctor: () => expect.unreachable('nobody asks for it'),
     findSocket: () => expect.unreachable('it needs no service'),
     header,
   });

@@ -1,4 +1,5 @@
 import { mkdtempSync, rmSync } from 'node:fs';
+import { createServer } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterAll, beforeAll, beforeEach, describe, expect, test } from 'vitest';
@@ -7,12 +8,16 @@ import { headerAt } from '#adapters/images/images.ts';
 import { type AdminApi, listenAdmin } from '#adapters/operator/admin-api.ts';
 import { runCli } from '#adapters/operator/cli.ts';
 import { err, ok } from '#domain/result.ts';
+import type { Check } from '#ports/doctor.ts';
 import {
   AWAY,
   CHAIN,
+  ENDED,
   LYING,
+  OPEN,
   PLAN,
   pretendInspect,
+  pretendOperate,
   pretendTelemetry,
   ROTTEN,
   SAID_NO,
@@ -21,11 +26,13 @@ import {
 const folder = mkdtempSync(join(tmpdir(), 'ck-cli-'));
 const socket = join(folder, 'a.sock');
 const it = pretendInspect();
+const orders = pretendOperate();
+let checks: readonly Check[] = [];
 let api: AdminApi;
 
 beforeAll(async () => {
   const listening = await listenAdmin(
-    { inspect: it.inspect, telemetry: pretendTelemetry() },
+    { inspect: it.inspect, operate: orders.operate, telemetry: pretendTelemetry() },
     socket,
   );
   if (!listening.ok) throw new Error(listening.error);
@@ -36,6 +43,8 @@ afterAll(async () => {
   rmSync(folder, { recursive: true });
 });
 beforeEach(() => {
+  orders.ordered.length = 0;
+  orders.answer = ok(ENDED);
   it.asked.length = 0;
   it.chain = ok(CHAIN);
   it.plan = ok(PLAN);
@@ -44,6 +53,7 @@ beforeEach(() => {
 async function run(...argv: string[]) {
   let [out, said] = ['', ''];
   const served: (readonly string[])[] = [];
+  const asked: unknown[] = [];
   const code = await runCli(argv, {
     stdout: { write: (text) => (out += text) },
     stderr: { write: (text) => (said += text) },
@@ -51,10 +61,14 @@ async function run(...argv: string[]) {
       served.push(files);
       return 7;
     },
+    doctor: async (options) => {
+      asked.push(options);
+      return checks;
+    },
     header: headerAt,
     findSocket: (files) => (files.includes('bad') ? err('bad: no such file') : ok(socket)),
   });
-  return { code, out, err: said, served };
+  return { code, out, err: said, served, asked };
 }
 
 describe('chain show', () => {
@@ -93,7 +107,7 @@ describe('chain show', () => {
     for (const form of ['table', 'json', 'yaml', 'value']) {
       const shown = await run('chain', 'show', 'v', '-f', form);
       expect(shown.code).toBe(0);
-      expect(shown.err).toContain('Cinder believes that s1 is in use');
+      expect(shown.err).toContain('error header-lies: the header of s2 lies. Do: mend it\n');
       expect(shown.out + shown.err).not.toContain('\u001b');
     }
   });
@@ -222,11 +236,86 @@ test('a service that is away is exit 5 with its socket', async () => {
   });
 });
 
+describe('doctor', () => {
+  const check = (status: Check['status']): Check => {
+    const todo = status === 'ok' ? '' : 'mend\u001b[2J it';
+    return { check: `one that is ${status}`, status, saw: 'something', todo };
+  };
+
+  test('a row for each check', async () => {
+    checks = [check('ok'), check('warning')];
+    const shown = await run('doctor', '-f', 'json', '--config-file', 'a', '--socket', 'b');
+    expect(shown.asked).toEqual([{ configFiles: ['a'], socket: 'b' }]);
+    expect(shown).toMatchObject({ code: 0, err: '' });
+    expect(JSON.parse(shown.out)).toEqual([
+      { check: 'one that is ok', status: 'ok', saw: 'something', do: '' },
+      { check: 'one that is warning', status: 'warning', saw: 'something', do: 'mend\u001b[2J it' },
+    ]);
+    const table = await run('doctor');
+    expect(table.asked).toEqual([{ configFiles: [] }]);
+    expect(table.out).not.toContain('\u001b');
+    expect(table.out).toMatch(/\| check +\| status +\| saw +\| do/);
+  });
+
+  test('an error, and it fails', async () => {
+    checks = [check('warning'), check('error')];
+    expect(await run('doctor', '-f', 'value', '-c', 'status')).toMatchObject({
+      code: 1,
+      out: 'warning\nerror\n',
+      err: '',
+    });
+  });
+});
+
+describe('ops abort and ops settle', () => {
+  test('what became of it', async () => {
+    const shown = await run('ops', 'abort', 'op-1', '-f', 'json', '-c', 'id', '-c', 'outcome');
+    expect(shown).toMatchObject({ code: 0, err: '' });
+    expect(JSON.parse(shown.out)).toEqual({ id: 'op-1', outcome: 'merged' });
+    orders.answer = ok(OPEN);
+    expect(await run('ops', 'settle', 'op-2', '--as', 'done', '-f', 'value')).toMatchObject({
+      code: 0,
+      err: "chainkeeper: it goes on, and is accepted: see 'ops show'.\n",
+    });
+    expect(orders.ordered).toEqual([{ abort: 'op-1' }, { settle: 'op-2', as: 'done' }]);
+  });
+
+  test('refused by what is seen: 3; unknown id: 1; a service that is away: 5', async () => {
+    orders.answer = err({ kind: 'refused', refusal: { kind: 'has-begun', at: 'merging' } });
+    expect(await run('ops', 'abort', 'op-1')).toMatchObject({
+      code: 3,
+      out: '',
+      err: expect.stringContaining('The operation is merging'),
+    });
+    orders.answer = null;
+    expect(await run('ops', 'settle', 'op-9', '--as', 'failed')).toMatchObject({
+      code: 1,
+      out: '',
+    });
+    orders.answer = err(AWAY);
+    expect(await run('ops', 'abort', 'op-1')).toMatchObject({ code: 5, out: '' });
+    const nobody = ['--socket', join(folder, 'nobody.sock')];
+    expect(await run('ops', 'abort', 'op-1', ...nobody)).toMatchObject({ code: 5, out: '' });
+  });
+
+  test('an order that is not answered may have been carried out: 4', async () => {
+    const broken = join(folder, 'broken.sock');
+    const server = createServer((socket) => socket.destroy());
+    await new Promise<void>((resolve) => server.listen(broken, resolve));
+    expect(await run('ops', 'abort', 'op-1', '--socket', broken)).toMatchObject({
+      code: 4,
+      out: '',
+    });
+    expect(await run('ops', 'show', 'op-1', '--socket', broken)).toMatchObject({
+      code: 5,
+      out: '',
+    });
+    await new Promise((resolve) => server.close(resolve));
+  });
+});
+
 test.each([
-  ['doctor'],
   ['config', 'validate'],
-  ['ops', 'abort', 'op-1'],
-  ['ops', 'settle', 'op-1', '--as', 'done'],
   ['ops', 'watch'],
 ])('%s is not there yet', async (...argv) => {
   const shown = await run(...argv);
@@ -245,6 +334,9 @@ test.each([
   ['chain', 'show', 'v', '--force'],
   ['plan', 'create', '--volume', 'v'],
   ['ops', 'list', '--state', 'lost'],
+  ['ops', 'abort'],
+  ['ops', 'settle', 'op-1'],
+  ['ops', 'settle', 'op-1', '--as', 'merged'],
 ])('%j is a slip: exit 2', async (...argv) => {
   const shown = await run(...argv);
   expect(shown).toMatchObject({ code: 2, out: '' });

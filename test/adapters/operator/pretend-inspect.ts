@@ -1,8 +1,9 @@
 import type { OperationId } from '#domain/ids.ts';
 import { err, ok, type Result } from '#domain/result.ts';
 import type { Trouble } from '#ports/assisted-snapshots.ts';
-import type { ChainReport, Inspect, PlanReport } from '#ports/inspect.ts';
+import type { ChainReport, Diagnosis, Inspect, PlanReport } from '#ports/inspect.ts';
 import type { Operation } from '#ports/journal.ts';
+import type { Operate } from '#ports/operate.ts';
 import type { Telemetry } from '#ports/telemetry.ts';
 import { chain, file, format } from '../../support/chains.ts';
 import { disk, header, headersOf, SERVER, SNAPSHOT, VOLUME } from '../../support/sights.ts';
@@ -12,11 +13,16 @@ export const CHAIN: ChainReport = {
   guest: disk(chain('s2', 's1', 'v')),
   headers: headersOf(chain('s2', 's1', 'v')),
   cinder: 's2',
+  findings: [],
 };
 export const LYING: ChainReport = {
   ...CHAIN,
   headers: { s2: header()('/etc/\u001b[2Jpasswd', 'raw'), s1: header()('v', 'qcow2') },
   cinder: 's1',
+  findings: [
+    { code: 'header-lies', severity: 'error', saw: 'the header of s2 lies', todo: 'mend it' },
+    { code: 'chain-deep', severity: 'warning', saw: 'it is deep', todo: 'delete' },
+  ],
 };
 export const PLAN: PlanReport = {
   action: 'commit s1 into v',
@@ -73,6 +79,7 @@ export interface Pretended {
   /** What the next questions about chains and plans get. */
   chain: Result<ChainReport, Trouble>;
   plan: Result<PlanReport, Trouble>;
+  diagnoses: Result<readonly Diagnosis[], Trouble>;
 }
 
 export function pretendInspect(): Pretended {
@@ -81,8 +88,10 @@ export function pretendInspect(): Pretended {
     asked,
     chain: ok(CHAIN),
     plan: ok(PLAN),
+    diagnoses: ok([{ volume: VOLUME, server: SERVER, target: 'vda', report: ok(CHAIN) }]),
     inspect: {
       chain: async (ref) => note({ ref }, ref === 'gone' ? err(ROTTEN) : it.chain),
+      diagnoses: async () => it.diagnoses,
       formats: async () => PLAN.fileFormat,
       planCreate: async (plan) => note(plan, it.plan),
       planDelete: async (plan) => note(plan, it.plan),
@@ -111,6 +120,25 @@ export function pretendInspect(): Pretended {
     return answer;
   };
   return it;
+}
+
+/** What the next orders get, and what was ordered. */
+export function pretendOperate() {
+  const it = {
+    ordered: [] as unknown[],
+    answer: ok(ENDED) as Result<Operation, Trouble> | null,
+  };
+  const operate: Operate = {
+    abort: async (id) => {
+      it.ordered.push({ abort: id });
+      return it.answer;
+    },
+    settle: async (id, as) => {
+      it.ordered.push({ settle: id, as });
+      return it.answer;
+    },
+  };
+  return Object.assign(it, { operate });
 }
 
 export function pretendTelemetry(): Telemetry & { readonly lines: string[] } {

@@ -1,0 +1,18 @@
+import { type Command, Option } from 'commander';
+import { FORMATS } from './output.ts';
+
+/** What every command that talks to the service takes. */
+export function client(command: Command): Command {
+  return command
+    .addOption(new Option('-f, --format <FORMAT>').choices(FORMATS).default('table'))
+    .option('-c, --column <COLUMN>', 'only this one; repeatable', collect, [])
+    .option('--socket <PATH>', 'where the service listens; default: as configured')
+    .addOption(configFile());
+}
+
+export const configFile = (): Option =>
+  new Option('--config-file <FILE>', 'instead of the default files; repeatable')
+    .argParser(collect)
+    .default([]);
+
+export const collect = (value: string, before: string[]): string[] => [...before, value];

@@ -1,0 +1,72 @@
+import { readdirSync, readFileSync, readlinkSync, realpathSync, statSync } from 'node:fs';
+import { DatabaseSync } from 'node:sqlite';
+import { pathToFileURL } from 'node:url';
+import { SCHEMA_VERSION } from './schema.ts';
+
+/** A process, and how it was started. */
+export interface Holder {
+  readonly pid: number;
+  readonly command: string;
+}
+
+/**
+ * Who has locked the file, or null. The kernel tells (/proc/locks); asking SQLite would have to
+ * take the lock, and a service that starts just then would be refused.
+ */
+export function holderOf(path: string): Holder | null {
+  const inode = String(statSync(path).ino);
+  const lines = readFileSync('/proc/locks', 'utf8').split('\n');
+  for (const line of lines) {
+    const [, , , , pid = '', place = ''] = line.trim().split(/\s+/);
+    if (place.split(':')[2] === inode && hasOpen(pid, path)) {
+      return { pid: Number(pid), command: commandOf(pid) };
+    }
+  }
+  return null;
+}
+
+/** What is wrong with a journal that nobody has open, or null; nothing is changed by looking. */
+export function glance(path: string): string | null {
+  try {
+    if (statSync(path).size === 0) return null;
+    const url = new URL(`${pathToFileURL(path)}?immutable=1`);
+    const db = new DatabaseSync(url, { readOnly: true });
+    try {
+      const version = Number(db.prepare('PRAGMA user_version').get()?.user_version ?? 0);
+      if (version > SCHEMA_VERSION) return `a newer chainkeeper wrote it (schema ${version})`;
+      const check = db.prepare('PRAGMA quick_check(1)').get()?.quick_check;
+      return check === 'ok' ? null : `it is damaged: ${check}`;
+    } finally {
+      db.close();
+    }
+  } catch (error) {
+    return `it cannot be read: ${error instanceof Error ? error.message : error}`;
+  }
+}
+
+/** An inode has its number on one file system only; whose files we may not see is believed. */
+function hasOpen(pid: string, path: string): boolean {
+  const folder = `/proc/${pid}/fd`;
+  try {
+    const real = realpathSync(path);
+    return readdirSync(folder).some((fd) => linkOf(`${folder}/${fd}`) === real);
+  } catch {
+    return true;
+  }
+}
+
+function linkOf(path: string): string | null {
+  try {
+    return readlinkSync(path);
+  } catch {
+    return null;
+  }
+}
+
+function commandOf(pid: string): string {
+  try {
+    return readFileSync(`/proc/${pid}/cmdline`, 'utf8').replaceAll('\0', ' ').trim();
+  } catch {
+    return 'unknown';
+  }
+}

@@ -1,0 +1,122 @@
+import { accessSync, constants, existsSync, statfsSync, statSync } from 'node:fs';
+import { connect } from 'node:net';
+import { join } from 'node:path';
+import { qemuImgVersion } from '#adapters/images/images.ts';
+import { ask } from '#adapters/operator/client.ts';
+import { glance, type Holder, holderOf } from '#adapters/sqlite/glance.ts';
+import type { Check } from '#ports/doctor.ts';
+import { bad, fine, odd } from './check.ts';
+import type { Config } from './config.ts';
+
+/** Less than this and SQLite may soon be unable to write a commit down. */
+const LITTLE_BYTES = 64 * 2 ** 20;
+
+/** The folder of the journal: there, ours, and with room. */
+export function statePath({ statePath: path }: Config): Check {
+  const it = 'state_path';
+  if (!existsSync(path)) {
+    return odd(it, `${path} is not there`, `the first start makes it; else: mkdir -m 750 ${path}`);
+  }
+  const problem = inaccessible(path, constants.R_OK | constants.W_OK | constants.X_OK);
+  if (problem !== null) return bad(it, `${path}: ${problem}`, `chown chainkeeper ${path}`);
+  if (!statSync(path).isDirectory()) return bad(it, `${path} is no folder`, `rm ${path}`);
+  const { bavail, bsize } = statfsSync(path);
+  const free = bavail * bsize;
+  const words = `${path} has ${Math.floor(free / 2 ** 20)} MiB free`;
+  if (free < LITTLE_BYTES) return bad(it, words, `free some room: df -h ${path}`);
+  return fine(it, words);
+}
+
+/** The service, and that nobody else has its journal or its door. */
+export async function service(config: Config, socket: string): Promise<readonly Check[]> {
+  const reply = await ask(socket, '/v1/operations?limit=1');
+  const runs = reply.kind === 'ok';
+  const path = join(config.statePath, 'journal.sqlite');
+  const answered = runs
+    ? fine('service', `it runs, and answers on ${socket}`)
+    : reply.kind === 'no'
+      ? bad('service', reply.why, `look into its log: ${config.logFile ?? 'stderr'}`)
+      : odd('service', reply.sentence, 'chainkeeper serve');
+  const newest = runs ? newestOf(reply.body) : null;
+  return [answered, journal(path, runs), await door(config, runs), clock(newest)];
+}
+
+function journal(path: string, runs: boolean): Check {
+  const it = 'journal';
+  if (!existsSync(path)) return fine(it, `${path} is not there: the first start makes it`);
+  const holder = holderOf(path);
+  if (holder !== null) return held(path, holder, runs);
+  if (runs) {
+    const todo = 'name the --config-file of the service that answers, or its --socket';
+    return bad(it, `the service that answers has not ${path} open`, todo);
+  }
+  const problem = glance(path);
+  if (problem === null) return fine(it, `${path} is whole, and nobody has it open`);
+  const todo = `restore ${path}, or move it away and see 'chainkeeper chain show' of each volume`;
+  return bad(it, `${path}: ${problem}`, todo);
+}
+
+function held(path: string, { pid, command }: Holder, runs: boolean): Check {
+  const who = `process ${pid} (${command})`;
+  if (runs) return fine('journal', `${path} is held by ${who}`);
+  const saw = `${path} is held by ${who}, which does not answer: no second service can start`;
+  return bad('journal', saw, `kill ${pid}, if it is a chainkeeper that hangs`);
+}
+
+/** Where Cinder calls: ours when we run, nobody's when not. */
+async function door({ api }: Config, runs: boolean): Promise<Check> {
+  const place = `${api.bindHost}:${api.bindPort}`;
+  const open = await answers(api.bindHost, api.bindPort);
+  if (runs) {
+    const todo = `look into the log; is [nova] endpoint of cinder.conf http://${place}/v2.1?`;
+    return open ? fine('api', `it listens on ${place}`) : bad('api', `nobody is on ${place}`, todo);
+  }
+  if (!open) return fine('api', `${place} is free`);
+  const todo = `ss -ltnp sport = :${api.bindPort}; or choose another [api] bind_port`;
+  return bad('api', `somebody else listens on ${place}`, todo);
+}
+
+function answers(host: string, port: number): Promise<boolean> {
+  return new Promise((resolve) => {
+    const probe = connect({ host, port, timeout: 2_000 });
+    const done = (open: boolean) => {
+      probe.destroy();
+      resolve(open);
+    };
+    probe.once('connect', () => done(true));
+    probe.once('timeout', () => done(false));
+    probe.once('error', () => done(false));
+  });
+}
+
+/** A create that a restart takes up has its time by this clock. */
+function clock(newest: number | null): Check {
+  const now = new Date();
+  const words = `it is ${now.toISOString()}`;
+  const behindS = newest === null ? 0 : Math.round((newest - now.getTime()) / 1000);
+  if (behindS <= 60) return fine('clock', words);
+  const saw = `${words}, ${behindS} s before the newest entry of the journal`;
+  return odd('clock', saw, 'timedatectl: let NTP set the clock');
+}
+
+function newestOf(body: unknown): number | null {
+  const [newest] = (body as { operations: readonly { updated_at: string }[] }).operations;
+  return newest === undefined ? null : Date.parse(newest.updated_at);
+}
+
+/** What mends a header. */
+export async function qemuImg(command?: string): Promise<Check> {
+  const version = await qemuImgVersion(command);
+  if (version.ok) return fine('qemu-img', version.value);
+  return bad('qemu-img', `it cannot be run: ${version.error}`, 'apt install qemu-utils');
+}
+
+export function inaccessible(path: string, mode: number): string | null {
+  try {
+    accessSync(path, mode);
+    return null;
+  } catch (error) {
+    const code = error instanceof Error && 'code' in error ? String(error.code) : String(error);
+    return `we may not use it (${code})`;
+  }
+}

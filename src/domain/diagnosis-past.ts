@@ -1,0 +1,68 @@
+import { find } from './chain.ts';
+import type { Finding, Past, VolumeSight } from './diagnosis.ts';
+import { pathOf } from './diagnosis-headers.ts';
+import { settling, type Verdict } from './settling.ts';
+
+/** What our own journal says that somebody should know. */
+export function pastFindings(sight: VolumeSight): readonly Finding[] {
+  return sight.past.flatMap((one, at) => [
+    ...unsent(one),
+    ...unknown(sight, one),
+    ...unproven(sight, one, sight.past.slice(0, at)),
+  ]);
+}
+
+function unsent({ id, unsent: count, saga }: Past): readonly Finding[] {
+  if (count === 0) return [];
+  return [
+    {
+      code: 'unsent',
+      severity: 'warning',
+      saw: `Cinder has not heard yet how operation ${id} on ${saga.request.snapshot} ended`,
+      todo: 'nothing, it is said until Cinder takes it; see the checks of Cinder in doctor',
+    },
+  ];
+}
+
+function unknown(sight: VolumeSight, { id, saga }: Past): readonly Finding[] {
+  if (saga.at !== 'end' || saga.outcome !== 'unknown') return [];
+  const { guest, headers, known } = sight;
+  const seen = { guest, headers, known, cinder: null, late: false };
+  const provable = (['done', 'failed'] as const).find((as: Verdict) => settling(saga, as, seen).ok);
+  return [
+    {
+      code: 'operation-unknown',
+      severity: 'error',
+      saw: `nobody knows how operation ${id} (${saga.kind}) ended: ${saga.reason}`,
+      todo:
+        provable === undefined
+          ? `chainkeeper ops show ${id}: what is seen now proves nothing yet`
+          : `chainkeeper ops settle ${id} --as ${provable}`,
+    },
+  ];
+}
+
+/** A merge whose QEMU died: what it emptied is the only safe copy. */
+function unproven(
+  sight: VolumeSight,
+  { id, saga }: Past,
+  later: readonly Past[],
+): readonly Finding[] {
+  if (saga.kind !== 'delete' || saga.at !== 'end' || saga.outcome !== 'failed') return [];
+  const { gone } = saga;
+  if (gone === null || find(sight.guest.chain, gone) !== null) return [];
+  // The XML of a guest that is off may end above it.
+  if (sight.guest.process === null) return [];
+  const merged = later.some(
+    (one) => one.saga.kind === 'delete' && one.saga.at === 'end' && one.saga.gone === gone,
+  );
+  if (merged) return [];
+  return [
+    {
+      code: 'merge-unproven',
+      severity: 'error',
+      saw: `${gone} is out of the chain, and operation ${id} never proved that it was merged`,
+      todo: `keep a copy of ${pathOf(sight, gone)}: what is missing in the volume is in it`,
+    },
+  ];
+}

@@ -1,0 +1,14 @@
+/** One thing that was looked at, for people; the words of `todo` are a command where one helps. */
+export interface Check {
+  readonly check: string;
+  readonly status: 'ok' | 'warning' | 'error';
+  readonly saw: string;
+  /** Empty when all is well. */
+  readonly todo: string;
+}
+
+/** What `chainkeeper doctor` was told. */
+export interface DoctorOptions {
+  readonly configFiles: readonly string[];
+  readonly socket?: string;
+}

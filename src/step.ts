@@ -1,0 +1,36 @@
+import type { Fault } from '#domain/failure.ts';
+import type { Result } from '#domain/result.ts';
+import type { Event, Evidence, Outcome, Saga } from '#domain/saga.ts';
+import type { Operation } from '#ports/journal.ts';
+import type { Telemetry } from '#ports/telemetry.ts';
+
+/** What an effect was, as the event that its saga gets. */
+export const did = (result: Result<null, Fault>): Event =>
+  result.ok ? { kind: 'did' } : { kind: 'failed', fault: result.error };
+
+export const sameEvidence = (one: Evidence, other: Evidence | null): boolean =>
+  one.kind === other?.kind && one.detail === other.detail;
+
+/** What the log has of a step: the evidence, and how the operation ended when it has. */
+export function logStep(
+  telemetry: Telemetry,
+  operation: Operation,
+  evidence: readonly Evidence[],
+  saga: Saga,
+): void {
+  for (const { kind, detail } of evidence) {
+    const level = kind === 'left-frozen' ? 'warning' : 'info';
+    telemetry.log(level, `${kind}: ${detail}`, contextOf(operation));
+  }
+  if (saga.at !== 'end') return;
+  telemetry.log(levelOf(saga.outcome), `${saga.outcome}: ${saga.reason}`, contextOf(operation));
+}
+
+const GOOD: readonly Outcome[] = ['created', 'merged', 'undone'];
+const levelOf = (outcome: Outcome) => (GOOD.includes(outcome) ? 'info' : 'warning');
+
+export const contextOf = (operation: Operation) => ({
+  operation: operation.id,
+  requestId: operation.requestId,
+  globalRequestId: operation.globalRequestId,
+});
