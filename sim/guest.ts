@@ -12,6 +12,8 @@ export class SimGuest {
   readonly disks: SimDisk[];
   /** Which QEMU process runs it; another one after each start. */
   process: string | null = null;
+  /** Shut off with its memory saved. */
+  saved = false;
   /** libvirt forgets a transient guest with its QEMU; a persistent one stays, shut off. */
   transient = false;
   readonly monitor = new Monitor();
@@ -42,6 +44,7 @@ export class SimGuest {
       for (const one of this.disks) one.kill();
       return err(`${disk.target}: ${started.error.message}`);
     }
+    this.saved = false;
     this.process = `${this.name}/${++this.#starts}`;
     return ok(null);
   }

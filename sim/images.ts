@@ -2,8 +2,9 @@ import type { Fault } from '#domain/failure.ts';
 import { type FileName, type Format, QCOW2 } from '#domain/ids.ts';
 import { err, ok, type Result } from '#domain/result.ts';
 import type { HeaderView } from '#domain/sight.ts';
-import type { Images } from '#ports/images.ts';
+import type { CopyOrder, Images } from '#ports/images.ts';
 import { headOf } from './header-bytes.ts';
+import { copyGiven, LOCKED } from './qemu-img.ts';
 import { forged, type SimFile, type SimShare } from './share.ts';
 
 /** The domain's parser of header pages; handed in, because the sim imports no rule. */
@@ -43,7 +44,7 @@ export class SimImages implements Images {
     if (found.access === 'folder') return failed(`${overlay} is not a regular file`);
     // We are root: a mode keeps us out of nothing.
     if (found.access === 'immutable') return failed('Operation not permitted');
-    if (this.#share.isOpen(found)) return failed('Failed to get "write" lock');
+    if (this.#share.isOpen(found)) return failed(LOCKED);
     const header = found.header ?? forged(found);
     if (header === null) return failed('Image is not in qcow2 format');
     const mended = { ...header, backing, format };
@@ -52,10 +53,21 @@ export class SimImages implements Images {
     return ok(null);
   }
 
+  async copy({ directory, chain, merge }: CopyOrder): Promise<Result<null, Fault>> {
+    if (directory !== this.#share.directory) return failed('No such file or directory');
+    const said = copyGiven(this.#share, chain, merge);
+    return said === null ? ok(null) : failed(said);
+  }
+
+  async sync(directory: string, file: FileName): Promise<Result<null, Fault>> {
+    if (this.#find(directory, file) !== null) return ok(null);
+    return err({ kind: 'unreachable', who: 'the share', detail: `${file}: ENOENT` });
+  }
+
   #find(directory: string, file: FileName): SimFile | null {
     return directory === this.#share.directory ? this.#share.file(file) : null;
   }
 }
 
 const failed = (detail: string): Result<null, Fault> =>
-  err({ kind: 'rejected', who: 'qemu-img', code: 1, detail });
+  err({ kind: 'rejected', who: 'qemu-img', code: detail === LOCKED ? 'locked' : '1', detail });

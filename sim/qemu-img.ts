@@ -1,6 +1,7 @@
+import type { Layer, Merge } from '#domain/chain.ts';
 import { type FileName, type Format, fileName, QCOW2 } from '#domain/ids.ts';
 import { err, ok, type Result } from '#domain/result.ts';
-import { nodesFrom } from './node.ts';
+import { nodesFrom, SimNode } from './node.ts';
 import { openChain } from './opening.ts';
 import { forged, type SimFile, type SimShare } from './share.ts';
 
@@ -50,16 +51,84 @@ export function commit(share: SimShare, top: SimFile, format: Format): string | 
   // One user is this qemu-img itself; what is below the two it only reads.
   if (base === null || [top, base.file].some((file) => share.users(file) > 1)) {
     close();
-    return base === null ? 'Image does not have a backing file' : LOCKED;
+    return base === null ? NO_BACKING : LOCKED;
   }
-  base.file.clusters = Math.max(base.file.clusters, top.clusters);
-  for (let at = 0; at < top.clusters; at++) {
-    const own = opened.value.own(at);
-    if (own !== 'absent') base.write(at, own === 'zero' ? 0 : own);
-  }
-  base.flush();
+  pour(opened.value, base);
   close();
   return null;
+}
+
+/** What a layer has goes into the one below; false when the disk is full in the middle. */
+function pour(top: SimNode, base: SimNode, take: () => boolean = () => true): boolean {
+  base.file.clusters = Math.max(base.file.clusters, top.file.clusters);
+  for (let at = 0; at < top.file.clusters; at++) {
+    const own = top.own(at);
+    if (own === 'absent') continue;
+    if (base.grows(at) && !take()) return false;
+    base.write(at, own === 'zero' ? 0 : own);
+  }
+  base.flush();
+  return true;
+}
+
+/**
+ * `qemu-img commit -d` or `rebase` of a chain that is given whole, so that no header is believed.
+ * A pull's header is rewritten last. Answers what qemu-img says when it fails.
+ */
+export function copyGiven(share: SimShare, chain: Layer, merge: Merge): string | null {
+  const from = merge.kind === 'commit' ? below(chain, merge.top) : chain;
+  const opened = from === null ? NO_BACKING : openGiven(share, from);
+  if (typeof opened === 'string') return opened;
+  const said =
+    merge.kind === 'commit' ? commitGiven(share, opened) : pull(share, opened, merge.onto);
+  for (const node of [...nodesFrom(opened)]) node.close();
+  return said;
+}
+
+function openGiven(share: SimShare, { file: name, format, on }: Layer): SimNode | string {
+  const file = share.file(name);
+  if (file === null) return `Could not open '${name}': No such file or directory`;
+  if (file.access === 'folder') return `${name} is no regular file`;
+  if (share.isOpen(file)) return LOCKED;
+  const isQcow2 = (file.header ?? forged(file)) !== null;
+  if (format === QCOW2 && !isQcow2) return 'Image is not in qcow2 format';
+  const under = on === null ? null : openGiven(share, on);
+  return typeof under === 'string' ? under : new SimNode(share, file, format, under);
+}
+
+function commitGiven(share: SimShare, top: SimNode): string | null {
+  if (top.backing === null) return NO_BACKING;
+  if (top.backing.file.access === 'immutable') return 'Operation not permitted';
+  return pour(top, top.backing, () => share.take()) ? null : FULL;
+}
+
+/** What reads otherwise without the layers that are left out is written into the topmost. */
+function pull(share: SimShare, top: SimNode, onto: FileName | null): string | null {
+  const { file, backing } = top;
+  if (file.access === 'immutable') return 'Operation not permitted';
+  if (file.header === null || backing === null) return 'Image is not in qcow2 format';
+  // With a header that names another file than the chain that was given.
+  if (onto !== null && file.header.backing !== backing.file.name) {
+    return 'Could not resolve backing filename: Cannot use relative backing file names';
+  }
+  const base = [...nodesFrom(backing)].find((node) => node.file.name === onto) ?? null;
+  for (let at = 0; at < file.clusters; at++) {
+    const old = backing.read(at);
+    if (top.own(at) !== 'absent' || old === (base?.read(at) ?? 0)) continue;
+    if (!share.take()) {
+      top.flush();
+      return FULL;
+    }
+    top.write(at, old === 0 ? 'zero' : old);
+  }
+  top.flush();
+  file.header = { ...file.header, backing: onto, format: base?.driver ?? null };
+  return null;
+}
+
+function below(chain: Layer, file: FileName): Layer | null {
+  if (chain.file === file) return chain;
+  return chain.on && below(chain.on, file);
 }
 
 /** `qemu-img rebase -u`: the header is rewritten, and nothing else looked at. */
@@ -77,4 +146,6 @@ export function rebase(
   return null;
 }
 
-const LOCKED = 'Failed to get "write" lock';
+export const LOCKED = 'Failed to get "write" lock';
+const NO_BACKING = 'Image does not have a backing file';
+const FULL = 'No space left on device';

@@ -12,6 +12,7 @@ export function seen(guest: SimGuest, disk: SimDisk, oldLibvirt: boolean): DiskV
     server: guest.server,
     target,
     process: guest.process,
+    saved: guest.saved,
     ...place(disk),
     encrypted: disk.keys.size > 0 && isKeyed(disk, xml),
     chain: shown(xml, oldLibvirt, true),

@@ -1,7 +1,7 @@
 import { accessSync, constants, existsSync, statfsSync, statSync } from 'node:fs';
 import { connect } from 'node:net';
 import { join } from 'node:path';
-import { qemuImgVersion } from '#adapters/images/images.ts';
+import { qemuImgVersion } from '#adapters/images/qemu-img.ts';
 import { ask } from '#adapters/operator/client.ts';
 import { glance, type Holder, holderOf } from '#adapters/sqlite/glance.ts';
 import type { Check } from '#ports/doctor.ts';

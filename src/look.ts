@@ -1,9 +1,11 @@
 import { filesOf } from '#domain/chain.ts';
+import { DEEPEST, nextToRead } from '#domain/cold-chain.ts';
 import type { Fault } from '#domain/failure.ts';
 import { type FileName, QCOW2, type SnapshotId } from '#domain/ids.ts';
 import { ok, type Result } from '#domain/result.ts';
 import {
   type CinderView,
+  type DiskView,
   type GuestView,
   type HeaderView,
   headersToRead,
@@ -91,6 +93,29 @@ async function readHeaders(
   for (const [at, page] of pages.entries()) {
     if (!page.ok) return page;
     headers[files[at] ?? ''] = page.value;
+  }
+  // The XML of a guest that is shut off need not name the chain: its headers do.
+  if (guest.process !== null) return ok(headers);
+  return followed(images, guest, directory, known, headers);
+}
+
+/** The headers from the active file down, each as far as the one above says that it may be read. */
+async function followed(
+  images: Images,
+  { chain }: DiskView,
+  directory: string,
+  known: Sight['known'],
+  read: Readonly<Record<string, HeaderView>>,
+): Promise<Result<Readonly<Record<string, HeaderView>>, Fault>> {
+  const headers = Object.assign(Object.create(null), read);
+  const top = (chain.format ?? known.get(chain.file)) === QCOW2 ? chain.file : null;
+  const met = new Set<FileName>();
+  for (let at = top; at !== null && !met.has(at) && met.size < DEEPEST; ) {
+    met.add(at);
+    const page = headers[at] === undefined ? await images.header(directory, at) : ok(headers[at]);
+    if (!page.ok) return page;
+    headers[at] = page.value;
+    at = nextToRead(page.value, chain, known);
   }
   return ok(headers);
 }

@@ -49,6 +49,10 @@ export async function perform(
       return did(await hypervisor.pivot({ ...effect, volume, server }));
     case 'cancel':
       return did(await hypervisor.cancelCommit({ ...effect, volume, server }));
+    case 'copy':
+      return did(await images.copy(effect));
+    case 'sync':
+      return did(await images.sync(effect.directory, effect.file));
     case 'unchain':
       return did(await hypervisor.unchain({ ...effect, volume, server, process: null }));
     case 'flush':

@@ -273,12 +273,14 @@ const BAD: readonly Bad[] = [
     ask: async (desk) => remove({ ...desk.deletion(await desk.taken(2), 0), fileToMerge: null }),
   },
   {
-    why: 'a delete while the guest is shut off',
-    kind: 'guest-shut-off',
+    why: 'a delete while the guest is shut off, and a header names no format',
+    kind: 'broken-chain',
     ask: async (desk) => {
-      const asked = desk.deletion(await desk.taken(2), 1);
+      const ids = await desk.taken(2);
+      const file = desk.cloud.share.file(desk.file(ids[0]!))!;
+      file.header = { ...file.header!, format: null };
       seen(desk, { process: null });
-      return remove(asked);
+      return remove(desk.deletion(ids, 1));
     },
   },
   {

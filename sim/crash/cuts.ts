@@ -18,14 +18,12 @@ export interface Cut {
 }
 
 /**
- * Why a user may have to ask again after QEMU was killed: nobody answered; the guest was off, and
- * deletes on stopped guests are to come; the overlay could not be switched to any more; or the
- * merge was given up because the QEMU that did it was gone.
+ * Why a user may have to ask again after QEMU was killed: nobody answered; the overlay could not be
+ * switched to any more; or the merge was given up because the QEMU that did it was gone.
  */
 const MAY_FAIL = new RegExp(
   [
     '^connection (refused|reset by peer)',
-    '^refused: {"kind":"(guest-shut-off|not-in-chain)",.* \\(the guest is down\\)$',
     '^Nova returned "error" status while creating snapshot\\.',
     '^Unable to delete snapshot \\S+, status: error_deleting\\.',
   ].join('|'),

@@ -26,6 +26,15 @@ async function removing(it: Teller, name: string, attempts?: number): Promise<vo
   await Promise.all([it.remove(name, attempts), it.meanwhile(250, () => it.scribble(0, 0x99))]);
 }
 
+/** A delete while the guest is off, which then starts as libvirt has it configured. */
+async function stopped(it: Teller, gone: string, ...names: readonly string[]): Promise<void> {
+  await having(it, ...names);
+  it.guests.end(it.disk.guest, 'stopped');
+  await it.remove(gone);
+  await it.atRest();
+  it.guests.start(it.disk.guest);
+}
+
 const COMMIT = async (it: Teller) => {
   await having(it, 'A', 'B');
   await removing(it, 'A');
@@ -138,6 +147,9 @@ export const TALES: readonly Tale[] = [
       it.guests.start(it.disk.guest);
     },
   },
+  { name: "a stopped guest's delete by commit", tell: (it) => stopped(it, 'A', 'A', 'B') },
+  { name: "a stopped guest's delete by pull", tell: (it) => stopped(it, 'B', 'A', 'B') },
+  { name: "a stopped guest's delete by pull of everything", tell: (it) => stopped(it, 'A', 'A') },
   { name: 'a create on a qcow2 base, for a Cinder of the spec', given: SPEC(), tell: CREATE },
   {
     name: 'a delete by pull of everything, old libvirt',

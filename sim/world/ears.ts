@@ -39,7 +39,7 @@ const METHODS = {
     ...['commitActive', 'pivot', 'cancelCommit'],
   ],
   cinder: ['snapshot', 'attachments', 'activeFile', 'update'],
-  images: ['header', 'mend'],
+  images: ['header', 'mend', 'copy', 'sync'],
   journal: [
     'ask',
     'accept',

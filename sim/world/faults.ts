@@ -32,6 +32,8 @@ export const CALL_FAULTS = {
   images: {
     header: ['unreachable', 'slow'],
     mend: ['unreachable', 'lost before', 'lost after', 'slow', 'late', 'denied'],
+    copy: ['lost before', 'lost after', 'slow', 'slow answer', 'denied'],
+    sync: ['unreachable', 'lost before', 'slow'],
   },
 } as const;
 
@@ -54,6 +56,7 @@ export const HAPPENINGS = [
   'QEMU killed',
   'guest shut down',
   'guest restarted',
+  'guest shut down and asked of',
   'QEMU hangs',
   'libvirtd away',
   'Cinder away',

@@ -91,6 +91,10 @@ export class Guests {
     const from = world.choices.of('guest starts from', ways);
     const mine = world.truths.filter(({ it, attached }) => it.guest === guest && attached);
     for (const truth of mine) this.starting(truth, from);
+    const copying = world.journal.all.some(({ saga }) => {
+      return saga.at === 'offline' && mine.some(({ it }) => it.volume === saga.request.volume);
+    });
+    if (copying) world.saw('a guest starts while qemu-img is at work');
     const started = world.cloud.hypervisor.start(guest.server as ServerId, from);
     const how = started.ok ? 'ok' : started.error;
     world.tell('world', `guest ${guest.name} starts from ${from}: ${how}`);

@@ -130,6 +130,15 @@ const HAPPEN: Readonly<Record<Kind, Happens>> = {
     guests.end(guest, 'stopped');
     afterAWhile(world, 'guest down for', () => guests.start(guest));
   },
+  'guest shut down and asked of': (world, guests, disk, people) => {
+    guests.end(disk.guest, 'stopped');
+    const asks = (left: number): void => {
+      people.act(disk);
+      if (left > 0) afterAWhile(world, 'user of a stopped guest waits', () => asks(left - 1));
+      else afterAWhile(world, 'guest down for', () => guests.start(disk.guest));
+    };
+    asks(2 + world.choices.pick('requests of a stopped guest', 5));
+  },
   'guest restarted': (_world, guests, { guest }) => {
     guests.end(guest, 'stopped');
     guests.start(guest);

@@ -1,6 +1,8 @@
 import type { Merge } from '#domain/chain.ts';
 import { type FileName, QCOW2, type SnapshotId, type VolumeId } from '#domain/ids.ts';
+import type { Saga } from '#domain/saga.ts';
 import type { SnapshotOrder } from '#ports/hypervisor.ts';
+import type { CopyOrder } from '#ports/images.ts';
 import type { CinderStep } from '../cinder-life.ts';
 import type { SnapshotRow } from '../cinder-rows.ts';
 import type { CloudDisk } from '../cloud.ts';
@@ -8,6 +10,7 @@ import type { StartFrom } from '../disk.ts';
 import { type Bytes, nodesFrom } from '../node.ts';
 import type { Guests } from './guests.ts';
 import type { MissingGuard } from './laws.ts';
+import { misled } from './misled.ts';
 import {
   coldFiles,
   coldView,
@@ -45,10 +48,11 @@ export class BytesLaws implements Watcher {
     guests.starting = (truth, from) => this.#starts(truth, from);
   }
 
-  reaching({ port, method }: SeenCall): void {
+  reaching({ port, method, args }: SeenCall): void {
     if (port === 'libvirt' && method === 'merge') {
       this.#before = headersOf(this.#world.cloud.share);
     }
+    if (port === 'images' && method === 'copy') this.#copies(args[0] as CopyOrder);
   }
 
   reached(call: SeenCall, answer: unknown): void {
@@ -145,14 +149,23 @@ export class BytesLaws implements Watcher {
     );
     const snapshot = op?.saga.request.snapshot ?? null;
     truth.unproven.push({ headers: this.#before, snapshot });
-    if (snapshot === null || op?.saga.at !== 'merging') return;
-    const { merge, before } = op.saga.plan;
+    if (op?.saga.at === 'merging') this.#overwrites(op.saga);
+  }
+
+  #copies({ chain }: CopyOrder): void {
+    for (const { saga } of this.#world.journal.all) {
+      if (saga.at === 'offline' && saga.plan.before.file === chain.file) this.#overwrites(saga);
+    }
+  }
+
+  #overwrites({ plan, request: { snapshot }, at }: Merger): void {
+    const { merge, before } = plan;
     // What a commit has begun to overwrite no later pull brings back.
     if (this.#merging.get(snapshot)?.kind === 'commit') return;
     // Who asks with other arguments than Cinder's merges something else than what it froze.
     const frozen = before.file.endsWith(snapshot) ? (before.on?.file ?? null) : null;
     this.#merging.set(snapshot, { kind: merge.kind, file: frozen });
-    this.#world.saw(`a ${merge.kind} begins`);
+    this.#world.saw(`a ${merge.kind} begins${at === 'offline' ? ', the guest being off' : ''}`);
   }
 
   /** QEMU was killed: what it lost is still somewhere. */
@@ -258,7 +271,8 @@ export class BytesLaws implements Watcher {
   }
 
   #break(law: number, truth: DiskTruth, words: string, guard: MissingGuard | null = null) {
-    const why = guard ?? (law === 2 ? this.#misled(truth) : null) ?? this.#rewritten(law, truth);
+    const why =
+      guard ?? (law === 2 ? misled(this.#world, truth) : null) ?? this.#rewritten(law, truth);
     this.#world.break(law, words, truth.it.volume, why);
   }
 
@@ -271,21 +285,9 @@ export class BytesLaws implements Watcher {
     if (this.#again.has(it.volume)) return 'drift record';
     return this.#world.excuses.get(it.volume)?.has('boot guard') ? 'boot guard' : null;
   }
-
-  /** Somebody else said 90% in the middle of a merge: Cinder has removed what it was made from. */
-  #misled({ unproven, it }: DiskTruth): 'drift record' | null {
-    const { meddled, cloud } = this.#world;
-    const gone = unproven.some(
-      ({ snapshot, headers }) =>
-        snapshot !== null &&
-        meddled.has(snapshot) &&
-        [...headers.keys()].some(
-          (name) => name.includes(it.volume) && !cloud.share.files.has(name),
-        ),
-    );
-    return gone ? 'drift record' : null;
-  }
 }
+
+type Merger = Extract<Saga, { at: 'merging' | 'offline' }>;
 
 interface Merging {
   readonly kind: Merge['kind'];

@@ -1,4 +1,5 @@
 import { type FileName, RAW, type VolumeId } from '#domain/ids.ts';
+import type { CopyOrder } from '#ports/images.ts';
 import { nodesFrom, type SimNode } from '../node.ts';
 import type { Header } from '../share.ts';
 import type { MissingGuard } from './laws.ts';
@@ -25,9 +26,10 @@ export class FileLaws implements Watcher {
     if (port === 'journal') return;
     const { files } = this.#world.cloud.share;
     this.#names = [...files.keys()];
-    if (method === 'mend') {
+    const overlay = overlayOf(method, args);
+    if (overlay !== null) {
       this.#headers = new Map([...files].map(([name, { header }]) => [name, header]));
-      this.#mending.add(args[1] as FileName);
+      this.#mending.add(overlay);
     }
   }
 
@@ -40,8 +42,8 @@ export class FileLaws implements Watcher {
       if (file?.format === RAW) this.#world.break(6, `${name} is raw and was read`, null);
     }
     if (call.port === 'journal') return;
-    if (call.method !== 'mend') return;
-    const [, overlay] = call.args as [string, FileName];
+    const overlay = overlayOf(call.method, call.args);
+    if (overlay === null) return;
     for (const [name, header] of this.#headers) {
       const now = files.get(name)?.header;
       if (now !== undefined && now !== header && !this.#mending.has(name)) {
@@ -107,4 +109,12 @@ export class FileLaws implements Watcher {
     const words = `${says}; it is ${under.name}, ${under.format}`;
     this.#world.break(7, words, volume, this.#excused(volume));
   }
+}
+
+/** The file whose header a call may rewrite: a commit's copying rewrites none. */
+function overlayOf(method: string, args: readonly unknown[]): FileName | null {
+  if (method === 'mend') return args[1] as FileName;
+  if (method !== 'copy') return null;
+  const [{ chain, merge }] = args as [CopyOrder];
+  return merge.kind === 'pull' ? chain.file : ('' as FileName);
 }

@@ -3,6 +3,7 @@ import type { GuestView, SnapshotView } from '#domain/sight.ts';
 import type { Update } from '#domain/status.ts';
 import type { Answer } from '#ports/assisted-snapshots.ts';
 import type { SnapshotOrder } from '#ports/hypervisor.ts';
+import type { CopyOrder } from '#ports/images.ts';
 import type { Asked, SeenCall, Watcher } from './watcher.ts';
 import type { World } from './world.ts';
 
@@ -183,9 +184,10 @@ export class HeardLaws implements Watcher {
   /** The volume that a call is about, if it is one that an operation in progress makes. */
   #volumeOf({ port, method, args }: SeenCall): VolumeId | null {
     const { journal, cloud } = this.#world;
-    const [first, file] = args as [unknown, string];
+    const [first, file] = args as [unknown, string | undefined];
     if (port === 'images') {
-      return cloud.disks.find(({ volume }) => file.includes(volume))?.volume ?? null;
+      const name = file ?? (first as CopyOrder).chain.file;
+      return this.#world.volumeOf(name) ?? null;
     }
     if (port === 'libvirt') return (first as { volume?: VolumeId } | undefined)?.volume ?? null;
     if (port === 'cinder' && method === 'attachments') return first as VolumeId;

@@ -2,6 +2,7 @@ import type { FileName, Format, OperationId, SnapshotId, VolumeId } from '#domai
 import type { Saga } from '#domain/saga.ts';
 import type { Update } from '#domain/status.ts';
 import type { MergeOrder, SnapshotOrder } from '#ports/hypervisor.ts';
+import type { CopyOrder } from '#ports/images.ts';
 import type { SnapshotRow } from '../cinder-rows.ts';
 import { nodesFrom } from '../node.ts';
 import { coldFiles, type DiskTruth } from './truth.ts';
@@ -25,6 +26,7 @@ export class LastingLaws implements Watcher {
 
   calling({ port, method, args }: SeenCall): void {
     if (port === 'libvirt' && method === 'merge') this.#merges(args[0] as MergeOrder);
+    if (port === 'images' && method === 'copy') this.#copies(args[0] as CopyOrder);
     if (port === 'libvirt' && method === 'snapshot') this.#switches(args[0] as SnapshotOrder);
     if (port === 'cinder' && method === 'update')
       this.#says(args[0] as SnapshotId, args[1] as Update);
@@ -150,9 +152,14 @@ export class LastingLaws implements Watcher {
   }
 
   /** Law 23: only the files that the request names are merged, or switched to. */
-  #merges({ volume, merge }: MergeOrder): void {
+  #copies({ chain, merge }: CopyOrder): void {
+    const volume = this.#world.volumeOf(chain.file);
+    if (volume !== undefined) this.#merges({ volume, merge }, 'offline');
+  }
+
+  #merges({ volume, merge }: Pick<MergeOrder, 'volume' | 'merge'>, at = 'merging'): void {
     const saga = this.#world.journal.all.find(
-      (one) => one.saga.request.volume === volume && one.saga.at === 'merging',
+      (one) => one.saga.request.volume === volume && one.saga.at === at,
     )?.saga;
     if (saga?.kind !== 'delete') return;
     const { fileToMerge, mergeTarget, snapshot } = saga.request;

@@ -78,7 +78,7 @@ export class PromiseLaws implements Watcher {
     const known = this.#evidence.get(id) ?? new Set();
     this.#evidence.set(id, known);
     for (const { kind } of evidence) known.add(kind);
-    if (saga.kind === 'delete' && saga.at === 'merging') {
+    if (saga.kind === 'delete' && (saga.at === 'merging' || saga.at === 'offline')) {
       const { merge, before } = saga.plan;
       const gone = merge.kind === 'commit' ? merge.top : (before.on?.file ?? before.file);
       this.#merging.set(id, { gone, active: before.file });

@@ -13,7 +13,14 @@ const CREATE_TIMEOUT_MS = 540_000;
 const WITHIN_MS = 10_000;
 /** remotefs.py: how long Cinder waits for a create. */
 const CINDER_WAITS_MS = 600_000;
-const IN_EFFECT: readonly string[] = ['mending', 'switching', 'merging', 'flushing', 'restoring'];
+const IN_EFFECT: readonly string[] = [
+  'mending',
+  'switching',
+  'merging',
+  'flushing',
+  'restoring',
+  'offline',
+];
 
 /** Laws 20 to 22 and 27 to 29: what becomes of a request. */
 export class RequestLaws implements Watcher {

@@ -1,3 +1,4 @@
+import type { Layer } from '#domain/chain.ts';
 import { type FileName, type OperationId, QCOW2, type SnapshotId } from '#domain/ids.ts';
 import type { Saga } from '#domain/saga.ts';
 import type { Update } from '#domain/status.ts';
@@ -63,12 +64,15 @@ export class WordLaws implements Watcher {
   #effect(method: string, args: readonly unknown[]): void {
     const states = INTENTS[method];
     if (states === undefined) return;
-    const [first, overlay] = args as [{ volume?: string } | string, FileName];
+    const [first, overlay] = args as [{ volume?: string; chain?: Layer } | string, FileName];
     const intended = this.#world.journal.all.some(({ saga, accepted }) => {
       if (!accepted || !states.includes(saga.at)) return false;
-      if (typeof first !== 'string') return saga.request.volume === first.volume;
+      if (typeof first !== 'string' && first.volume !== undefined)
+        return saga.request.volume === first.volume;
       if (saga.kind === 'create') return saga.request.newFile === overlay;
-      return saga.at === 'restoring' && saga.plan.repointed === overlay;
+      if (saga.at !== 'restoring' && saga.at !== 'offline') return false;
+      if (typeof first === 'string') return saga.plan.repointed === overlay;
+      return saga.plan.before.file === first.chain?.file;
     });
     this.#world.saw(`${method} was journalled before`);
     if (!intended) this.#world.break(10, `${method} is not journalled as intended`, null);
@@ -185,6 +189,8 @@ const INTENTS: Readonly<Record<string, readonly string[]>> = {
   commitActive: ['committing'],
   pivot: ['pivoting'],
   cancelCommit: ['canceling'],
-  mend: ['mending', 'restoring'],
-  unchain: ['restoring'],
+  mend: ['mending', 'restoring', 'offline'],
+  copy: ['offline'],
+  sync: ['offline'],
+  unchain: ['restoring', 'offline'],
 };

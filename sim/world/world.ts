@@ -1,3 +1,4 @@
+import type { SeenLayer } from '#domain/chain.ts';
 import type { Fault } from '#domain/failure.ts';
 import {
   type OperationId,
@@ -8,6 +9,7 @@ import {
   type VolumeId,
 } from '#domain/ids.ts';
 import type { Quiesce } from '#domain/quiesce.ts';
+import type { Saga } from '#domain/saga.ts';
 import { SimClock } from '../clock.ts';
 import { SimCloud, type VolumeKind } from '../cloud.ts';
 import type { SimImages } from '../images.ts';
@@ -41,6 +43,7 @@ const ODD_VOLUMES: Readonly<Record<number, readonly VolumeKind[]>> = {
 
 /** States in which a process may have asked and died before the answer. */
 const ASKING: readonly string[] = ['switching', 'merging', 'committing', 'pivoting', 'canceling'];
+const isCopying = (saga: Saga) => saga.at === 'offline' && saga.doing === 'copy';
 
 const PAUSES_MS = [10, 120, 700, 2_500, 9_000, 31_000, 150_000] as const;
 
@@ -144,7 +147,8 @@ export class World {
       for (const watcher of this.watchers) watcher.ended?.();
       // Whatever it was asking for when it died may still come.
       for (const { saga } of this.journal.all) {
-        if (ASKING.includes(saga.at)) this.unclearVolumes.add(saga.request.volume);
+        const asking = ASKING.includes(saga.at) || isCopying(saga);
+        if (asking) this.unclearVolumes.add(saga.request.volume);
       }
       if (!this.#over) void this.#reboot();
     });
@@ -220,8 +224,14 @@ export class World {
 
   /** Nobody can say whether this call had its effect. */
   unclear({ args }: SeenCall): void {
-    const [order] = args as [{ volume?: VolumeId } | undefined];
-    if (order?.volume !== undefined) this.unclearVolumes.add(order.volume);
+    const [order] = args as [{ volume?: VolumeId; chain?: SeenLayer } | undefined];
+    const volume = order?.volume ?? this.volumeOf(order?.chain?.file ?? '');
+    if (volume !== undefined) this.unclearVolumes.add(volume);
+  }
+
+  /** Whose file it is, by its name. */
+  volumeOf(file: string): VolumeId | undefined {
+    return this.cloud.disks.find(({ volume }) => file.includes(volume))?.volume;
   }
 
   excuse(volume: VolumeId, guard: MissingGuard): void {

@@ -17,6 +17,7 @@ export function aborting(saga: Saga): Result<Next<Saga>, Refusal> {
     case 'merging':
     case 'flushing':
     case 'restoring':
+    case 'offline':
     case 'committing':
     case 'pivoting':
     case 'canceling':

@@ -1,9 +1,10 @@
-import type { FileFormat } from './chain.ts';
+import { type FileFormat, find } from './chain.ts';
 import type { DeleteSaga } from './delete-saga.ts';
 import type { Refusal } from './failure.ts';
 import type { FileName } from './ids.ts';
 import type { DeletePlan } from './plan-delete.ts';
 import { type End, type Evidence, end, type Next } from './saga.ts';
+import type { Sight } from './sight.ts';
 
 /** The ways in which a delete ends without a merge, and the words for what it was about. */
 type Step = Next<DeleteSaga>;
@@ -32,6 +33,7 @@ export function parked(saga: DeleteSaga, reason: string): DeleteEnd {
     case 'merging':
     case 'flushing':
     case 'restoring':
+    case 'offline':
       return { ...last, plan: saga.plan };
     case 'confirming':
       return { ...last, gone: saga.gone, formats: saga.formats };
@@ -40,6 +42,22 @@ export function parked(saga: DeleteSaga, reason: string): DeleteEnd {
     case 'end':
       return last;
   }
+}
+
+export function confirm(saga: Extract<DeleteSaga, { at: 'confirming' }>, sight: Sight): Step {
+  const view = sight.guest;
+  if (view.kind === 'disk' && find(view.chain, saga.gone) !== null) {
+    return fail(saga, `${saga.gone} is in the chain again`);
+  }
+  const { formats } = saga;
+  return end(
+    ended(saga, 'merged', 'it was merged before', formats, saga.gone),
+    { kind: 'deleted', formats },
+    {
+      kind: 'already',
+      detail: `${saga.gone} is no longer in the chain`,
+    },
+  );
 }
 
 export function ended(

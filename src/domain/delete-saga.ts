@@ -1,8 +1,19 @@
 import { agrees, changedBy, type FileFormat, filesOf, find, formatsOf, means } from './chain.ts';
-import { describe, ended, fail, heard, leftover, park, refusal, withdraw } from './delete-end.ts';
+import {
+  confirm,
+  describe,
+  ended,
+  fail,
+  heard,
+  leftover,
+  park,
+  refusal,
+  withdraw,
+} from './delete-end.ts';
 import { explain, explainFault, type Fault } from './failure.ts';
 import type { FileName } from './ids.ts';
-import { type DeletePlan, type DeleteRequest, planDelete } from './plan-delete.ts';
+import { mergeOffline, nextOffline, type OfflineState } from './offline-merge.ts';
+import { type DeletePlan, type DeleteRequest, type LivePlan, planDelete } from './plan-delete.ts';
 import { headerOf, nextRestoring, RESTARTED, restoring } from './restoring.ts';
 import {
   type Effect,
@@ -25,15 +36,15 @@ import { type DiskView, isGone, type Job, type Sight } from './sight.ts';
  * The story of a delete. `waiting`: another operation of ours has the volume. `accepted`: decided,
  * nothing done. `merging`: the hypervisor may have been asked. `flushing`: a pull is complete and
  * QEMU must still write its tables to disk. `restoring`: QEMU died under the merge, and the header
- * that it rewrote is set back. `confirming`: a repeated request for a merge that our
- * journal says is done.
+ * that it rewrote is set back. `offline`: no QEMU has the disk, and qemu-img merges. `confirming`:
+ * a repeated request for a merge that our journal says is done.
  */
 export type DeleteSaga = { readonly kind: 'delete'; readonly request: DeleteRequest } & (
   | { readonly at: 'waiting' }
   | { readonly at: 'accepted' }
   | {
       readonly at: 'merging';
-      readonly plan: DeletePlan;
+      readonly plan: LivePlan;
       /** How often the merge was asked for. */
       readonly tries: number;
       /** What the block job's last event said, or the refusal to start it. */
@@ -45,16 +56,17 @@ export type DeleteSaga = { readonly kind: 'delete'; readonly request: DeleteRequ
       /** Whether the hypervisor was asked and has not answered this process. */
       readonly asking?: boolean;
     }
-  | { readonly at: 'flushing'; readonly plan: DeletePlan; readonly formats: readonly FileFormat[] }
+  | { readonly at: 'flushing'; readonly plan: LivePlan; readonly formats: readonly FileFormat[] }
   | {
       readonly at: 'restoring';
-      readonly plan: DeletePlan;
+      readonly plan: LivePlan;
       /** What became of the guest. */
       readonly why: string;
       /** Whether the guest's XML no longer overrides the headers. */
       readonly unchained: boolean;
       readonly tries: number;
     }
+  | OfflineState
   | { readonly at: 'confirming'; readonly gone: FileName; readonly formats: readonly FileFormat[] }
   | (End & {
       /**
@@ -121,6 +133,8 @@ export function nextDelete(saga: DeleteSaga, event: Event): Step {
       return flush(saga, event.sight);
     case 'restoring':
       return nextRestoring(saga, event);
+    case 'offline':
+      return nextOffline(saga, event);
     case 'confirming':
       if (event.kind === 'blind') return go(saga, WATCH, noted(event.fault));
       if (event.kind !== 'saw') return go(saga, lookAt());
@@ -151,6 +165,7 @@ function start(
   plan: DeletePlan,
   so: Pick<At<'merging'>, 'tries' | 'unsure'>,
 ): Step {
+  if (plan.process === null) return mergeOffline(saga, plan);
   const { target, process, merge, before } = plan;
   const { kind, request } = saga;
   return go(
@@ -271,22 +286,6 @@ function died(saga: At<'merging' | 'flushing'>, view: DiskView, sight: Sight): S
   const { tries, unsure = false } = saga.at === 'merging' ? saga : { tries: 1 };
   const again = { kind, request, at: 'merging', plan, tries, doubts: 0 } as const;
   return unmerged({ ...again, heard: 'nothing', ...(unsure && { unsure }) }, sight);
-}
-
-function confirm(saga: At<'confirming'>, sight: Sight): Step {
-  const view = sight.guest;
-  if (view.kind === 'disk' && find(view.chain, saga.gone) !== null) {
-    return fail(saga, `${saga.gone} is in the chain again`);
-  }
-  const { formats } = saga;
-  return end(
-    ended(saga, 'merged', 'it was merged before', formats, saga.gone),
-    { kind: 'deleted', formats },
-    {
-      kind: 'already',
-      detail: `${saga.gone} is no longer in the chain`,
-    },
-  );
 }
 
 function merged(saga: At<'flushing'>, evidence: Evidence): Step {

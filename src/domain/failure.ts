@@ -19,7 +19,7 @@ export type Refusal =
   | { readonly kind: 'not-attached'; readonly volume: VolumeId }
   | { readonly kind: 'attached-twice'; readonly volume: VolumeId; readonly times: number }
   | { readonly kind: 'guest-not-found'; readonly server: ServerId }
-  | { readonly kind: 'guest-shut-off'; readonly server: ServerId }
+  | { readonly kind: 'guest-saved'; readonly server: ServerId }
   | { readonly kind: 'disk-not-found'; readonly server: ServerId; readonly volume: VolumeId }
   | {
       readonly kind: 'ambiguous-disk';
@@ -38,6 +38,7 @@ export type Refusal =
       readonly live: string;
       readonly expected: string;
     }
+  | { readonly kind: 'broken-chain'; readonly file: FileName; readonly problem: string }
   | { readonly kind: 'chain-too-deep'; readonly depth: number; readonly limit: number }
   | { readonly kind: 'other-directory'; readonly file: FileName; readonly directory: string }
   | { readonly kind: 'already-in-chain'; readonly file: FileName }
@@ -147,10 +148,10 @@ export function explain(refusal: Refusal): string {
         `No guest ${refusal.server} is defined on this host: send the request to the ` +
         'host that runs it.'
       );
-    case 'guest-shut-off':
+    case 'guest-saved':
       return (
-        `Guest ${refusal.server} is shut off and this change needs it running: start it, ` +
-        'or detach the volume so that Cinder can do it.'
+        `Guest ${refusal.server} is suspended, and its memory was saved along with the files ` +
+        'that its disks had: resume it and ask again.'
       );
     case 'disk-not-found':
       return (
@@ -191,6 +192,11 @@ export function explain(refusal: Refusal): string {
       return (
         `The guest has ${refusal.file} as ${refusal.live}, and it was made as ` +
         `${refusal.expected}: see 'chainkeeper chain show', and find out who started the guest so.`
+      );
+    case 'broken-chain':
+      return (
+        `The guest is shut off, so its chain is what the headers say, and ${refusal.file} ` +
+        `${refusal.problem}: see 'chainkeeper chain show', or start the guest and ask again.`
       );
     case 'chain-too-deep':
       return (

@@ -91,6 +91,7 @@ export function usableDisk(sight: Sight): Result<UsableDisk, Refusal> {
     return err({ kind: 'unsupported-source', target: view.target, source: view.source.type });
   }
   if (view.encrypted) return err({ kind: 'encrypted', target: view.target });
+  if (view.saved) return err({ kind: 'guest-saved', server: view.server });
   if (view.job !== null) {
     return err({ kind: 'foreign-job', target: view.target, job: view.job.kind });
   }

@@ -1,4 +1,5 @@
 import { afterMerge, find, type Layer, layersOf, type Merge, repointedBy } from './chain.ts';
+import { coldChain } from './cold-chain.ts';
 import type { Refusal } from './failure.ts';
 import type { FileName } from './ids.ts';
 import { usableDisk } from './plan-create.ts';
@@ -16,11 +17,21 @@ export interface DeleteRequest extends Subject {
   readonly mergeTarget: FileName | null;
 }
 
-/** What will be done, all of it checked. */
-export interface DeletePlan {
+/** What will be done, all of it checked: by the QEMU that has the disk, or while none has. */
+export type DeletePlan = LivePlan | OfflinePlan;
+
+export interface LivePlan extends MergePlan {
+  readonly process: string;
+}
+
+/** The guest is shut off. */
+export interface OfflinePlan extends MergePlan {
+  readonly process: null;
+}
+
+export interface MergePlan {
   readonly target: string;
   readonly directory: string;
-  readonly process: string;
   readonly merge: Merge;
   readonly before: Layer;
   readonly after: Layer;
@@ -33,10 +44,11 @@ export interface DeletePlan {
 export function planDelete(request: DeleteRequest, sight: Sight): Result<DeletePlan, Refusal> {
   const disk = usableDisk(sight);
   if (!disk.ok) return disk;
-  const { view, directory, before } = disk.value;
-  const { target, process, size, server } = view;
-  // First of all: the XML of a shut-off guest need not name more than the active file.
-  if (process === null) return err({ kind: 'guest-shut-off', server });
+  const { view, directory } = disk.value;
+  const { target, process, size } = view;
+  const chain = process === null ? coldChain(view, sight) : ok(disk.value.before);
+  if (!chain.ok) return chain;
+  const before = chain.value;
   const merge = mergeFor(request, before);
   if (!merge.ok) return merge;
   const after = afterMerge(before, merge.value);
@@ -47,16 +59,16 @@ export function planDelete(request: DeleteRequest, sight: Sight): Result<DeleteP
   if (repointed === null) return err({ kind: 'top-is-active', top: before.file });
   const problem = headerProblem(repointed, merge.value, sight, size);
   if (problem !== null) return err(problem);
-  return ok({
+  const plan = {
     target,
     directory,
-    process,
     merge: merge.value,
     before,
     after: after.value,
     repointed: repointed.file,
     size,
-  });
+  };
+  return ok(process === null ? { ...plan, process } : { ...plan, process });
 }
 
 /**

@@ -1,4 +1,4 @@
-import type { FileFormat, Merge } from './chain.ts';
+import type { FileFormat, Layer, Merge } from './chain.ts';
 import type { CreateSaga } from './create-saga.ts';
 import type { DeleteSaga } from './delete-saga.ts';
 import { explainFault, type Fault } from './failure.ts';
@@ -70,6 +70,14 @@ export type Effect =
   | ({ readonly do: 'cancel' } & ActiveCommit)
   /** Of a shut-off guest: its XML no longer says what is below the active file. */
   | { readonly do: 'unchain'; readonly target: string }
+  /** Of files that no QEMU has open: see the port `Images`. */
+  | {
+      readonly do: 'copy';
+      readonly directory: string;
+      readonly chain: Layer;
+      readonly merge: Merge;
+    }
+  | { readonly do: 'sync'; readonly directory: string; readonly file: FileName }
   | { readonly do: 'flush'; readonly target: string; readonly process: string };
 
 interface ActiveCommit {

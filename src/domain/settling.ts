@@ -92,7 +92,9 @@ function merged(saga: DeleteEnd, sight: Sight): Settled {
   const view = sight.guest;
   if (view.kind === 'absent') return no(`it cannot be seen: ${explain(view.why)}`);
   if (plan === undefined) return again(saga, view);
-  if (view.process !== plan.process) return no(UNPROVEN);
+  const { process } = plan;
+  if (process === null) return no(UNPROVEN_OFFLINE);
+  if (view.process !== process) return no(UNPROVEN);
   if (view.job !== null) return no(`a ${view.job.kind} job is at work on ${view.target}`);
   const gone = leftover(plan);
   if (find(view.chain, gone) !== null) return no(`${gone} is in the chain of ${chainOf(view)}`);
@@ -113,8 +115,7 @@ function merged(saga: DeleteEnd, sight: Sight): Settled {
     return ok(end(last, { kind: 'deleted', formats }, said('done'), evidence));
   }
   // Its tables may be in QEMU's memory only: the operation goes on where that is seen to.
-  const { process } = plan;
-  const flushing = { ...plan, target: view.target, after: after.value };
+  const flushing = { ...plan, process, target: view.target, after: after.value };
   return ok(
     go(
       { kind, request, at: 'flushing', plan: flushing, formats },
@@ -192,5 +193,7 @@ const chainOf = (view: DiskView): string => filesOf(view.chain).join(' on ');
 
 const UNPROVEN =
   'the QEMU that merged is gone, and nobody can tell whether all of it had reached the disk';
+const UNPROVEN_OFFLINE =
+  'qemu-img merged it, and nobody can tell whether all of it had reached the disk';
 const DONE = 'an operator looked, and settled it as done';
 const FAILED = 'an operator looked, and settled it as failed';

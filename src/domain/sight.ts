@@ -24,6 +24,12 @@ export interface DiskView {
    * mean that the guest has not been restarted in between, whatever happened to libvirtd.
    */
   readonly process: string | null;
+  /**
+   * Whether the guest is shut off with its memory saved (virsh managedsave; Nova's suspend). It
+   * will start with the XML that was saved along, whatever its configuration says by then
+   * (test/live/offline-merge.test.ts).
+   */
+  readonly saved: boolean;
   /** The folder of the active file, or the words for a source that is no local file. */
   readonly source: { readonly kind: 'files'; readonly directory: string } | OtherSource;
   /** A layer of the chain that does not lie in the active file's folder. */

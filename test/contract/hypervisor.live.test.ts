@@ -129,6 +129,7 @@ async function lab(baseFormat: ImageFormat): Promise<HypervisorLab> {
     cancel: () => until('job', () => virsh('blockjob', guest.name, 'vda', '--abort')),
     kill: () => until('guest', () => guest.kill9()),
     stop: () => until('guest', () => guest.destroy()),
+    save: () => until('guest', () => virsh('managedsave', guest.name)),
     start: () => until('guest', () => guest.startFromTopOnly()),
     startAsConfigured: () => until('guest', () => guest.start()),
     [Symbol.asyncDispose]: () => all.disposeAsync(),

@@ -80,6 +80,10 @@ function lab(options: Options): HypervisorLab {
     async stop() {
       hypervisor.end(server, 'stopped');
     },
+    async save() {
+      hypervisor.end(server, 'stopped');
+      cloud.guest.saved = true;
+    },
     async start() {
       const started = hypervisor.start(server);
       if (!started.ok) throw new Error(started.error);

@@ -51,6 +51,8 @@ export interface HypervisorLab extends AsyncDisposable {
   kill(): Promise<void>;
   /** The guest is stopped in good order. */
   stop(): Promise<void>;
+  /** The guest's memory is saved, and it is shut off. */
+  save(): Promise<void>;
   /** Starts the guest from its disks' topmost files, the rest as their headers tell. */
   start(): Promise<void>;
   /** Starts it as it is configured, with all that libvirt has written down of its chains. */
@@ -365,6 +367,21 @@ function sightLaws(name: string, open: Open): void {
     const off = await seen(lab);
     expect(off).toMatchObject({ process: null, job: null });
     expect(off.chain.file).toBe(lab.base);
+  });
+
+  test(`${name}: a guest whose memory was saved is seen to be so`, async () => {
+    await using lab = await open();
+    const { a, b, c, base } = await written(lab);
+    const hash = await lab.hash();
+    await lab.save();
+    expect(await seen(lab)).toMatchObject({ process: null, saved: true });
+    expect(await lab.hypervisor.unchain(await orderFor(lab))).toEqual(OK);
+    await lab.startAsConfigured();
+    expect(filesOf((await seen(lab)).chain)).toEqual([c, b, a, base]);
+    expect(await seen(lab)).toMatchObject({ saved: false });
+    expect(await lab.hash()).toBe(hash);
+    await lab.stop();
+    expect(await seen(lab)).toMatchObject({ process: null, saved: false });
   });
 
   test(`${name}: every disk with a serial is listed`, async () => {

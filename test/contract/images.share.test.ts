@@ -20,19 +20,25 @@ import { qcow2 } from '../support/qcow2-bytes.ts';
 import { imagesContract, SIZE } from './images.ts';
 import { temporary } from './temporary-folder.ts';
 
-/** Mending is qemu-img's work: those laws are proven in images.share.live.test.ts. */
+/** Mending and merging is qemu-img's work: see images.share.live.test.ts. */
 class HeadersOnly extends ShareImages {
   override mend(): ReturnType<Images['mend']> {
-    TestRunner.getCurrentTest<RunnerTestCase | undefined>()?.context.skip(
-      'needs qemu-img: see images.share.live.test.ts',
-    );
-    throw new Error('only tests mend here');
+    return needsQemu();
   }
+}
+
+function needsQemu(): never {
+  const test = TestRunner.getCurrentTest<RunnerTestCase | undefined>();
+  test?.context.skip('needs qemu-img: see images.share.live.test.ts');
+  throw new Error('only tests come here');
 }
 
 imagesContract('share', async () => {
   const folder = await temporary();
   const handles: FileHandle[] = [];
+  const close = async () => {
+    for (const handle of handles.splice(0)) await handle.close();
+  };
   const write = async (name: string, bytes: Uint8Array, length: number) => {
     await writeFile(folder.path(name), bytes);
     await truncate(folder.path(name), length);
@@ -46,11 +52,14 @@ imagesContract('share', async () => {
       const { page, fileBytes } = qcow2({ ...says, size: SIZE });
       return write(name, page, fileBytes);
     },
+    write: async () => needsQemu(),
+    read: async () => needsQemu(),
     async openForWriting(file) {
       handles.push(await open(folder.path(file), 'r+'));
     },
+    close,
     async [Symbol.asyncDispose]() {
-      for (const handle of handles) await handle.close();
+      await close();
       await folder[Symbol.asyncDispose]();
     },
   };

@@ -163,7 +163,6 @@ describe('how it ends', () => {
   const unread = { ...ready, headers: {} };
   const heard = (event: Event) => nextDelete(merging, event).saga;
   const restarted = { ...done, guest: disk(DELETES[0]!.after, { process: 'qemu-2' }) };
-  const shutOff = { ...ready, guest: disk(DELETES[0]!.before, { process: null }) };
   const odd = glance(disk(chain('x', 'v')));
   const tired = { ...merging, tries: 3 };
   const weary = along({ ...merging, tries: 3 }, failed(UNKNOWN)).saga;
@@ -177,7 +176,6 @@ describe('how it ends', () => {
     ['and while it waited', waiting, saw(withdrawn), 'withdrawn, silent', /is gone in Cinder$/],
     ['Cinder gave up before', accepted, saw(givenUp), 'withdrawn, silent', /is error in Cinder$/],
     ['refused by the plan', accepted, saw(unread), 'failed, delete-failed', /^The header of s3 /],
-    ['the guest is shut off', accepted, saw(shutOff), 'failed, delete-failed', /is shut off/],
     [
       'the job failed',
       heard(ended('failed')),
@@ -499,6 +497,7 @@ test('every ending is reached', () => {
     'flushing',
     'merged, deleted',
     'merging',
+    'offline',
     'restoring',
     'unknown, silent',
     'waiting',

@@ -43,7 +43,6 @@ test('a guest or a disk that is not there is gone; one that is there twice is no
   expect(isGone({ kind: 'guest-not-found', server })).toBe(true);
   expect(isGone({ kind: 'disk-not-found', server, volume })).toBe(true);
   expect(isGone({ kind: 'ambiguous-disk', server, volume, targets: ['vda', 'vdb'] })).toBe(false);
-  expect(isGone({ kind: 'guest-shut-off', server })).toBe(false);
 });
 
 describe.each(DELETES)('for a $name', ({ request, before, after, repointed }) => {

@@ -2,6 +2,7 @@ import type { Bug } from './bug.ts';
 
 const SAGA = 'src/domain/delete-saga.ts';
 const CHAIN = 'src/domain/chain.ts';
+const OFFLINE = 'src/domain/offline-merge.ts';
 const WITHDRAWN =
   // biome-ignore lint/suspicious/noTemplateCurlyInString: it is a line of code.
   "if (status !== 'deleting') return withdraw(saga, `the snapshot is ${status} in Cinder`);";
@@ -161,6 +162,36 @@ export const DELETE_BUGS: readonly Bug[] = [
       file: CHAIN,
       find: 'const implied = seen.on === null ? known.get(seen.file) : QCOW2;',
       put: "const implied = seen.on === null ? ('raw' as Format) : QCOW2;",
+    },
+  },
+  {
+    name: 'of a guest that is shut off a header is repointed before anything is copied',
+    habit: 'ours',
+    laws: [1, 2, 3, 8],
+    edit: {
+      file: OFFLINE,
+      find: 'if (!saga.copied) return copy(saga, sight);',
+      put: "if (!saga.copied && plan.merge.kind === 'pull') return copy(saga, sight);",
+    },
+  },
+  {
+    name: 'a merge by qemu-img is done, though its guest was started with the old chain',
+    habit: 'ours',
+    laws: [8],
+    edit: {
+      file: OFFLINE,
+      find: 'if (!finished || !agrees(view.chain, plan.after))',
+      put: 'if (!agrees(view.chain, plan.after) && !saga.unchained)',
+    },
+  },
+  {
+    name: 'a header of a guest that is shut off is believed, whatever the record says',
+    habit: 'Cinder',
+    suite: 'test/domain/cold-chain.test.ts',
+    edit: {
+      file: 'src/domain/cold-chain.ts',
+      find: 'if (at.format !== expected) {',
+      put: 'if (expected === null) {',
     },
   },
   {

@@ -26,7 +26,7 @@ export const EDGE_BUGS: readonly Bug[] = [
     habit: 'Cinder',
     suite: 'test/contract/images.share.test.ts',
     edit: {
-      file: 'src/adapters/images/images.ts',
+      file: 'src/adapters/images/copying.ts',
       find: 'constants.O_RDONLY | constants.O_NOFOLLOW | constants.O_NONBLOCK;',
       put: 'constants.O_RDONLY | constants.O_NONBLOCK;',
     },

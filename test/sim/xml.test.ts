@@ -194,7 +194,7 @@ describe('what the sim shows of a disk is what the adapter makes of such XML', (
     for (const { volume, bytes } of it.guest.disks) {
       const disk = found(domain.value, volume);
       if ('kind' in disk) throw new Error(disk.kind);
-      const facts = { process: it.guest.process, size: bytes, job: null };
+      const facts = { process: it.guest.process, saved: false, size: bytes, job: null };
       const view = await it.hypervisor.look({ server: it.guest.server, volume });
       expect(view).toEqual(ok(viewOf(domain.value, disk, facts)));
     }

@@ -45,6 +45,8 @@ function answer(effect: Effect | null, moment: Moment): Event {
     case 'pivot':
     case 'cancel':
     case 'thaw':
+    case 'copy':
+    case 'sync':
       return moment.act;
     case 'watch':
     case undefined:

@@ -46,6 +46,7 @@ export const disk = (seen: SeenLayer, says: Partial<DiskView> = {}): DiskView =>
   server: SERVER,
   target: 'vda',
   process: 'qemu-1',
+  saved: false,
   source: { kind: 'files', directory: '/mnt' },
   stray: null,
   encrypted: false,

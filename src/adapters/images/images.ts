@@ -1,5 +1,3 @@
-import { spawn } from 'node:child_process';
-import { constants } from 'node:fs';
 import { type FileHandle, open } from 'node:fs/promises';
 import { basename, join } from 'node:path';
 import type { Fault } from '#domain/failure.ts';
@@ -7,11 +5,12 @@ import type { FileName, Format } from '#domain/ids.ts';
 import { type FlawKind, PAGE_BYTES, parseHeader } from '#domain/qcow2.ts';
 import { err, ok, type Result } from '#domain/result.ts';
 import type { HeaderView } from '#domain/sight.ts';
-import type { Images } from '#ports/images.ts';
+import type { CopyOrder, Images } from '#ports/images.ts';
+import { copyOffline, FOR_LOOKING } from './copying.ts';
+import { codeOf, qemuImg } from './qemu-img.ts';
 
 /** qemu-img changes one field of a header; on a stalled share it would hang without this. */
 const QEMU_IMG_TIMEOUT_MS = 30_000;
-const ENVIRONMENT = { PATH: '/usr/bin:/bin', LC_ALL: 'C' };
 
 /** The files of the share, opened without following a link and read no further than a page. */
 export class ShareImages implements Images {
@@ -39,10 +38,24 @@ export class ShareImages implements Images {
       // -u writes the header only; QEMU's image lock refuses a file that somebody has open. It is
       // handed the file, not the name, behind which there may be a link by now.
       const args = ['rebase', '-u', '-f', 'qcow2', '-F', format, '-b', backing, '/dev/fd/3'];
-      const ended = await qemuImg(args, handle.fd);
+      const ended = await qemuImg(args, [handle.fd], { timeout: QEMU_IMG_TIMEOUT_MS });
       return ended === null ? ok(null) : no(ended.code, `${overlay}: ${ended.detail}`);
     } finally {
       await handle.close().catch(() => {});
+    }
+  }
+
+  copy(order: CopyOrder): Promise<Result<null, Fault>> {
+    return copyOffline(order);
+  }
+
+  async sync(directory: string, file: FileName): Promise<Result<null, Fault>> {
+    try {
+      await using handle = await open(join(directory, file), FOR_LOOKING);
+      await handle.sync();
+      return ok(null);
+    } catch (error) {
+      return err({ kind: 'unreachable', who: 'the share', detail: `${file}: ${codeOf(error)}` });
     }
   }
 }
@@ -69,52 +82,6 @@ export async function headerAt(path: string): Promise<Result<HeaderView, Fault>>
   }
 }
 
-// O_NONBLOCK: opening a FIFO that somebody put there must not hang.
-const FOR_LOOKING = constants.O_RDONLY | constants.O_NOFOLLOW | constants.O_NONBLOCK;
-
-/** What it says that it is, or why it cannot be run. */
-export function qemuImgVersion(command = 'qemu-img'): Promise<Result<string, string>> {
-  return new Promise((resolve) => {
-    const child = spawn(command, ['--version'], {
-      stdio: ['ignore', 'pipe', 'ignore'],
-      timeout: QEMU_IMG_TIMEOUT_MS,
-      env: ENVIRONMENT,
-    });
-    let said = '';
-    child.stdout.setEncoding('utf8').on('data', (text: string) => {
-      said = (said + text).slice(0, 4096);
-    });
-    child.on('error', (error) => resolve(err(error.message)));
-    child.on('close', (code) =>
-      resolve(code === 0 ? ok(said.split('\n')[0] ?? '') : err(`it ended with ${code}`)),
-    );
-  });
-}
-
-/** Runs qemu-img with `fd` as its descriptor 3; null when it succeeded. */
-function qemuImg(
-  args: readonly string[],
-  fd: number,
-): Promise<{ readonly code: string; readonly detail: string } | null> {
-  return new Promise((resolve) => {
-    const child = spawn('qemu-img', args, {
-      stdio: ['ignore', 'ignore', 'pipe', fd],
-      timeout: QEMU_IMG_TIMEOUT_MS,
-      env: ENVIRONMENT,
-    });
-    let said = '';
-    child.stderr?.setEncoding('utf8').on('data', (text: string) => {
-      said = (said + text).slice(-4096);
-    });
-    child.on('error', (error) => resolve({ code: codeOf(error), detail: error.message }));
-    child.on('close', (code, signal) => {
-      if (code === 0) return resolve(null);
-      const detail = said.trim().split('\n').at(-1) ?? '';
-      resolve({ code: signal === null ? String(code) : 'timeout', detail });
-    });
-  });
-}
-
 async function fill(handle: FileHandle, page: Uint8Array): Promise<number> {
   let read = 0;
   while (read < page.length) {
@@ -137,6 +104,3 @@ function notOpened(error: unknown, file: string): Result<HeaderView, Fault> {
 }
 
 const flawed = (kind: FlawKind, says: string): Result<HeaderView, Fault> => ok(err({ kind, says }));
-
-const codeOf = (error: unknown): string =>
-  error instanceof Error && 'code' in error ? String(error.code) : String(error);

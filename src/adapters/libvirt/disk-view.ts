@@ -26,6 +26,7 @@ export function viewOf(
   disk: XmlDisk,
   facts: {
     readonly process: string | null;
+    readonly saved: boolean;
     readonly size: number;
     readonly job: JobInfo | null;
   },
@@ -40,6 +41,7 @@ export function viewOf(
     server: domain.uuid as ServerId,
     target: disk.target,
     process: facts.process,
+    saved: facts.saved,
     source:
       odd === null && home !== null
         ? { kind: 'files', directory: home }

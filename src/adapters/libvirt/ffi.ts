@@ -201,6 +201,10 @@ function domains(library: Library) {
     defineXml: remote<(connection: Pointer, xml: string, flags: number) => Pointer | null>(
       'void *virDomainDefineXMLFlags(void *conn, str xml, uint flags)',
     ),
+    /** 1 when the guest's memory was saved as it was shut off, to be restored at its start. */
+    hasManagedSave: remote<(domain: Pointer, flags: number) => number>(
+      'int virDomainHasManagedSaveImage(void *domain, uint flags)',
+    ),
     suspend: remote<(domain: Pointer) => number>('int virDomainSuspend(void *domain)'),
     resume: remote<(domain: Pointer) => number>('int virDomainResume(void *domain)'),
     agentSetResponseTimeout: remote<(domain: Pointer, seconds: number, flags: number) => number>(

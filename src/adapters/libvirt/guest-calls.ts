@@ -71,6 +71,14 @@ export class GuestCalls {
     }).then((answer) => (answer.ok ? { ok: true, value: answer.value.value } : answer));
   }
 
+  /** Whether it was saved rather than shut down: it starts with the XML that was saved along. */
+  isSaved(): Promise<Answer<boolean>> {
+    return this.#read('virDomainHasManagedSaveImage', async (lib, domain) => {
+      const has = await lib.hasManagedSave(domain, 0);
+      return has < 0 ? null : has === 1;
+    });
+  }
+
   /** The size the guest sees, in bytes. */
   blockCapacity(target: string): Promise<Answer<number>> {
     return this.#read('virDomainGetBlockInfo', async (lib, domain) => {

@@ -77,6 +77,8 @@ export class LibvirtHypervisor implements Hypervisor {
       const running = process !== null;
       const job = running ? await calls.jobInfo(disk.target) : ok(null);
       if (!job.ok) return err(faultOf(job.error));
+      const saved = running ? ok(false) : await calls.isSaved();
+      if (!saved.ok) return err(faultOf(saved.error));
       const size = await calls.blockCapacity(disk.target);
       if (!size.ok) return err(faultOf(size.error));
       // A job that is gone has already changed the XML (measured), so the XML is read after it;
@@ -85,7 +87,7 @@ export class LibvirtHypervisor implements Hypervisor {
       if (!last.ok) return last;
       if ('kind' in last.value) return ok(last.value);
       if (last.value.process !== process) return err(restarted(wanted.server));
-      const facts = { process, size: size.value, job: job.value };
+      const facts = { process, saved: saved.value, size: size.value, job: job.value };
       const view = viewOf(last.value.domain, last.value.disk, facts);
       return ok(within(view, this.#options.volumeDirectories));
     });

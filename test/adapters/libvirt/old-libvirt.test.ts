@@ -23,7 +23,7 @@ import { everyMerge, STRANGER, stripped } from '../../support/chains.ts';
 import { stripFormats } from './strip-formats.ts';
 
 const XML = new URL('./xml/', import.meta.url);
-const FACTS = { process: 'qemu-1', size: 2 ** 30, job: null };
+const FACTS = { process: 'qemu-1', saved: false, size: 2 ** 30, job: null };
 
 /** The disks of a dump whose files can be handled by name, by target. */
 function disksOf(file: string, print = (xml: string) => xml): ReadonlyMap<string, DiskView> {
