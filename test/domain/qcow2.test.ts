@@ -2,6 +2,7 @@ import fc from 'fast-check';
 import { describe, expect, test, vi } from 'vitest';
 import type { FlawKind } from '#domain/qcow2.ts';
 import { parseHeader } from '#domain/qcow2.ts';
+import { FUZZ_TIME, fuzz } from '../support/fuzz.ts';
 import {
   AT,
   carelessly,
@@ -15,7 +16,7 @@ import {
 } from '../support/qcow2-bytes.ts';
 
 // 20,000 inputs take a while on a busy machine.
-vi.setConfig({ testTimeout: 60_000 });
+vi.setConfig({ testTimeout: FUZZ_TIME });
 
 const BARE_V2 = qcow2({ version: 2, backing: null, format: null });
 const parse = ({ page, fileBytes }: FileHead) => parseHeader(page, fileBytes);
@@ -494,7 +495,7 @@ test('any bytes give facts or one flaw with a clause, never an exception', () =>
       if (value.backingFile !== null) expect(value.backingFile).toMatch(PLAIN);
       if (value.backingFormat !== null) expect(value.backingFormat).toMatch(/^[ -~]{1,15}$/);
     }),
-    { numRuns: 20_000 },
+    { numRuns: fuzz() },
   );
 });
 
@@ -511,7 +512,7 @@ test('what is accepted can never be read in two ways', () => {
         });
       }
     }),
-    { numRuns: 20_000 },
+    { numRuns: fuzz() },
   );
 });
 

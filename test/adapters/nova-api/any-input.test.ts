@@ -1,10 +1,11 @@
 import fc from 'fast-check';
 import { expect, test } from 'vitest';
+import { FUZZ_TIME, fuzz } from '../../support/fuzz.ts';
 import { api, createBody, deleteInfo, post, remove } from './harness.ts';
 
 /** The budget of interface.md: 20,000 inputs of each kind. */
-const RUNS = { numRuns: 20_000 };
-const TIME = { timeout: 120_000 };
+const RUNS = { numRuns: fuzz() };
+const TIME = { timeout: 2 * FUZZ_TIME };
 const FILE = /^[A-Za-z0-9_][A-Za-z0-9._:@+-]{0,254}$/;
 const ID = /^[ -.0-~]{1,255}$/;
 
