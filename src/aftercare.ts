@@ -147,7 +147,7 @@ export class Aftercare {
     if (!guest.ok) return 'unclear';
     const { value: view } = guest;
     // It is undone while the guest runs, and only then.
-    if (view.kind === 'absent' || view.process === null) return 'unclear';
+    if (view.kind === 'absent' || view.process === null || view.job !== null) return 'unclear';
     return find(view.chain, saga.request.newFile) === null ? 'settled' : 'given up';
   }
 

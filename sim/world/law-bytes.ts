@@ -7,7 +7,7 @@ import type { CinderStep } from '../cinder-life.ts';
 import type { SnapshotRow } from '../cinder-rows.ts';
 import type { CloudDisk } from '../cloud.ts';
 import type { StartFrom } from '../disk.ts';
-import { type Bytes, nodesFrom } from '../node.ts';
+import { nodesFrom } from '../node.ts';
 import type { Guests } from './guests.ts';
 import type { MissingGuard } from './laws.ts';
 import { misled } from './misled.ts';
@@ -17,9 +17,9 @@ import {
   type DiskTruth,
   type Headers,
   headersOf,
-  readCold,
   readNow,
   restarted,
+  standsOn,
 } from './truth.ts';
 import type { SeenCall, Watcher } from './watcher.ts';
 import type { World } from './world.ts';
@@ -231,8 +231,9 @@ export class BytesLaws implements Watcher {
       if (!KEPT.includes(row.status) && pulled === null) continue;
       if (merging !== undefined && meddled.has(row.id) && this.#merged(truth, row, merging))
         continue;
-      if (meddled.has(row.id) && this.#leftOut(truth, row)) continue;
-      const view = pulled === null ? this.#frozen(truth, row) : readNow(truth.disk, pulled);
+      if (this.#nobodys(truth, row)) continue;
+      const view =
+        pulled === null ? standsOn(truth, this.#overlay(truth, row)) : readNow(truth.disk, pulled);
       if (view === null) continue;
       const law = pulled === null ? 3 : 4;
       this.#world.saw(law === 3 ? 'a snapshot is read' : 'a snapshot read while it is pulled away');
@@ -242,32 +243,30 @@ export class BytesLaws implements Watcher {
     return changed;
   }
 
+  /** The overlay that Cinder has for a snapshot. */
+  #overlay({ it }: Pick<DiskTruth, 'it'>, { id }: SnapshotRow): FileName | undefined {
+    return this.#world.cloud.cinder.info(it.volume)?.[id];
+  }
+
   /** Whoever resets a snapshot that a commit has overwritten or a pull left out has none. */
   #merged({ disk, it }: DiskTruth, row: SnapshotRow, { kind, file }: Merging): boolean {
-    const overlay = this.#world.cloud.cinder.info(it.volume)?.[row.id];
+    const overlay = this.#overlay({ it }, row);
     if (kind === 'commit' || file === null || overlay === undefined) return true;
     const open = [...nodesFrom(disk.top)].map((node) => node.file.name);
     return !(open.includes(overlay) ? open : coldFiles(disk.share, overlay)).includes(file);
   }
 
-  /** Whoever resets a snapshot whose overlay is in no chain any more has nothing either. */
-  #leftOut({ disk, it }: DiskTruth, row: SnapshotRow): boolean {
-    const overlay = this.#world.cloud.cinder.info(it.volume)?.[row.id];
-    return overlay !== undefined && !coldFiles(disk.share, disk.config.file).includes(overlay);
-  }
-
-  /** What the overlay made for a snapshot stands on: in QEMU if it is there, else by headers. */
-  #frozen({ disk, it, bytes }: DiskTruth, row: SnapshotRow): readonly Bytes[] | null {
-    const overlay = this.#world.cloud.cinder.info(it.volume)?.[row.id];
-    if (overlay === undefined) return null;
-    const length = bytes.length;
-    for (const node of nodesFrom(disk.top)) {
-      if (node.file.name !== overlay) continue;
-      const { backing } = node;
-      return backing && Array.from({ length }, (_, at) => backing.read(at));
-    }
-    const backing = disk.share.file(overlay)?.header?.backing ?? null;
-    return backing === null ? null : readCold(disk.share, backing as FileName);
+  /**
+   * Whoever resets a snapshot whose overlay is in no chain any more has nothing either; nor has one
+   * that Cinder gave the file of a merge that only somebody else's 90% had ended.
+   */
+  #nobodys({ disk, it }: DiskTruth, row: SnapshotRow): boolean {
+    const { meddled } = this.#world;
+    const overlay = this.#overlay({ it }, row);
+    if (overlay === undefined) return false;
+    const owner = overlay.slice(-36) as SnapshotId;
+    if (owner !== row.id && meddled.has(owner)) return true;
+    return meddled.has(row.id) && !coldFiles(disk.share, disk.config.file).includes(overlay);
   }
 
   #break(law: number, truth: DiskTruth, words: string, guard: MissingGuard | null = null) {

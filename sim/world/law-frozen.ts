@@ -17,6 +17,8 @@ export class FrozenLaws implements Watcher {
   readonly #world: World;
   /** By guest: until when nobody could have thawed it. */
   readonly #hindered = new Map<SimGuest, number>();
+  /** By guest: since when it is frozen, and whether no create had then asked for it. */
+  readonly #freezes = new Map<SimGuest, { readonly since: number; readonly late: boolean }>();
 
   constructor(world: World) {
     this.#world = world;
@@ -48,6 +50,7 @@ export class FrozenLaws implements Watcher {
     for (const guest of this.#guests) {
       const { agent, monitor } = guest;
       if (agent === null || agent.frozenSince === null) continue;
+      if (this.#isLate(guest, agent.frozenSince)) continue;
       const now = clock.now();
       const deaf = program === null || libvirtAway || monitor.hangs || agent.hangs;
       if (deaf) this.#hindered.set(guest, now);
@@ -59,9 +62,25 @@ export class FrozenLaws implements Watcher {
   }
 
   rest(): void {
-    for (const { agent, name } of this.#guests) {
-      if (agent?.frozen) this.#world.break(17, `${name} is left frozen`, null);
+    for (const guest of this.#guests) {
+      const { agent, name } = guest;
+      if (agent?.frozenSince == null || this.#isLate(guest, agent.frozenSince)) continue;
+      this.#world.break(17, `${name} is left frozen`, null);
     }
+  }
+
+  /** An attempt that never answered can come through, and freeze, when its create is long over. */
+  #isLate(guest: SimGuest, since: number): boolean {
+    const known = this.#freezes.get(guest);
+    if (known?.since === since) return known.late;
+    const late = !this.#world.journal.all.some(
+      ({ saga }) =>
+        saga.at === 'switching' &&
+        saga.request.server === guest.server &&
+        ['asked', 'thawing'].includes(saga.freeze?.at ?? ''),
+    );
+    this.#freezes.set(guest, { since, late });
+    return late;
   }
 
   get #guests(): readonly SimGuest[] {

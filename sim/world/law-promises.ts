@@ -145,7 +145,9 @@ export class PromiseLaws implements Watcher {
   /** Law 15: a create that failed has changed nothing. */
   #unchanged({ request }: Extract<Finished, { kind: 'create' }>): void {
     const { snapshot, volume, newFile } = request;
-    const { journal, truths } = this.#world;
+    const { journal, truths, meddled } = this.#world;
+    // Somebody else said 90%: Cinder itself has put the overlay on top since.
+    if (meddled.has(snapshot)) return;
     const disk = truths.find(({ it }) => it.volume === volume)?.disk;
     const other = journal.all.some(
       ({ accepted, saga }) =>

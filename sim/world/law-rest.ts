@@ -134,13 +134,13 @@ export class RestLaws implements Watcher {
     if (saga.kind !== 'create' || saga.at !== 'end' || saga.made === undefined) return false;
     const { cloud, truths, clock, journal, unclearVolumes } = this.#world;
     const { volume, snapshot } = saga.request;
-    // A switch that was never answered may come through after it was undone; and a person knows.
+    // A switch that was never answered may come through after it was undone; or a person has it.
     const parked = journal.all.some(
       (one) =>
         one.saga.kind === 'undo' &&
         one.saga.request.snapshot === snapshot &&
         one.saga.at === 'end' &&
-        one.saga.outcome === 'unknown',
+        ['unknown', 'failed'].includes(one.saga.outcome),
     );
     if (unclearVolumes.has(volume) || parked) return false;
     const truth = truths.find(({ it }) => it.volume === volume);

@@ -51,7 +51,7 @@ export interface RunOptions {
 const REST_WITHIN_MS = 2 * 60_000 + 60_000;
 
 /** No history that comes to rest takes half as long. */
-const LONGEST_MS = 24 * 3_600_000;
+const LONGEST_MS = 96 * 3_600_000;
 
 /** One history: chaos, then quiet, then everything must converge. */
 export async function run(seed: number, options: RunOptions = {}): Promise<Told> {

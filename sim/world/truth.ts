@@ -157,3 +157,18 @@ export function setBack({ share, volume }: SimDisk, headers: Headers): void {
     if (file !== null && file.format !== RAW) file.header = header;
   }
 }
+
+/** What an overlay stands on reads: in QEMU if it is open there, else by the headers. */
+export function standsOn(
+  { disk, bytes }: DiskTruth,
+  overlay: FileName | undefined,
+): readonly Bytes[] | null {
+  if (overlay === undefined) return null;
+  for (const node of nodesFrom(disk.top)) {
+    if (node.file.name !== overlay) continue;
+    const { backing } = node;
+    return backing && Array.from({ length: bytes.length }, (_, at) => backing.read(at));
+  }
+  const backing = disk.share.file(overlay)?.header?.backing ?? null;
+  return backing === null ? null : readCold(disk.share, backing as FileName);
+}

@@ -54,6 +54,8 @@ export type CreateSaga = { readonly kind: 'create'; readonly request: CreateRequ
       readonly refused: Fault | null;
       /** Whether an earlier attempt may still be under way inside the hypervisor. */
       readonly pending: boolean;
+      /** It was asked for again after such an attempt, which may thus come through at any time. */
+      readonly twice?: boolean;
       /** Whether the hypervisor was asked and has not answered this process. */
       readonly asking?: boolean;
       /** It said yes, and the next look showed nothing new: it is asked again after a pause. */
@@ -176,7 +178,8 @@ function judge(saga: At<'switching'>, sight: Sight): Step {
     if (view.kind === 'absent') return park(saga, said);
     // What Cinder gives up is undone in a story of its own, for as long as it takes.
     if (agrees(view.chain, plan.after)) {
-      return end(ended(saga, 'withdrawn', said, [], plan), null);
+      const made = undoable(saga);
+      return made ? end(ended(saga, 'withdrawn', said, [], made), null) : park(saga, said);
     }
   }
   if (view.kind === 'absent') {
@@ -240,7 +243,7 @@ function unswitched(saga: At<'switching'>, view: DiskView, sight: Sight): Step {
   if (status !== 'creating') return giveUp(status);
   if (plan.value.mend !== null) return giveUp('the overlay names another format than before');
   // Asking twice is safe: QEMU cannot open the same overlay a second time (write lock, measured).
-  const again = { ...saga, plan: plan.value, asking: true };
+  const again = { ...saga, plan: plan.value, asking: true, ...(pending && { twice: true }) };
   if (without) {
     const why = refused === null ? 'the attempt never answered' : explainFault(refused);
     const last = { ...again, refused: null, idle: false, freeze: DROPPED };
@@ -274,6 +277,13 @@ function confirm(saga: At<'confirming'>, sight: Sight): Step {
   return end(last, { kind: 'created', formats }, { kind: 'already', detail });
 }
 
+/**
+ * What may have to be undone. Not where an attempt that never answered may still come: it would
+ * put the overlay on top again once QEMU has closed it, with what it had then (seed 13880).
+ */
+const undoable = ({ twice, plan }: At<'switching'>): CreatePlan | undefined =>
+  twice ? undefined : plan;
+
 function created(saga: At<'switching'>, view: DiskView | null, ...evidence: Evidence[]): Step {
   const { request, plan } = saga;
   const formats = formatsOf(
@@ -282,6 +292,6 @@ function created(saga: At<'switching'>, view: DiskView | null, ...evidence: Evid
     plan.after,
   );
   const reason = `${request.newFile} is the active layer`;
-  const last = ended(saga, 'created', reason, formats, plan);
+  const last = ended(saga, 'created', reason, formats, undoable(saga));
   return end(last, { kind: 'created', formats }, ...evidence);
 }

@@ -156,8 +156,8 @@ function decide(saga: UndoSaga, view: Running, sight: Sight, tries: number): Ste
     return park(saga, `the chain became another one: ${view.chain.file} is active`);
   }
   if (tries > MAX_TRIES) return park(saga, 'the active commit vanished again and again');
-  // Whoever's it is, it ends before ours begins.
-  if (view.job !== null) return go(saga, WATCH);
+  // Whoever's it is, it is left alone, and does not hold up what else is asked of the volume.
+  if (view.job !== null) return withdraw(saga, `a ${view.job.kind} job is at work on the disk`);
   const { target, process } = view;
   return go(
     { kind, request, made, at: 'committing', target, process, tries, ...NEW },
@@ -171,8 +171,14 @@ const NEW = { doubts: 0, refused: null } as const;
 function committing(saga: At<'committing'>, view: Running, sight: Sight): Step {
   const { made, target, process } = saga;
   if (isBack(view, made) && view.job === null) return back(saga, view);
-  // Its QEMU died, and the job with it. All that it had is still in the overlay.
-  if (view.process !== process) return decide(saga, view, sight, saga.tries + 1);
+  if (view.process !== process) {
+    // Its QEMU died, and the job with it, unless it came through to the next one only. All that it
+    // had is still in the overlay.
+    if (view.job === null || !isOurs(saga, view.job)) {
+      return decide(saga, view, sight, saga.tries + 1);
+    }
+    return committing({ ...saga, process: view.process, doubts: 0 }, view, sight);
+  }
   if (view.job === null) {
     const { refused } = saga;
     if (refused?.kind === 'rejected' && !isBusy(refused)) return park(saga, explainFault(refused));
@@ -180,7 +186,11 @@ function committing(saga: At<'committing'>, view: Running, sight: Sight): Step {
     if (refused?.kind === 'unknown' && saga.doubts < MAX_DOUBTS) return doubt(saga);
     return decide(saga, view, sight, saga.tries + 1);
   }
-  if (!isOurs(saga, view.job) || view.job.mirror?.ready !== true) return go(saga, WATCH);
+  // When the first attempt was refused nothing is ours; after that an earlier one may have come.
+  const refused = saga.refused?.kind === 'rejected' && saga.tries === 1;
+  const theirs = refused || !isOurs(saga, view.job);
+  if (theirs) return withdraw(saga, `a ${view.job.kind} job is at work on the disk`);
+  if (view.job.mirror?.ready !== true) return go(saga, WATCH);
   if (sight.cinder === null) return go(saga, lookWithCinder());
   const { is, says } = belief(saga, sight);
   const { kind, request } = saga;

@@ -512,6 +512,17 @@ describe('to be mended', () => {
     expect(next.saga).toMatchObject({ made: { before: { file: 's1' }, after: { file: 'new' } } });
   });
 
+  test('what was asked for twice, the first time without an answer, is not undone', () => {
+    const again = along(SWITCHING, failed(UNKNOWN), saw(ready), DID);
+    expect(again.saga).toMatchObject({ at: 'switching', twice: true });
+    expect(along(again.saga, saw(done)).saga).not.toHaveProperty('made');
+    const given = along(again.saga, saw({ ...done, cinder: withdrawn.cinder }));
+    expect(ending(given)).toBe('unknown, silent');
+    // What has come through is no longer on its way.
+    const once = along(SWITCHING, failed(UNKNOWN), saw(done));
+    expect(once.saga).toMatchObject({ outcome: 'created', made: { after: { file: 'new' } } });
+  });
+
   test('an active overlay whose header was not read is not yet created', () => {
     const next = nextCreate(SWITCHING, saw({ ...done, headers: {} }));
     expect(next.tell).toBeNull();

@@ -121,9 +121,9 @@ describe('only what Cinder has given up, and is provably ours', () => {
     expect(isGivenUp(status ?? 'gone')).toBe(true);
   });
 
-  test('a job of somebody else is waited for', () => {
+  test('a job of somebody else is left alone, and holds nobody up', () => {
     const next = along(waiting, saw(asked(foreign, 'error')));
-    expect(next).toMatchObject({ saga: { at: 'waiting' }, effect: WATCH });
+    expect(ending(next)).toBe('withdrawn: a copy job is at work on the disk');
   });
 });
 
@@ -164,8 +164,21 @@ describe('while it is mirrored', () => {
   test('whose job is ready is not ours, unless it goes where ours goes', () => {
     for (const job of [mirror(true, 'v'), { kind: 'copy', done: 1, total: 1 } as const]) {
       const seen = asked(glance(disk(CREATED, { job })), 'error');
-      expect(along(committing, saw(seen))).toMatchObject({ saga: committing, effect: WATCH });
+      expect(ending(along(committing, saw(seen)))).toMatch(/^withdrawn: an? .* is at work on/);
     }
+  });
+
+  test('what is at work after a first attempt was refused is not ours; later it may be', () => {
+    const busy = along(committing, failed(BUSY), saw(asked(ready, 'error')));
+    expect(ending(busy)).toMatch(/^withdrawn: an? active-commit job is at work/);
+    const again = along({ ...committing, tries: 2 }, failed(BUSY), saw(asked(ready, 'error')));
+    expect(again.saga.at).toBe('pivoting');
+  });
+
+  test('an attempt that came through to the next QEMU is gone on with', () => {
+    const anew = glance(disk(CREATED, { process: 'qemu-2', job: mirror(true) }));
+    const next = along(committing, saw(asked(anew, 'error')));
+    expect(next).toMatchObject({ saga: { at: 'pivoting' }, effect: { process: 'qemu-2' } });
   });
 
   test.each<[string, Fault, string]>([
