@@ -82,6 +82,7 @@ describe('a guest writes a qcow2 header to its raw volume', () => {
       'decided',
       'mended',
       'decided',
+      'not-quiesced',
       'switched',
     ]);
   });
