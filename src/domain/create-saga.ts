@@ -56,6 +56,8 @@ export type CreateSaga = { readonly kind: 'create'; readonly request: CreateRequ
       readonly pending: boolean;
       /** It was asked for again after such an attempt, which may thus come through at any time. */
       readonly twice?: boolean;
+      /** Some attempt was not simply refused: the guest may have written to the overlay. */
+      readonly begun?: boolean;
       /** Whether the hypervisor was asked and has not answered this process. */
       readonly asking?: boolean;
       /** It said yes, and the next look showed nothing new: it is asked again after a pause. */
@@ -149,8 +151,10 @@ function heed(saga: At<'switching'>, said: Fault): Step {
 /** The hypervisor is no longer asking for us; whoever may be frozen is thawed before all else. */
 function answered(saga: At<'switching'>, said: Fault | null = null): Step {
   const evidence = said === null ? [] : [noted(said)];
-  const { freeze, ...rest } = { ...saga, asking: false };
-  if (freeze?.at !== 'asked') return go({ ...saga, asking: false }, look(saga), ...evidence);
+  const begun = saga.begun || said === null || said.kind === 'unknown';
+  const { freeze, ...rest } = { ...saga, asking: false, ...(begun && { begun }) };
+  if (freeze?.at !== 'asked')
+    return go({ ...rest, ...(freeze && { freeze }) }, look(saga), ...evidence);
   if (said !== null && !mayBeFrozen(said)) {
     return go({ ...rest, freeze: OVER }, look(saga), ...evidence);
   }
@@ -242,7 +246,9 @@ function unswitched(saga: At<'switching'>, view: DiskView, sight: Sight): Step {
   if (!plan.ok) return giveUp(explain(plan.error));
   if (status !== 'creating') return giveUp(status);
   if (plan.value.mend !== null) return giveUp('the overlay names another format than before');
-  // Asking twice is safe: QEMU cannot open the same overlay a second time (write lock, measured).
+  // The guest was switched, and started anew from the old file: its writes would come back.
+  if (saga.begun && view.process !== saga.plan.process) return giveUp('the guest was restarted');
+  // In one QEMU it is safe: none opens the same overlay a second time (write lock, measured).
   const again = { ...saga, plan: plan.value, asking: true, ...(pending && { twice: true }) };
   if (without) {
     const why = refused === null ? 'the attempt never answered' : explainFault(refused);
@@ -277,10 +283,7 @@ function confirm(saga: At<'confirming'>, sight: Sight): Step {
   return end(last, { kind: 'created', formats }, { kind: 'already', detail });
 }
 
-/**
- * What may have to be undone. Not where an attempt that never answered may still come: it would
- * put the overlay on top again once QEMU has closed it, with what it had then (seed 13880).
- */
+/** Not where an attempt may still come: it would put the overlay on top again, as it was then. */
 const undoable = ({ twice, plan }: At<'switching'>): CreatePlan | undefined =>
   twice ? undefined : plan;
 

@@ -512,6 +512,21 @@ describe('to be mended', () => {
     expect(next.saga).toMatchObject({ made: { before: { file: 's1' }, after: { file: 'new' } } });
   });
 
+  test.each([
+    ['it said yes', DID],
+    ['it never answered', failed(UNKNOWN)],
+    ['its process died', WOKE],
+  ])('an overlay that a QEMU that is gone may have had is not used again: %s', (_, event) => {
+    const anew = saw({ ...ready, guest: disk(BEFORE, { process: 'qemu-2' }) });
+    const next = along(SWITCHING, event, anew);
+    expect(next.effect).toBeNull();
+    expect(ending(next)).toMatch(event === DID ? /^failed, create-failed$/ : /^unknown, silent$/);
+    expect(next.saga).toMatchObject({ reason: expect.stringContaining('the guest was restarted') });
+    // Who was refused never switched: it is asked for again, of whoever runs by then.
+    const busy = along(SWITCHING, failed(BUSY), anew, WOKE, anew);
+    expect(busy.effect).toMatchObject({ do: 'snapshot', process: 'qemu-2' });
+  });
+
   test('what was asked for twice, the first time without an answer, is not undone', () => {
     const again = along(SWITCHING, failed(UNKNOWN), saw(ready), DID);
     expect(again.saga).toMatchObject({ at: 'switching', twice: true });

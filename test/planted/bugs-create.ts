@@ -33,6 +33,16 @@ export const CREATE_BUGS: readonly Bug[] = [
     },
   },
   {
+    name: 'an overlay that the guest has written to is put on top again',
+    habit: 'ours',
+    suite: 'test/domain/create-saga.test.ts',
+    edit: {
+      file: SAGA,
+      find: 'saga.begun && view.process !== saga.plan.process',
+      put: 'saga.begun && view === null',
+    },
+  },
+  {
     name: "somebody else's mirror is pivoted",
     habit: 'ours',
     suite: 'test/domain/undo-saga.test.ts',
