@@ -1,6 +1,7 @@
-import { parseDomain, snapshotXml, type XmlDisk } from '#adapters/libvirt/domain-xml.ts';
+import { parseDomain, type XmlDisk } from '#adapters/libvirt/domain-xml.ts';
 import type { CallFault } from '#adapters/libvirt/lane.ts';
 import { Lanes } from '#adapters/libvirt/lanes.ts';
+import { snapshotXml } from '#adapters/libvirt/snapshot-xml.ts';
 import type { FileName, ServerId } from '#domain/ids.ts';
 import type { Result } from '#domain/result.ts';
 import type { Hypervisor } from '#ports/hypervisor.ts';

@@ -17,6 +17,8 @@ export interface SimCloudOptions {
   /** Virtual size of the volume. */
   readonly clusters?: number;
   readonly baseFormat?: Format;
+  /** Whether the volume is encrypted. */
+  readonly luks?: boolean;
   readonly oldLibvirt?: boolean;
   readonly knows?: Dialect;
   readonly tickMs?: number;
@@ -29,7 +31,7 @@ export interface CloudDisk {
   readonly disk: SimDisk;
   readonly volume: VolumeId;
   readonly attachment: string;
-  /** Encrypted, or no local file to its guest. */
+  /** Encrypted as nobody does any more, or no local file to its guest. */
   readonly odd?: boolean;
 }
 
@@ -37,6 +39,8 @@ export interface CloudDisk {
 export interface VolumeKind {
   readonly format: Format;
   readonly luks?: boolean;
+  /** What the guest's XML calls its encryption, when that is not LUKS. */
+  readonly cipher?: string;
   /** How the guest reaches it. */
   readonly protocol?: string;
 }
@@ -62,7 +66,8 @@ export class SimCloud {
   #hangUp = Promise.withResolvers<void>();
 
   constructor(options: SimCloudOptions) {
-    const { clock, clusters = 8, baseFormat = RAW, knows = 'stock', ...pace } = options;
+    const { clock, clusters = 8, baseFormat = RAW, luks = false, ...rest } = options;
+    const { knows = 'stock', ...pace } = rest;
     this.clock = clock;
     this.share = new SimShare();
     this.server = clock.uuid() as ServerId;
@@ -70,7 +75,7 @@ export class SimCloud {
     const rootVolume = clock.uuid() as VolumeId;
     const base = `volume-${this.volume}` as FileName;
     const rootBase = `volume-${rootVolume}` as FileName;
-    this.share.create(base, { format: baseFormat, clusters });
+    this.share.create(base, { format: baseFormat, clusters, luks });
     this.share.create(rootBase, { format: RAW, clusters });
     this.disk = new SimDisk(this.share, this.volume, 'vdb', base, baseFormat);
     this.root = new SimDisk(this.share, rootVolume, 'vda', rootBase, RAW);
@@ -80,8 +85,8 @@ export class SimCloud {
     const started = this.guest.start();
     if (!started.ok) throw new Error(started.error);
     this.cinder = new SimCinder({ clock, share: this.share, assist: this.#assist(), knows });
-    const volume = { id: this.volume, name: base, clusters, format: baseFormat };
-    this.attachment = this.cinder.attach(volume, this.server).id;
+    const file = { name: base, clusters, format: baseFormat, encrypted: luks };
+    this.attachment = this.cinder.attach({ id: this.volume, ...file }, this.server).id;
     const root = { id: rootVolume, name: rootBase, clusters, format: RAW };
     const { id } = this.cinder.attach(root, this.server);
     this.volumes = new SimVolumes(this.cinder);
@@ -97,12 +102,14 @@ export class SimCloud {
     const made = kinds.map((kind, at) => {
       const id = clock.uuid() as VolumeId;
       const name = `volume-${id}` as FileName;
-      const { format, ...rest } = typeof kind === 'string' ? { format: kind } : kind;
+      const plain: VolumeKind = typeof kind === 'string' ? { format: kind } : kind;
+      const { format, cipher = 'luks', ...rest } = plain;
       const { luks, protocol } = share.create(name, { format, clusters, ...rest });
       const target = `vd${'abcdefgh'[at]}`;
       const disk = new SimDisk(share, id, target, name, format);
       disk.lateXml = this.disk.lateXml;
-      const odd = luks || protocol !== null;
+      disk.cipher = cipher;
+      const odd = cipher !== 'luks' || protocol !== null;
       return { disk, name, format, volume: id, encrypted: luks, odd };
     });
     const name = `instance-${String(this.hypervisor.guests.length + 1).padStart(8, '0')}`;

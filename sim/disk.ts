@@ -38,6 +38,12 @@ export class SimDisk {
   indexes = new Indexes();
   /** The files whose `<source>` in the XML has an `<encryption>`. */
   keys: ReadonlySet<FileName> = new Set();
+  /** The UUID by which libvirt knows the volume's passphrase. */
+  readonly secret: string;
+  /** libvirt's name for how it is encrypted. */
+  cipher = 'luks';
+  /** Whether libvirt has that passphrase; a QEMU that has the volume open needs it no more. */
+  hasSecret = true;
   /** libvirt gives QEMU no driver for a raw layer, as newer ones do: its file is all there is. */
   #formatless = false;
 
@@ -47,6 +53,7 @@ export class SimDisk {
     this.target = target;
     this.xml = { file, format, on: null };
     this.config = this.xml;
+    this.secret = volume;
     // Whoever attaches an encrypted volume gives its key along.
     if (share.file(file)?.luks) this.keys = new Set([file]);
   }
@@ -144,6 +151,13 @@ export class SimDisk {
     if (this.share.file(file)?.luks) this.keys = new Set([file]);
     this.config = { file, format, on: null };
     this.xml = this.config;
+  }
+
+  /** The XML of a guest that is off names the top alone, or this chain and the keys of it. */
+  unchain(instead: SeenLayer = { ...this.config, on: null }): void {
+    this.config = instead;
+    this.xml = instead;
+    this.keys = new Set(namesOf(instead).filter((name) => this.share.file(name)?.luks));
   }
 
   /** The layers in QEMU's memory. */

@@ -12,6 +12,7 @@ import type {
   SeenDisk,
   SeenGuest,
   SnapshotOrder,
+  UnchainOrder,
 } from '#ports/hypervisor.ts';
 import { ActiveCommit } from './active-commit.ts';
 import type { SimDisk, StartFrom } from './disk.ts';
@@ -125,12 +126,12 @@ export class SimHypervisor implements Hypervisor {
     return this.#endActive(order, false);
   }
 
-  async unchain(order: SeenDisk): Promise<Result<null, Fault>> {
-    const found = this.#finding.seen(order);
+  async unchain({ instead, ...order }: UnchainOrder): Promise<Result<null, Fault>> {
+    const seen = instead ? { ...order, active: instead.chain.file } : order;
+    const found = this.#finding.seen(seen);
     if (!found.ok) return found;
-    const { disk } = found.value;
-    if (disk.top !== null) return changed(order, 'it is running');
-    disk.configure();
+    if (found.value.disk.top !== null) return changed(order, 'it is running');
+    found.value.disk.unchain(instead?.chain);
     return ok(null);
   }
 

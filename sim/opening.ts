@@ -3,7 +3,7 @@ import { type FileName, type Format, QCOW2, RAW } from '#domain/ids.ts';
 import { ok, type Result } from '#domain/result.ts';
 import { SimNode } from './node.ts';
 import { type No, problem } from './refusals.ts';
-import { forged, type Header, type SimFile, type SimShare } from './share.ts';
+import { forged, type Header, LUKS, type SimFile, type SimShare } from './share.ts';
 
 /** libvirt refuses longer chains. */
 const DEEPEST = 200;
@@ -22,9 +22,14 @@ interface Found {
 export interface Given {
   /** The layers below it, as `<backingStore>`: they override the headers. */
   readonly below?: SeenLayer | null;
-  /** The files whose `<source>` has an `<encryption>`: no other is opened with a key. */
-  readonly keys?: ReadonlySet<FileName>;
+  /**
+   * The files whose `<source>` has an `<encryption>`: no other is opened with a key. `all`: for
+   * whoever has the passphrase himself, as Cinder has.
+   */
+  readonly keys?: Keys;
 }
+
+type Keys = ReadonlySet<FileName> | 'all';
 
 /**
  * Opens a chain as a starting guest does: the top by the format that its XML gives, and what the
@@ -47,9 +52,8 @@ export function openChain(
     if (found.some((one) => one.file === file)) {
       return problem(1, `backing store for ${file.name} is self-referential`);
     }
-    if (layer.driver === QCOW2 && file.luks && !keys.has(file.name)) {
-      return problem(1, "Parameter 'encrypt.key-secret' is required for cipher");
-    }
+    const sealed = withoutKey(layer, keys, found.length > 0 && given === null);
+    if (sealed !== null) return sealed;
     found.push(layer);
     next = given === null ? behind(share, layer) : configured(share, layer, given);
     given = given?.on ?? null;
@@ -57,10 +61,22 @@ export function openChain(
   if (!next.ok) return next;
   let node: SimNode | null = null;
   for (const { file, driver, name } of found.reverse()) {
-    node = new SimNode(share, file, driver, node, file.luks && keys.has(file.name));
+    node = new SimNode(share, file, driver, node, file.luks && opens(keys, file.name));
     node.relativeName = relative(name);
   }
   return node === null ? problem(1, 'no file') : ok(node);
+}
+
+/**
+ * No encrypted qcow2 file is opened without its key. One that libvirt finds behind a header, raw or
+ * not, gets none: 9.0 stumbles over it and refuses the start (measured), so that an encrypted chain
+ * comes up from a configuration that names each layer with its key, or not at all.
+ */
+function withoutKey({ file, driver }: Found, keys: Keys, detected: boolean) {
+  if (!file.luks || opens(keys, file.name)) return null;
+  if (detected) return problem(1, 'Unexpected enum value 0 for virStorageEncryptionEngine');
+  if (driver !== QCOW2) return null;
+  return problem(1, "Parameter 'encrypt.key-secret' is required for cipher");
 }
 
 /** A name as libvirt keeps it to build relative names from. */
@@ -85,13 +101,16 @@ function behind(share: SimShare, { file, driver }: Found): Result<Found | null, 
   const under = share.behind(name);
   if (under === null) return problem(38, `Could not open '${name}': No such file or directory`);
   if (format !== null) {
+    if (format === LUKS) return under.luks ? ok({ file: under, driver: RAW, name }) : NOT_LUKS;
     const driver = PROTOCOLS.includes(format) ? RAW : (format as Format);
     return ok({ file: under, driver, name });
   }
   // Silent: libvirt probes, and refuses only when what it found has a backing file of its own.
   const probed = share.probe(under);
   const own = probed === QCOW2 ? (under.header ?? forged(under)) : null;
-  if (own?.backing == null) return ok({ file: under, driver: probed, name });
+  if (own?.backing == null) {
+    return ok({ file: under, driver: probed === LUKS ? RAW : probed, name });
+  }
   const image = `backing image '${under.name}' of image '${file.name}'`;
   return problem(55, `format of ${image} was not specified in the image metadata`);
 }
@@ -105,4 +124,8 @@ function headerFor(file: SimFile, driver: Format): Result<Header | null, No> {
   return file.format === driver ? ok(null) : problem(1, `Image is not in ${driver} format`);
 }
 
-const NO_KEYS: ReadonlySet<FileName> = new Set();
+const NOT_LUKS = problem(1, 'Volume is not in LUKS format');
+
+const NO_KEYS: Keys = new Set();
+
+const opens = (keys: Keys, file: FileName): boolean => keys === 'all' || keys.has(file);

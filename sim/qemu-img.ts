@@ -41,7 +41,7 @@ export function inspect(
  * needs the locks of all that it opens. Answers what qemu-img says when it fails.
  */
 export function commit(share: SimShare, top: SimFile, format: Format): string | null {
-  const opened = openChain(share, top, format);
+  const opened = openChain(share, top, format, { keys: 'all' });
   if (!opened.ok) return opened.error.message;
   const nodes = [...nodesFrom(opened.value)];
   const base = opened.value.backing;
@@ -92,6 +92,7 @@ function openGiven(share: SimShare, { file: name, format, on }: Layer): SimNode 
   if (share.isOpen(file)) return LOCKED;
   const isQcow2 = (file.header ?? forged(file)) !== null;
   if (format === QCOW2 && !isQcow2) return 'Image is not in qcow2 format';
+  if (format === QCOW2 && file.luks) return NO_KEY;
   const under = on === null ? null : openGiven(share, on);
   return typeof under === 'string' ? under : new SimNode(share, file, format, under);
 }
@@ -147,5 +148,6 @@ export function rebase(
 }
 
 export const LOCKED = 'Failed to get "write" lock';
+const NO_KEY = "Parameter 'encrypt.key-secret' is required for cipher";
 const NO_BACKING = 'Image does not have a backing file';
 const FULL = 'No space left on device';

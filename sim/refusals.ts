@@ -43,6 +43,10 @@ export const REFUSALS = {
   'overlay is corrupt': () => blockdevAdd('qcow2: Image is corrupt; cannot be opened read/write'),
   'overlay has unknown features': (_target, features) =>
     blockdevAdd(`Unsupported qcow2 feature(s): ${features}`),
+  'secret unknown': (_target, secret) => ({
+    code: 66,
+    message: `Secret not found: no secret with matching uuid '${secret}'`,
+  }),
   'overlay without its key': () =>
     blockdevAdd("Parameter 'encrypt.key-secret' is required for cipher"),
   'chain too deep': () => ({

@@ -1,4 +1,5 @@
 import type { SeenLayer } from '#domain/chain.ts';
+import type { LayerKey } from '#domain/encryption.ts';
 import type { FileName } from '#domain/ids.ts';
 import type { DiskView } from '#domain/sight.ts';
 import type { SimDisk } from './disk.ts';
@@ -14,7 +15,7 @@ export function seen(guest: SimGuest, disk: SimDisk, oldLibvirt: boolean): DiskV
     process: guest.process,
     saved: guest.saved,
     ...place(disk),
-    encrypted: disk.keys.size > 0 && isKeyed(disk, xml),
+    keys: keysOf(disk, xml),
     chain: shown(xml, oldLibvirt, true),
     size: disk.bytes,
     job: disk.job?.info() ?? null,
@@ -45,8 +46,11 @@ function protocolOf(disk: SimDisk, name: FileName): string | null {
   return file?.protocol ?? null;
 }
 
-const isKeyed = (disk: SimDisk, { file, on }: SeenLayer): boolean =>
-  disk.keys.has(file) || (on !== null && isKeyed(disk, on));
+function keysOf(disk: SimDisk, { file, on }: SeenLayer): readonly LayerKey[] {
+  const below = on === null ? [] : keysOf(disk, on);
+  if (!disk.keys.has(file)) return below;
+  return [{ file, format: disk.cipher, engine: 'qemu', secret: disk.secret }, ...below];
+}
 
 function shown(layer: SeenLayer, old: boolean, active: boolean): SeenLayer {
   const { file, format, on } = layer;

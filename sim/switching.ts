@@ -6,8 +6,8 @@ import { nodesFrom, SimNode } from './node.ts';
 import { type No, no } from './refusals.ts';
 import { forged, type SimFile } from './share.ts';
 
-/** The file that is to become the active layer, and whether its key comes with the order. */
-export type Overlay = Pick<SnapshotOrder, 'directory' | 'file'> & { readonly keyed?: boolean };
+/** The file that is to become the active layer, and the name of its key. */
+export type Overlay = Pick<SnapshotOrder, 'directory' | 'file' | 'key'>;
 
 /** The incompatible feature bits that QEMU 7.2 knows, and the one of a corrupt image. */
 const KNOWN_FEATURES = 31;
@@ -35,7 +35,11 @@ export function switchTo(disk: SimDisk, overlay: Overlay): Result<null, No> {
   }
   if ([...nodesFrom(disk.top)].length >= DEEPEST) return no('chain too deep', target);
   if (file.access === 'immutable') return no('overlay is immutable', target, path);
-  const opened = blockdevAdd(disk, file, path, overlay.keyed === true);
+  const { key = null } = overlay;
+  // libvirt looks the secret up before it asks QEMU for anything (measured).
+  const unknown = key !== null && (key.secret !== disk.secret || !disk.hasSecret);
+  if (unknown) return no('secret unknown', target, key.secret);
+  const opened = blockdevAdd(disk, file, path, key !== null);
   // The number is gone, whatever became of it (measured: dump 25 has none for a refused one).
   if (!opened.ok) disk.indexes.next();
   else disk.attach(opened.value);

@@ -142,7 +142,8 @@ const BAD: readonly Bad[] = [
     why: 'an encrypted disk',
     kind: 'encrypted',
     ask: (desk) => {
-      seen(desk, { encrypted: true });
+      const key = { format: 'qcow', engine: 'qemu', secret: 'uuid-1' };
+      seen(desk, { keys: [{ file: 'volume' as FileName, ...key }] });
       return create(desk.prepared());
     },
   },

@@ -54,6 +54,7 @@ const CREATE = async (it: Teller) => {
 };
 
 const AGENT = { 'guest has an agent#0': 3 };
+const SEALED = { 'volume is encrypted#0': 23 };
 
 export const TALES: readonly Tale[] = [
   { name: 'a create', tell: CREATE },
@@ -168,6 +169,10 @@ export const TALES: readonly Tale[] = [
     given: { ...AGENT, 'agent refuses to thaw#0': 1 },
     tell: CREATE,
   },
+  { name: 'a create on an encrypted volume', given: SEALED, tell: CREATE },
+  { name: 'a delete by commit, encrypted', given: SEALED, tell: COMMIT },
+  { name: 'a delete by pull onto another, encrypted', given: SEALED, tell: PULL },
+  { name: 'a delete by pull of everything, encrypted', given: SEALED, tell: PULL_ALL },
 ];
 
 function SPEC() {

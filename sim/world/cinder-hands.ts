@@ -64,8 +64,8 @@ export function detach(world: World, it: CloudDisk): boolean {
   const { cinder } = world.cloud;
   const [attachment] = cinder.attachmentsOf(volume);
   if (attachment === undefined || disk.job !== null || !guest.disks.includes(disk)) return false;
-  // How Nova gives an encrypted volume with snapshots back, or one over a network, is not known.
-  if (it.odd || guest.monitor.hangs) return false;
+  // Nova names the topmost file alone, and libvirt would not take an encrypted chain back so.
+  if (it.odd || disk.keys.size > 0 || guest.monitor.hangs) return false;
   const off = disk.top === null;
   world.saw(off ? 'a volume detached offline' : 'a volume detached live');
   guest.unplug(disk);

@@ -107,10 +107,12 @@ export class Doorway {
     const file = share.file(name);
     for (const lie of OVERLAY_LIES) {
       if (file?.header == null || !this.#world.swarm.strikes(`overlay ${lie}`)) continue;
-      this.#world.tell('world', `${name} ${lie}`);
+      const plain = lie === 'is encrypted' && file.luks;
+      this.#world.tell('world', `${name} ${plain ? 'is not encrypted' : lie}`);
+      if (plain) this.#world.saw('a plain overlay over an encrypted volume');
       this.spoiled.add(name);
       if (lie === 'is not there') share.files.delete(name);
-      else if (lie === 'is encrypted') file.luks = true;
+      else if (lie === 'is encrypted') file.luks = !plain;
       else if (lie in ACCESS) file.access = ACCESS[lie as keyof typeof ACCESS];
       else file.header = { ...file.header, ...LIES[lie] };
       if (file.header !== null) file.clusters = file.header.clusters;

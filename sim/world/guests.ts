@@ -87,10 +87,16 @@ export class Guests {
     const world = this.#world;
     if (guest.process !== null) return;
     if (guest.transient && !this.#madeAnew(guest)) return;
-    const ways = guest.transient ? WAYS.slice(0, 1) : WAYS;
+    // From the headers of encrypted layers libvirt starts no guest.
+    const sealed = guest.disks.some(({ keys }) => keys.size > 0);
+    const ways = guest.transient ? WAYS.slice(0, 1) : sealed ? WAYS.slice(2) : WAYS;
     const from = world.choices.of('guest starts from', ways);
     const mine = world.truths.filter(({ it, attached }) => it.guest === guest && attached);
-    for (const truth of mine) this.starting(truth, from);
+    for (const truth of mine) {
+      // Nova defines the secrets anew.
+      truth.disk.hasSecret = true;
+      this.starting(truth, from);
+    }
     const copying = world.journal.all.some(({ saga }) => {
       return saga.at === 'offline' && mine.some(({ it }) => it.volume === saga.request.volume);
     });

@@ -7,6 +7,7 @@ import { HAPPENINGS, MISCHIEF } from './faults.ts';
 import type { Guests } from './guests.ts';
 import { abort, settle } from './operators.ts';
 import type { People } from './people.ts';
+import { forgetSecrets } from './secrets.ts';
 import type { Watcher } from './watcher.ts';
 import type { World } from './world.ts';
 
@@ -72,6 +73,7 @@ export async function heal(world: World, guests: Guests): Promise<void> {
   }
   for (const { guest, volume, disk } of cloud.disks) {
     cloud.hypervisor.goOn(guest.server);
+    disk.hasSecret = true;
     if (disk.job === null || !world.foreignJobs.has(disk.job)) continue;
     cloud.hypervisor.cancel({ server: guest.server, volume });
   }
@@ -148,6 +150,7 @@ const HAPPEN: Readonly<Record<Kind, Happens>> = {
     const { hypervisor } = world.cloud;
     world.libvirtAway = true;
     hypervisor.deaf = true;
+    forgetSecrets(world);
     afterAWhile(world, 'libvirtd away for', () => {
       world.libvirtAway = false;
       hypervisor.deaf = false;

@@ -1,7 +1,7 @@
 import { type FileName, RAW, type VolumeId } from '#domain/ids.ts';
 import type { CopyOrder } from '#ports/images.ts';
 import { nodesFrom, type SimNode } from '../node.ts';
-import type { Header } from '../share.ts';
+import { type Header, LUKS } from '../share.ts';
 import type { MissingGuard } from './laws.ts';
 import type { SeenCall, Watcher } from './watcher.ts';
 import type { World } from './world.ts';
@@ -96,18 +96,27 @@ export class FileLaws implements Watcher {
     const { header } = node.file;
     if (header === null || node.backing === null) return;
     const under = node.backing.file;
-    const renamed = header.format === 'file' && under.format === RAW;
+    const [name, words] = under.luks ? [LUKS, 'luks'] : ['file', 'by the name of its protocol'];
+    const renamed = header.format === name && under.format === RAW;
     const format = renamed ? RAW : header.format;
     const right = header.backing === under.name && format === under.format;
-    if (renamed) this.#world.saw('a header that calls a raw file by the name of its protocol');
+    if (renamed) this.#world.saw(`a header that calls a raw file ${words}`);
     this.#world.saw('a header of a live chain');
     if (header.features & DATA_FILE) {
       this.#world.break(7, `${node.file.name} keeps its data elsewhere`, volume);
     }
+    if (node.file.luks !== under.luks) {
+      this.#world.break(7, `${node.file.name} is encrypted otherwise than ${under.name}`, volume);
+    }
+    if (under.luks) this.#world.saw('an encrypted layer on another');
     if (right) return;
     const says = `${node.file.name} says ${header.backing}, ${header.format}`;
-    const words = `${says}; it is ${under.name}, ${under.format}`;
-    this.#world.break(7, words, volume, this.#excused(volume));
+    this.#world.break(
+      7,
+      `${says}; it is ${under.name}, ${under.format}`,
+      volume,
+      this.#excused(volume),
+    );
   }
 }
 

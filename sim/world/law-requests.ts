@@ -165,12 +165,13 @@ export class RequestLaws implements Watcher {
     for (const { it, disk } of this.#world.truths) this.#untouched(it.volume, disk);
   }
 
-  /** Of an encrypted volume, or one that is no local file, nothing at all is accepted. */
+  /** Of one that is encrypted with AES, or no local file, nothing at all is accepted. */
   #untouched(volume: VolumeId, disk: SimDisk): void {
     const base = disk.share.file(`volume-${volume}` as FileName);
-    if (base?.luks !== true && base?.protocol == null) return;
+    if (base?.luks) this.#world.saw('an encrypted volume at rest');
+    if (base === null || (disk.cipher === 'luks' && base.protocol === null)) return;
     const asked = this.#world.journal.all.some(({ saga }) => saga.request.volume === volume);
-    this.#world.saw(`${base.luks ? 'an encrypted' : 'a network'} volume at rest`);
+    if (base.protocol !== null) this.#world.saw('a network volume at rest');
     if (asked || disk.config.on !== null || disk.config.file !== base.name) {
       this.#world.break(27, `something was done with ${base.name}`, volume);
     }

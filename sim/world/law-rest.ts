@@ -68,6 +68,9 @@ export class RestLaws implements Watcher {
     }
     const one = saga.kind === 'undo' ? 'an undo' : `a ${saga.kind}`;
     this.#world.saw(`${one} ends ${saga.outcome}`);
+    const it = this.#world.truths.find((truth) => truth.it.volume === volume);
+    const sealed = it !== undefined && it.disk.keys.size > 0;
+    if (sealed) this.#world.saw(`${one} of an encrypted volume ends ${saga.outcome}`);
     if (saga.kind === 'create' && this.#givenUp(volume, saga.request.newFile)) {
       this.#world.saw('a create that Cinder gave up, in use');
       const words = `${saga.request.newFile} is in use, and Cinder has given it up`;
@@ -85,6 +88,7 @@ export class RestLaws implements Watcher {
     }
     if (saga.kind === 'delete' && saga.reason.includes('is undone')) {
       this.#world.saw('a header set back by us');
+      if (sealed) this.#world.saw('a header of an encrypted file set back by us');
     }
     // Settled or not: nobody may be asked without need.
     if (saga.outcome !== 'unknown' && !this.#world.parked.has(op.id)) return;
@@ -121,6 +125,8 @@ export class RestLaws implements Watcher {
 
   /** In use, and in no chain that Cinder knows. */
   #givenUp(volume: VolumeId, file: FileName): boolean {
+    // The headers, which Cinder goes by, have left the chain behind: see that guard.
+    if (this.#world.excuses.get(volume)?.has(UNHEALED)) return false;
     const disk = this.#world.truths.find(({ it }) => it.volume === volume)?.disk;
     if (disk === undefined) return false;
     const live = [...nodesFrom(disk.top)].map((node) => node.file.name);

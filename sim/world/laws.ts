@@ -82,6 +82,11 @@ export const SOMETIMES: readonly string[] = [
   'a snapshot is taken at rest',
   'a header of a live chain',
   'a header that calls a raw file by the name of its protocol',
+  'a header that calls a raw file luks',
+  'an encrypted layer on another',
+  'a create of an encrypted volume ends created',
+  'a delete of an encrypted volume ends merged',
+  'a plain overlay over an encrypted volume',
   'a header set back by a person',
   'a header set back by us',
   'a failed merge whose header is rewritten',
@@ -98,6 +103,7 @@ export const SOMETIMES: readonly string[] = [
   'a create ends withdrawn',
   'a create ends unknown',
   'an undo ends undone',
+  'an undo of an encrypted volume ends undone',
   'an undo ends withdrawn',
   'an operator aborts',
   'an operator aborts too late',
@@ -166,6 +172,7 @@ export const SOMETIMES: readonly string[] = [
   'a freeze fails',
   'a create goes on without a freeze',
   'a guest that libvirt left frozen is thawed',
+  'an overlay that libvirt refuses: 66',
 ];
 
 export type MissingGuard = keyof typeof MISSING_GUARDS;

@@ -1,9 +1,10 @@
+import type { SeenLayer } from '#domain/chain.ts';
 import type { FileName, Format, SnapshotId } from '#domain/ids.ts';
 import { QCOW2, RAW } from '#domain/ids.ts';
 import type { CloudDisk } from '../cloud.ts';
 import type { SimDisk, StartFrom } from '../disk.ts';
 import { type Bytes, nodesFrom } from '../node.ts';
-import { type Given, openChain } from '../opening.ts';
+import { openChain } from '../opening.ts';
 import type { Header, SimShare } from '../share.ts';
 
 /** The headers of a share's files at one time. */
@@ -104,11 +105,12 @@ export function coldView(
   share: SimShare,
   file: FileName,
   format: Format,
-  given?: Given,
+  below: SeenLayer | null = null,
 ): readonly Bytes[] | string {
   const top = share.file(file);
   if (top === null) return `missing existing file ${file}`;
-  const opened = openChain(share, top, format, given);
+  // What is lost is lost with every key, too.
+  const opened = openChain(share, top, format, { below, keys: 'all' });
   if (!opened.ok) return opened.error.message;
   const view = Array.from({ length: top.clusters }, (_, at) => opened.value.read(at));
   for (const node of nodesFrom(opened.value)) node.close();
@@ -143,7 +145,7 @@ export function coldFiles(share: SimShare, file: FileName): readonly FileName[] 
 export function restarted(disk: SimDisk, from?: StartFrom): readonly Bytes[] | string {
   const { file, format, on } = disk.config;
   const below = from === 'the configuration' ? on : null;
-  return coldView(disk.share, file, format ?? QCOW2, { below, keys: disk.keys });
+  return coldView(disk.share, file, format ?? QCOW2, below);
 }
 
 export const headersOf = (share: SimShare): Headers =>

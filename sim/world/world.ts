@@ -34,8 +34,16 @@ export interface WorldOptions {
   readonly bind?: (ports: Ports) => Ports;
 }
 
-/** By the number drawn: volumes that are refused whatever is asked of them. */
+const SEALED: readonly VolumeKind[] = [
+  { format: QCOW2, luks: true },
+  { format: RAW, luks: true },
+];
+
+/** By the number drawn: encrypted volumes, and two that are refused whatever is asked of them. */
 const ODD_VOLUMES: Readonly<Record<number, readonly VolumeKind[]>> = {
+  8: SEALED,
+  10: SEALED,
+  12: [{ format: QCOW2, luks: true, cipher: 'qcow' }],
   13: [{ format: QCOW2, luks: true }],
   14: [{ format: RAW, luks: true }],
   15: [{ format: QCOW2, protocol: 'gluster' }],
@@ -113,12 +121,17 @@ export class World {
     const knows = choices.of('Cinder knows', ['stock', 'stock', 'spec', 'format', 'status']);
     const oldLibvirt = choices.pick('old libvirt', 6) === 5;
     const baseFormat = choices.of('base', [RAW, RAW, QCOW2]);
-    const pace = { clusters, clustersPerTick, tickMs };
+    const luks = choices.pick('volume is encrypted', 24) === 23;
+    const pace = { luks, clusters, clustersPerTick, tickMs };
     this.cloud = new SimCloud({ clock, knows, oldLibvirt, baseFormat, ...pace });
     if (choices.pick('second guest', 2) === 1) {
       const more = ODD_VOLUMES[choices.pick('odd volume', 16)] ?? [];
-      const guest = this.cloud.addGuest([RAW, QCOW2, ...more], clusters);
+      const sealed = more.filter(({ luks }) => luks);
+      const others = more.filter(({ luks }) => !luks);
+      const guest = this.cloud.addGuest([RAW, QCOW2, ...others], clusters);
       guest.transient = choices.pick('transient guest', 4) === 3;
+      // Apart: whoever makes a transient guest anew names no keys but that of the topmost file.
+      if (sealed.length > 0) this.cloud.addGuest(sealed, clusters);
     }
     this.quiesce = giveAgents(this);
     // A newer libvirt on an older QEMU.

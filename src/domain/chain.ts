@@ -1,5 +1,5 @@
 import type { Refusal } from './failure.ts';
-import { type FileName, type Format, QCOW2, RAW } from './ids.ts';
+import { type FileName, type Format, LUKS, QCOW2, RAW } from './ids.ts';
 import { err, ok, type Result } from './result.ts';
 
 /**
@@ -128,12 +128,13 @@ export function complete(
 /**
  * Whether a header that calls its backing file `said` means this format. A newer libvirt gives a
  * raw layer no driver of its own, and then a QEMU before 9.0 writes the name of the protocol's; it
- * is raw by another name to both, and never qcow2 (QEMU 9.0's backing-mask-protocol hides it).
+ * is raw by another name to both, and never qcow2 (QEMU 9.0's backing-mask-protocol hides it). So
+ * is `luks`: QEMU's word for what libvirt calls raw with a key (measured on 9.0 and 7.2).
  */
 export const means = (said: Format | null, format: Format): boolean =>
   said === format || (format === RAW && said !== null && PROTOCOLS.includes(said));
 
-const PROTOCOLS: readonly string[] = ['file', 'host_device', 'nbd'];
+const PROTOCOLS: readonly string[] = ['file', 'host_device', 'nbd', LUKS];
 
 /** Whether `seen` is what was predicted: the same files in order, and no format contradicts. */
 export const agrees = (seen: SeenLayer | null, predicted: Layer | null): boolean =>

@@ -1,6 +1,6 @@
 import { beginsLike, find, type Layer, means, type SeenLayer } from './chain.ts';
 import type { Refusal } from './failure.ts';
-import { type FileName, type Format, fileName, QCOW2, RAW } from './ids.ts';
+import { type FileName, type Format, fileName, LUKS, QCOW2, RAW } from './ids.ts';
 import { judgeHeader } from './overlay.ts';
 import { err, ok, type Result } from './result.ts';
 import type { DiskView, HeaderView, Sight } from './sight.ts';
@@ -61,6 +61,8 @@ function under({ file, format }: Above, headers: Sight['headers']): Result<Above
   const { backingFile, backingFormat } = header.value;
   if (backingFile === null || backingFormat === null) return ok(null);
   const name = fileName(backingFile);
+  if (backingFormat === LUKS)
+    return err(broken(file, `stands on ${backingFile}, which is encrypted`));
   if (name === null) return err(broken(file, `names ${backingFile}, which is no bare file name`));
   return ok({ file: name, format: means(backingFormat, RAW) ? RAW : backingFormat });
 }

@@ -10,6 +10,7 @@ export const switchTo = (request: CreateRequest, plan: CreatePlan, quiesce: bool
   file: request.newFile,
   active: plan.before.file,
   ...(quiesce && { quiesce }),
+  ...(plan.key && { key: plan.key }),
 });
 
 export const mendWith = (request: CreateRequest, plan: CreatePlan): Effect => ({

@@ -212,7 +212,8 @@ const shows = (view: DiskView, predicted: Layer, planned: string | null): boolea
 function verify(saga: At<'switching'>, view: DiskView, sight: Sight): Step {
   const { plan, request } = saga;
   const header = sight.headers[request.newFile];
-  const expected = { backing: plan.before.file, format: plan.before.format, size: plan.size };
+  const { before, size, key } = plan;
+  const expected = { backing: before.file, format: before.format, size, encrypted: key != null };
   if (header === undefined) return park(saga, 'its header was not read');
   const verdict = judgeOverlay(header, expected);
   // QEMU may mark an overlay dirty while it has it open; that alone is no lie.
@@ -243,6 +244,8 @@ function unswitched(saga: At<'switching'>, view: DiskView, sight: Sight): Step {
   if (refused !== null && !isBusy(refused) && !without) return giveUp(explainFault(refused));
   if (sight.late) return giveUp('Cinder stopped waiting before the overlay was switched to');
   const plan = planCreate(request, sight, saga.limits);
+  // An encrypted volume's guest is asked once it runs again: its QEMU died in the first attempt.
+  if (!plan.ok && pending && plan.error.kind === 'encrypted-and-off') return go(saga, WATCH);
   if (!plan.ok) return giveUp(explain(plan.error));
   if (status !== 'creating') return giveUp(status);
   if (plan.value.mend !== null) return giveUp('the overlay names another format than before');

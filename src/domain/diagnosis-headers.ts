@@ -63,19 +63,21 @@ function wrongFormat(sight: VolumeSight, layer: SeenLayer, header: Qcow2Header):
 
 function flaws(sight: VolumeSight, { file }: SeenLayer, header: Qcow2Header): readonly Finding[] {
   const { guest } = sight;
-  const verdict = judgeHeader({ ok: true, value: header }, { size: guest.size });
+  const encrypted = guest.keys.length > 0;
+  const verdict = judgeHeader({ ok: true, value: header }, { size: guest.size, encrypted });
   const reasons = verdict.verdict === 'accepted' ? [] : verdict.reasons;
   return (
     reasons
       .filter(({ kind }) => kind !== 'backing-format' && kind !== 'backing-name')
-      .filter(({ kind }) => kind !== 'encryption' || !guest.encrypted)
       // QEMU may mark what it has open.
       .filter(({ kind }) => kind !== 'state' || header.corrupt || guest.process === null)
       .map(({ kind, says }) => ({
         code: 'unsafe-overlay',
         severity: GRAVE.includes(kind) || header.corrupt ? 'error' : 'warning',
         saw: `${file} is no plain overlay: ${says}`,
-        todo: `chainkeeper header ${pathOf(sight, file)} --size ${guest.size}`,
+        todo:
+          `chainkeeper header ${pathOf(sight, file)} --size ${guest.size}` +
+          (encrypted ? ' --encrypted' : ''),
       }))
   );
 }
@@ -92,9 +94,18 @@ function mend(sight: VolumeSight, { file, on }: SeenLayer): string {
   if (busy !== undefined) return `wait for operation ${busy.id}: chainkeeper ops show ${busy.id}`;
   const format = on === null ? null : (formatOf(sight, on) ?? 'FORMAT');
   const to = on === null ? "-b ''" : `-F ${format} -b ${word(on.file)}`;
-  const rebase = `qemu-img rebase -u -f qcow2 ${to} ${pathOf(sight, file)}`;
+  const rebase = rebaseOf(sight, to, pathOf(sight, file));
   if (guest.process === null) return `before the guest is started: ${rebase}`;
   return `virsh shutdown ${guest.server}; once it is off, and before it starts again: ${rebase}`;
+}
+
+/** Without the passphrase qemu-img 7.2 changes nothing of an encrypted file, not even a name. */
+function rebaseOf({ guest }: VolumeSight, to: string, path: string): string {
+  if (guest.keys.length === 0) return `qemu-img rebase -u -f qcow2 ${to} ${path}`;
+  const name = path.replaceAll(',', ',,');
+  const opened = `driver=qcow2,file.filename=${name},encrypt.key-secret=key`;
+  const secret = '--object secret,id=key,file=PASSPHRASE_FILE';
+  return `qemu-img rebase -u ${to} ${secret} --image-opts ${opened}`;
 }
 
 const formatOf = ({ known }: VolumeSight, { file, format, on }: SeenLayer): Format | null =>

@@ -1,4 +1,5 @@
 import type { FileName, ServerId, SnapshotId, VolumeId } from './ids.ts';
+import { explainToOperator, type OperatorRefusal } from './operator-refusal.ts';
 import type { HeaderFlaw } from './qcow2.ts';
 
 /** We will not start: the request does not fit what we see. Nothing has changed. */
@@ -28,7 +29,8 @@ export type Refusal =
       readonly targets: readonly string[];
     }
   | { readonly kind: 'unsupported-source'; readonly target: string; readonly source: string }
-  | { readonly kind: 'encrypted'; readonly target: string }
+  | { readonly kind: 'encrypted'; readonly target: string; readonly why: string }
+  | { readonly kind: 'encrypted-and-off'; readonly target: string; readonly server: ServerId }
   | { readonly kind: 'foreign-job'; readonly target: string; readonly job: string }
   | { readonly kind: 'active-differs'; readonly cinder: FileName; readonly live: FileName }
   | { readonly kind: 'unknown-format'; readonly file: FileName }
@@ -73,12 +75,7 @@ export type Refusal =
       readonly size: number;
       readonly disk: number;
     }
-  /** An operator asks too late, or too early, for what may be done to an operation. */
-  | { readonly kind: 'has-begun'; readonly at: string }
-  | { readonly kind: 'has-ended'; readonly outcome: string }
-  | { readonly kind: 'not-ended'; readonly at: string }
-  | { readonly kind: 'at-work'; readonly volume: VolumeId }
-  | { readonly kind: 'contradicted'; readonly as: string; readonly seen: string };
+  | OperatorRefusal;
 
 /** We tried, and the world said no. */
 export type Fault =
@@ -170,8 +167,13 @@ export function explain(refusal: Refusal): string {
       );
     case 'encrypted':
       return (
-        `Disk ${refusal.target} is encrypted, which is not supported yet: snapshot this ` +
-        'volume while it is detached.'
+        `Disk ${refusal.target} is encrypted in a way that is not supported (${refusal.why}): ` +
+        'snapshot this volume while it is detached.'
+      );
+    case 'encrypted-and-off':
+      return (
+        `Disk ${refusal.target} is encrypted and guest ${refusal.server} is shut off, so no QEMU ` +
+        'has the key: start the guest and ask again, or detach the volume.'
       );
     case 'foreign-job':
       return (
@@ -253,30 +255,11 @@ export function explain(refusal: Refusal): string {
         `${refusal.disk}: merging it would change what the guest reads.`
       );
     case 'has-begun':
-      return (
-        `The operation is ${refusal.at}, so the chain may be changed by it already: look at ` +
-        "'chainkeeper ops show' until it has ended."
-      );
     case 'has-ended':
-      return (
-        `The operation has ended (${refusal.outcome}): 'chainkeeper ops abort' is for one that ` +
-        "has not begun, and 'chainkeeper ops settle' for one that has ended as unknown."
-      );
     case 'not-ended':
-      return (
-        `The operation is ${refusal.at}: it can be settled only once it has ended with an ` +
-        'unknown outcome.'
-      );
     case 'at-work':
-      return (
-        `Another operation is at work on volume ${refusal.volume}: look at 'chainkeeper ops list ` +
-        "--state open' until it has ended."
-      );
     case 'contradicted':
-      return (
-        `It cannot be settled as ${refusal.as} (${refusal.seen}): see 'chainkeeper chain show' ` +
-        'and what it says to do.'
-      );
+      return explainToOperator(refusal);
   }
 }
 

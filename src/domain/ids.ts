@@ -18,6 +18,8 @@ export type FileName = string & { readonly brand: 'FileName' };
 
 export const RAW = 'raw' as Format;
 export const QCOW2 = 'qcow2' as Format;
+/** QEMU's name for LUKS without a qcow2 around it; libvirt's is raw, with an <encryption>. */
+export const LUKS = 'luks' as Format;
 
 /**
  * A bare file name, or null when `text` could mean anything else: a path, a parent folder, a

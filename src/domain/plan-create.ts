@@ -1,4 +1,5 @@
 import { afterCreate, complete, type Layer, layersOf } from './chain.ts';
+import { keyOf, type VolumeKey } from './encryption.ts';
 import type { Refusal } from './failure.ts';
 import type { FileName, Format } from './ids.ts';
 import { judgeOverlay } from './overlay.ts';
@@ -20,6 +21,8 @@ export interface CreatePlan {
   readonly before: Layer;
   readonly after: Layer;
   readonly size: number;
+  /** What opens the overlay, when the volume is encrypted. */
+  readonly key: VolumeKey | null;
   /** Set when the overlay's header must first be told the format of its backing file. */
   readonly mend: { readonly backing: FileName; readonly format: Format } | null;
 }
@@ -47,7 +50,10 @@ export function planCreate(
 ): Result<CreatePlan, Refusal> {
   const disk = usableDisk(sight);
   if (!disk.ok) return disk;
-  const { view, directory, before } = disk.value;
+  const { view, directory, before, key } = disk.value;
+  const { target, process, size, server } = view;
+  // libvirt would forget what is below, and start no guest from the headers of encrypted layers.
+  if (key !== null && process === null) return err({ kind: 'encrypted-and-off', target, server });
   const after = afterCreate(before, request.newFile);
   if (!after.ok) return after;
   const depth = layersOf(after.value).length;
@@ -55,12 +61,12 @@ export function planCreate(
     return err({ kind: 'chain-too-deep', depth, limit: limits.maxChainDepth });
   }
   const header = sight.headers[request.newFile] ?? NOT_THERE;
-  const expected = { backing: before.file, format: before.format, size: view.size };
+  const expected = { backing: before.file, format: before.format, size, encrypted: key !== null };
   const verdict = judgeOverlay(header, expected);
   if (verdict.verdict === 'refused') {
     return err({ kind: 'overlay-refused', file: request.newFile, flaws: verdict.reasons });
   }
-  const { target, process, size, server, agent } = view;
+  const { agent } = view;
   if (limits.quiesce === 'required' && process !== null && agent !== 'connected') {
     return err({ kind: 'agent-not-connected', server, agent: AGENT[agent] });
   }
@@ -72,6 +78,7 @@ export function planCreate(
     before,
     after: after.value,
     size,
+    key,
     mend: mend && { backing: mend.backing, format: mend.format },
   });
 }
@@ -81,6 +88,7 @@ export interface UsableDisk {
   readonly view: DiskView;
   readonly directory: string;
   readonly before: Layer;
+  readonly key: VolumeKey | null;
 }
 
 /** What must hold before any change of a chain. */
@@ -90,8 +98,9 @@ export function usableDisk(sight: Sight): Result<UsableDisk, Refusal> {
   if (view.source.kind === 'other') {
     return err({ kind: 'unsupported-source', target: view.target, source: view.source.type });
   }
-  if (view.encrypted) return err({ kind: 'encrypted', target: view.target });
   if (view.saved) return err({ kind: 'guest-saved', server: view.server });
+  const key = keyOf(view);
+  if (!key.ok) return key;
   if (view.job !== null) {
     return err({ kind: 'foreign-job', target: view.target, job: view.job.kind });
   }
@@ -102,7 +111,7 @@ export function usableDisk(sight: Sight): Result<UsableDisk, Refusal> {
   }
   const before = complete(view.chain, sight.known);
   if (!before.ok) return before;
-  return ok({ view, directory: view.source.directory, before: before.value });
+  return ok({ view, directory: view.source.directory, before: before.value, key: key.value });
 }
 
 const NOT_THERE = err({ kind: 'missing', says: 'it is not there' } as const);

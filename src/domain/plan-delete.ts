@@ -1,5 +1,6 @@
 import { afterMerge, find, type Layer, layersOf, type Merge, repointedBy } from './chain.ts';
 import { coldChain } from './cold-chain.ts';
+import type { VolumeKey } from './encryption.ts';
 import type { Refusal } from './failure.ts';
 import type { FileName } from './ids.ts';
 import { usableDisk } from './plan-create.ts';
@@ -38,14 +39,18 @@ export interface MergePlan {
   /** The overlay whose header the merge rewrites, with what it must name afterwards. */
   readonly repointed: FileName;
   readonly size: number;
+  /** What opens the volume's files, when it is encrypted. */
+  readonly key: VolumeKey | null;
 }
 
 /** Decides a delete on what was seen. Pure: `plan delete` prints exactly this. */
 export function planDelete(request: DeleteRequest, sight: Sight): Result<DeletePlan, Refusal> {
   const disk = usableDisk(sight);
   if (!disk.ok) return disk;
-  const { view, directory } = disk.value;
-  const { target, process, size } = view;
+  const { view, directory, key } = disk.value;
+  const { target, process, size, server } = view;
+  // qemu-img would need the passphrase, which is libvirt's.
+  if (key !== null && process === null) return err({ kind: 'encrypted-and-off', target, server });
   const chain = process === null ? coldChain(view, sight) : ok(disk.value.before);
   if (!chain.ok) return chain;
   const before = chain.value;
@@ -67,6 +72,7 @@ export function planDelete(request: DeleteRequest, sight: Sight): Result<DeleteP
     after: after.value,
     repointed: repointed.file,
     size,
+    key,
   };
   return ok(process === null ? { ...plan, process } : { ...plan, process });
 }

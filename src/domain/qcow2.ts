@@ -1,4 +1,5 @@
 import type { Format } from './ids.ts';
+import { badLuks, outside } from './qcow2-places.ts';
 import { err, ok, type Result } from './result.ts';
 
 /**
@@ -19,7 +20,7 @@ export interface Qcow2Header {
   readonly size: number;
   readonly backingFile: string | null;
   readonly backingFormat: Format | null;
-  readonly encrypted: boolean;
+  readonly encryption: 'none' | 'aes' | 'luks';
   readonly dataFile: boolean;
   readonly dirty: boolean;
   readonly corrupt: boolean;
@@ -68,7 +69,11 @@ const MAX_EXTENSION_BYTES = 4096;
 const MAX_FEATURE_NAMES_BYTES = 9216;
 const MAX_SIZE = BigInt(Number.MAX_SAFE_INTEGER);
 
-const EXTENSION = {
+/** By the number in the header. */
+const METHODS = ['none', 'aes', 'luks'] as const;
+
+/** The types of header extensions that QEMU 7.2 knows. */
+export const EXTENSION = {
   end: 0,
   backingFormat: 0xe2792aca,
   featureNames: 0x6803f857,
@@ -144,8 +149,10 @@ function readFacts(at: Page): Result<Qcow2Header, HeaderFlaw> {
   if (!name.ok) return name;
   const extensions = readExtensions(at, name.value?.offset ?? at.cluster);
   if (!extensions.ok) return extensions;
-  if (extensions.value.encryption !== (crypt === 2))
+  if ((extensions.value.luks !== null) !== (crypt === 2))
     return flaw('encryption', 'its encryption method and its LUKS pointer disagree');
+  const luks = badLuks(at, extensions.value.luks);
+  if (luks !== null) return flaw('encryption', `its LUKS header ${luks}`);
   if (
     extensions.value.bitmaps &&
     (view.getBigUint64(88) & 1n) !== 0n &&
@@ -158,7 +165,7 @@ function readFacts(at: Page): Result<Qcow2Header, HeaderFlaw> {
     size: Number(size),
     backingFile: name.value?.text ?? null,
     backingFormat: extensions.value.backingFormat,
-    encrypted: crypt !== 0 || extensions.value.encryption,
+    encryption: METHODS[crypt] ?? 'none',
     dataFile: (features & DATA_FILE) !== 0n || extensions.value.dataFile,
     dirty: (features & DIRTY) !== 0n,
     corrupt: (features & CORRUPT) !== 0n,
@@ -189,13 +196,6 @@ function badTable(at: Page, size: number, extendedL2: boolean): string | null {
   return list === null ? null : `its snapshot table ${list}`;
 }
 
-function outside(offset: bigint, bytes: number, cluster: number, fileBytes: number): string | null {
-  if (offset % BigInt(cluster) !== 0n) return 'is not aligned to a cluster';
-  if (bytes > 0 && offset === 0n) return 'lies over the header';
-  if (offset + BigInt(bytes) > BigInt(fileBytes)) return 'lies outside the file';
-  return null;
-}
-
 function backingName(
   at: Page,
 ): Result<{ readonly offset: number; readonly text: string } | null, HeaderFlaw> {
@@ -219,7 +219,7 @@ function backingName(
 
 interface Extensions {
   backingFormat: Format | null;
-  encryption: boolean;
+  luks: Uint8Array | null;
   dataFile: boolean;
   bitmaps: boolean;
   bitmapCount?: number;
@@ -228,7 +228,7 @@ interface Extensions {
 function readExtensions(at: Page, end: number): Result<Extensions, HeaderFlaw> {
   const found: Extensions = {
     backingFormat: null,
-    encryption: false,
+    luks: null,
     dataFile: false,
     bitmaps: false,
   };
@@ -258,7 +258,7 @@ function readExtensions(at: Page, end: number): Result<Extensions, HeaderFlaw> {
 }
 
 function noteExtension(found: Extensions, type: number, data: Uint8Array): HeaderFlaw | null {
-  if (type === EXTENSION.encryption) found.encryption = true;
+  if (type === EXTENSION.encryption) found.luks = data;
   if (type === EXTENSION.dataFileName) found.dataFile = true;
   if (type === EXTENSION.bitmaps) {
     if (data.length !== 24)

@@ -1,10 +1,10 @@
-import { agrees, find } from './chain.ts';
+import { agrees, find, means } from './chain.ts';
 import { describe, ended, leftover } from './delete-end.ts';
 import type { DeleteSaga } from './delete-saga.ts';
 import { explain, explainFault } from './failure.ts';
 import type { FileName, Format } from './ids.ts';
 import type { DeletePlan } from './plan-delete.ts';
-import { type Event, end, go, lookAt, type Next, noted, WATCH } from './saga.ts';
+import { type Effect, type Event, end, go, lookAt, type Next, noted, WATCH } from './saga.ts';
 import type { Sight } from './sight.ts';
 
 type At<A extends DeleteSaga['at']> = Extract<DeleteSaga, { at: A }>;
@@ -61,16 +61,26 @@ function restore(saga: At<'restoring'>, sight: Sight): Step {
   const old = backing(plan.before, plan.repointed);
   if (header.of === 'neither' || old === null)
     return lost(saga, `the header of ${plan.repointed} is not clear`);
-  const { target } = plan;
   // First the XML, which would override the headers; a crash in between leaves it as it was.
-  if (!saga.unchained) return go(saga, { do: 'unchain', target });
-  if (header.of === 'before' && header.format === old.format) return undone(saga);
+  if (!saga.unchained) return go(saga, unchain(plan));
+  if (header.of === 'before' && says(plan, header.format, old.format)) return undone(saga);
   if (saga.tries >= MAX_TRIES) return lost(saga, `${plan.repointed} was set back, and is not`);
   const { directory, repointed: overlay } = plan;
   const detail = `set ${overlay} back to ${old.file}`;
   const mend = { do: 'mend', overlay, directory, backing: old.file, format: old.format } as const;
   return go({ ...saga, tries: saga.tries + 1 }, mend, { kind: 'decided', detail });
 }
+
+/** From the headers of encrypted layers libvirt 9.0 starts no guest, so its XML names them. */
+const unchain = ({ target, directory, before: chain, key }: DeletePlan): Effect => ({
+  do: 'unchain',
+  target,
+  ...(key && { instead: { directory, chain, key } }),
+});
+
+/** What libvirt calls raw with a key QEMU has written as luks, and Cinder as raw. */
+const says = ({ key }: DeletePlan, said: Format | null, format: Format): boolean =>
+  key ? means(said, format) : said === format;
 
 /** Which chain the header that a merge rewrites belongs to now, and the format it names there. */
 export function headerOf(

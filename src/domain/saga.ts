@@ -1,6 +1,7 @@
 import type { FileFormat, Layer, Merge } from './chain.ts';
 import type { CreateSaga } from './create-saga.ts';
 import type { DeleteSaga } from './delete-saga.ts';
+import type { VolumeKey } from './encryption.ts';
 import { explainFault, type Fault } from './failure.ts';
 import type { FileName, Format, ServerId, SnapshotId, VolumeId } from './ids.ts';
 import type { Sight } from './sight.ts';
@@ -15,6 +16,13 @@ export interface Subject {
   readonly volume: VolumeId;
   readonly snapshot: SnapshotId;
   readonly server: ServerId;
+}
+
+/** A chain of encrypted layers, as the XML of a guest that is off has to name it. */
+export interface KeyedChain {
+  readonly directory: string;
+  readonly chain: Layer;
+  readonly key: VolumeKey;
 }
 
 /**
@@ -51,6 +59,7 @@ export type Effect =
       readonly active: FileName;
       /** Whether the guest's file systems are to be frozen meanwhile. */
       readonly quiesce?: boolean;
+      readonly key?: VolumeKey | null;
     }
   /** Of the whole guest: also when the disk is no longer there. */
   | { readonly do: 'thaw'; readonly process: string | null }
@@ -69,7 +78,7 @@ export type Effect =
   /** or goes on writing to the active one. */
   | ({ readonly do: 'cancel' } & ActiveCommit)
   /** Of a shut-off guest: its XML no longer says what is below the active file. */
-  | { readonly do: 'unchain'; readonly target: string }
+  | { readonly do: 'unchain'; readonly target: string; readonly instead?: KeyedChain }
   /** Of files that no QEMU has open: see the port `Images`. */
   | {
       readonly do: 'copy';

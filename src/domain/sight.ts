@@ -1,4 +1,5 @@
 import { layersOf, type SeenLayer } from './chain.ts';
+import type { LayerKey } from './encryption.ts';
 import type { Refusal } from './failure.ts';
 import { type FileName, type Format, QCOW2, type ServerId, type VolumeId } from './ids.ts';
 import type { HeaderFlaw, Qcow2Header } from './qcow2.ts';
@@ -34,7 +35,8 @@ export interface DiskView {
   readonly source: { readonly kind: 'files'; readonly directory: string } | OtherSource;
   /** A layer of the chain that does not lie in the active file's folder. */
   readonly stray: { readonly file: FileName; readonly directory: string } | null;
-  readonly encrypted: boolean;
+  /** The layers that are encrypted, the active one first; of a plain volume none. */
+  readonly keys: readonly LayerKey[];
   /** What the live XML says (of a shut-off guest: the inactive XML). */
   readonly chain: SeenLayer;
   /** The disk's virtual size in bytes. */

@@ -1,7 +1,9 @@
 import type { Merge } from '#domain/chain.ts';
+import type { VolumeKey } from '#domain/encryption.ts';
 import type { Fault } from '#domain/failure.ts';
 import type { FileName, ServerId, VolumeId } from '#domain/ids.ts';
 import type { Result } from '#domain/result.ts';
+import type { KeyedChain } from '#domain/saga.ts';
 import type { GuestView } from '#domain/sight.ts';
 
 /** A disk of a guest on this host: the guest's UUID, and the volume id that is its serial. */
@@ -39,6 +41,12 @@ export interface SnapshotOrder extends SeenDisk {
    * each within the time that the operator gives it. Nothing to do for a shut-off guest.
    */
   readonly quiesce?: boolean;
+  /** What opens `file`, when it is encrypted. */
+  readonly key?: VolumeKey | null;
+}
+
+export interface UnchainOrder extends SeenDisk {
+  readonly instead?: KeyedChain;
 }
 
 export interface MergeOrder extends SeenDisk {
@@ -101,9 +109,10 @@ export interface Hypervisor extends AsyncDisposable {
   flush(disk: SeenDisk): Promise<Result<null, Fault>>;
   /**
    * Takes what a shut-off guest's XML says of the layers below the active file out of it, so that
-   * at the next start the headers decide: what the XML says would override them (measured).
+   * at the next start the headers decide: what the XML says would override them (measured). Of an
+   * encrypted volume it says `instead` what the headers do.
    */
-  unchain(disk: SeenDisk): Promise<Result<null, Fault>>;
+  unchain(order: UnchainOrder): Promise<Result<null, Fault>>;
   /** Calls `listener` for each happening until the returned function is called. */
   listen(listener: (happening: Happening) => void): () => void;
   /** Whether it answers right now, and what it is: for health checks and people. */

@@ -4,13 +4,15 @@ import { join } from 'node:path';
 import { afterAll, beforeAll } from 'vitest';
 import { LibvirtHypervisor } from '#adapters/libvirt/hypervisor.ts';
 import type { Merge } from '#domain/chain.ts';
-import type { FileName, Format, ServerId, VolumeId } from '#domain/ids.ts';
+import { type FileName, type Format, QCOW2, type ServerId, type VolumeId } from '#domain/ids.ts';
 import type { Happening } from '#ports/hypervisor.ts';
 import { createImage, type ImageFormat, imageInfo } from '../live/lab/images.ts';
 import { type Lab, openLab } from '../live/lab/lab.ts';
 import { LIBVIRT_URI, virsh } from '../live/lab/libvirt.ts';
+import { Passphrase } from '../live/lab/luks.ts';
 import { run, waitFor } from '../live/lab/processes.ts';
 import { type HypervisorLab, hypervisorContract } from './hypervisor.ts';
+import { luksContract } from './luks.ts';
 import { refusalContract } from './refusals.ts';
 
 let machine: Lab<null>;
@@ -24,13 +26,24 @@ afterAll(() => machine?.[Symbol.asyncDispose]());
 hypervisorContract('libvirt', () => lab('raw'));
 refusalContract('libvirt', () => lab('raw'));
 
+luksContract('libvirt', async (format) => {
+  const words = await Passphrase.made(machine.dir);
+  const made = await lab(format === QCOW2 ? 'qcow2' : 'raw', words);
+  const key = { secret: words.uuid, engine: 'qemu' };
+  return { ...made, key, forgetSecret: () => words.forget() };
+});
+
 /** The eight clusters that the laws write to, and room for a job to be held up in. */
 const SIZE = 16 * 1024 * 1024;
 const CLUSTER = 65_536;
 const BASE = 'volume';
 
-async function lab(baseFormat: ImageFormat): Promise<HypervisorLab> {
+async function lab(
+  baseFormat: 'raw' | 'qcow2',
+  words: Passphrase | null = null,
+): Promise<HypervisorLab> {
   await using parts = new AsyncDisposableStack();
+  if (words !== null) parts.use(words);
   const directory = join(machine.images, randomUUID());
   await mkdir(directory);
   await chmod(directory, 0o755);
@@ -41,8 +54,13 @@ async function lab(baseFormat: ImageFormat): Promise<HypervisorLab> {
       { name: BASE, serial: volume },
       { name: 'other', serial: other },
     ].map(async ({ name, serial }) => {
-      const made = await createImage(path(name), { format: baseFormat, size: SIZE });
-      return { path: made, format: baseFormat, serial };
+      const disk = { path: path(name), format: baseFormat, serial };
+      if (words !== null && name === BASE) {
+        await words.createVolume(path(name), baseFormat, SIZE);
+        return { ...disk, extraXml: words.xml };
+      }
+      await createImage(path(name), { format: baseFormat, size: SIZE });
+      return disk;
     }),
   );
   const guest = parts.use(await machine.guest({ disks, persistent: true }));
@@ -81,6 +99,10 @@ async function lab(baseFormat: ImageFormat): Promise<HypervisorLab> {
       if (format === null) throw new Error('qemu-img writes no overlay without a format');
       const says = { name: backing, format: format as string as ImageFormat };
       const size = clusters * CLUSTER;
+      if (words !== null) {
+        await words.createVolume(path(name), 'qcow2', size, { name: backing, format });
+        return name as FileName;
+      }
       const image = { format: 'qcow2', size, backing: says, checkBacking: false } as const;
       await createImage(path(name), image);
       return name as FileName;

@@ -4,6 +4,7 @@ import { SimClock } from '#sim/clock.ts';
 import { SimCloud, type SimCloudOptions } from '#sim/cloud.ts';
 import { CLUSTER_BYTES, type NewFile } from '#sim/share.ts';
 import { type HypervisorLab, hypervisorContract, type Unfit } from './hypervisor.ts';
+import { luksContract } from './luks.ts';
 import { refusalContract } from './refusals.ts';
 
 type Options = Omit<SimCloudOptions, 'clock'>;
@@ -15,6 +16,16 @@ hypervisorContract('old sim', async () => lab({ oldLibvirt: true }));
 
 refusalContract('sim', async () => lab({}));
 
+luksContract('sim', async (baseFormat) => {
+  const made = lab({ baseFormat, luks: true });
+  const { disk } = made.cloud;
+  const key = { secret: disk.secret, engine: 'qemu' };
+  const forgetSecret = async () => {
+    disk.hasSecret = false;
+  };
+  return { ...made, key, forgetSecret };
+});
+
 const UNFIT: Readonly<Record<Unfit, NewFile>> = {
   folder: { access: 'folder' },
   raw: { format: RAW },
@@ -22,12 +33,13 @@ const UNFIT: Readonly<Record<Unfit, NewFile>> = {
   encrypted: { luks: true },
 };
 
-function lab(options: Options): HypervisorLab {
+function lab(options: Options): HypervisorLab & { readonly cloud: SimCloud } {
   const clock = new SimClock();
   const cloud = new SimCloud({ clock, ...options });
   const { hypervisor, share, disk, server, volume, root } = cloud;
   const where = { server, volume };
   return {
+    cloud,
     hypervisor,
     server,
     volume,
@@ -37,7 +49,9 @@ function lab(options: Options): HypervisorLab {
     directory: share.directory,
     oldLibvirt: options.oldLibvirt ?? false,
     async overlay(name, { backing, format, clusters = disk.bytes / CLUSTER_BYTES }) {
-      return share.create(name as FileName, { backing, backingFormat: format, clusters }).name;
+      const { luks = false } = options;
+      const says = { backing, backingFormat: format, clusters, luks };
+      return share.create(name as FileName, says).name;
     },
     async unfit(name, how) {
       return share.create(name as FileName, UNFIT[how]).name;

@@ -7,15 +7,19 @@ import { expect, test } from 'vitest';
 import { ShareImages } from '#adapters/images/images.ts';
 import type { Layer } from '#domain/chain.ts';
 import { type FileName, QCOW2, RAW } from '#domain/ids.ts';
-import { imagesContract, SIZE } from './images.ts';
+import { imagesContract, type OverlaySays, SIZE } from './images.ts';
 import { temporary } from './temporary-folder.ts';
 
 const CLUSTER = 65_536;
+const KEY = ['--object', 'secret,id=key,data=words'] as const;
+/** The fewest rounds of key stretching there are: 2 s otherwise. */
+const LUKS = 'encrypt.format=luks,encrypt.key-secret=key,encrypt.iter-time=10';
 
 /** The files as qemu-img makes them, and a QEMU tool that has one open. */
 async function qemuLab() {
   const folder = await temporary();
   const users: ChildProcess[] = [];
+  const sealed = new Set<string>();
   return {
     folder,
     images: new ShareImages(),
@@ -25,11 +29,12 @@ async function qemuLab() {
       await truncate(folder.path(name), SIZE);
       return name as FileName;
     },
-    async overlay(name: string, says: { backing: string | null; format: string | null }) {
-      const { backing, format } = says;
+    async overlay(name: string, { backing, format, luks = false }: OverlaySays) {
+      const inside = luks ? ['-o', LUKS, ...KEY] : [];
+      if (luks) sealed.add(name);
       const on = backing === null ? [] : ['-b', backing, '-F', format ?? 'raw'];
       // -u: that the backing file has this format is not looked at.
-      const made = ['create', '-q', '-u', '-f', 'qcow2', ...on, name, String(SIZE)];
+      const made = ['create', '-q', '-u', '-f', 'qcow2', ...on, ...inside, name, String(SIZE)];
       execFileSync('qemu-img', made, { cwd: folder.directory });
       // qemu-img insists on a format; old Cinders did not give one.
       if (backing !== null && format === null) {
@@ -57,9 +62,11 @@ async function qemuLab() {
     },
     async openForWriting(file: FileName) {
       // Its backing file stays closed: the header may well lie about it.
-      const opened = { driver: 'qcow2', file: { driver: 'file', filename: file }, backing: null };
+      const bytes = { driver: 'file', filename: file };
+      const key = sealed.has(file) ? { 'encrypt.key-secret': 'key' } : {};
+      const opened = { driver: 'qcow2', file: bytes, backing: null, ...key };
       const image = `json:${JSON.stringify(opened)}`;
-      const io = spawn('qemu-io', [image], { cwd: folder.directory });
+      const io = spawn('qemu-io', [...KEY, image], { cwd: folder.directory });
       users.push(io);
       // It answers once it has the file open, and then waits for the next command.
       io.stdin.write('length\n');
@@ -83,11 +90,29 @@ async function qemuLab() {
 
 imagesContract('share with qemu-img', qemuLab);
 
+test('what is in an encrypted file is there after a mend, and QEMU reads the names', async () => {
+  await using lab = await qemuLab();
+  const file = await lab.overlay('a.qcow2', { backing: null, format: null, luks: true });
+  const io = (...args: string[]) =>
+    execFileSync('qemu-io', args, { cwd: lab.directory }).toString();
+  const opened = `driver=qcow2,encrypt.key-secret=key,file.filename=${file}`;
+  const mine = [...KEY, '--image-opts', opened];
+  io(...mine, '-c', 'write -P 7 0 128k');
+  const base = await lab.raw('base');
+  expect(await lab.images.mend(lab.directory, file, base, RAW)).toEqual({ ok: true, value: null });
+  expect(io(...mine, '-c', 'read -P 7 0 128k', '-c', 'read -P 0 128k 64k')).not.toMatch(/failed/);
+  const info = ['info', '--output=json', '-f', 'qcow2', lab.folder.path(file)];
+  const said = JSON.parse(execFileSync('qemu-img', info).toString());
+  expect(said).toMatchObject({ 'backing-filename': base, 'backing-filename-format': 'raw' });
+  const check = ['check', '-q', ...mine];
+  execFileSync('qemu-img', check, { cwd: lab.directory });
+});
+
 test('mending never follows a link', async () => {
   await using lab = await qemuLab();
   await using elsewhere = await qemuLab();
   const base = await lab.raw('base');
-  await elsewhere.overlay('victim', { backing: 'base', format: 'qcow2' });
+  await elsewhere.overlay('victim', { backing: 'base', format: QCOW2 });
   const victim = elsewhere.folder.path('victim');
   const before = await readFile(victim);
   await symlink(victim, lab.folder.path('a.qcow2'));
@@ -108,9 +133,9 @@ test('merging never follows a link, and leaves nothing behind', async () => {
   await using lab = await qemuLab();
   await using elsewhere = await qemuLab();
   const base = await lab.raw('base');
-  const top = await lab.overlay('s2', { backing: 's1', format: 'qcow2' });
+  const top = await lab.overlay('s2', { backing: 's1', format: QCOW2 });
   await elsewhere.raw('base');
-  const middle = await elsewhere.overlay('s1', { backing: 'base', format: 'raw' });
+  const middle = await elsewhere.overlay('s1', { backing: 'base', format: RAW });
   const victim = elsewhere.folder.path('s1');
   await symlink(victim, lab.folder.path('s1'));
   const { directory } = lab;

@@ -16,13 +16,17 @@ import { ShareImages } from '#adapters/images/images.ts';
 import type { FileName } from '#domain/ids.ts';
 import { PAGE_BYTES } from '#domain/qcow2.ts';
 import type { Images } from '#ports/images.ts';
-import { qcow2 } from '../support/qcow2-bytes.ts';
+import { luks, qcow2 } from '../support/qcow2-bytes.ts';
 import { imagesContract, SIZE } from './images.ts';
 import { temporary } from './temporary-folder.ts';
 
 /** Mending and merging is qemu-img's work: see images.share.live.test.ts. */
 class HeadersOnly extends ShareImages {
   override mend(): ReturnType<Images['mend']> {
+    return needsQemu();
+  }
+
+  override copy(): ReturnType<Images['copy']> {
     return needsQemu();
   }
 }
@@ -49,7 +53,8 @@ imagesContract('share', async () => {
     directory: folder.directory,
     raw: (name) => write(name, new Uint8Array(), SIZE),
     overlay(name, says) {
-      const { page, fileBytes } = qcow2({ ...says, size: SIZE });
+      const sealed = says.luks ? { crypt: 2, extensions: [luks()] } : {};
+      const { page, fileBytes } = qcow2({ ...says, ...sealed, size: SIZE });
       return write(name, page, fileBytes);
     },
     write: async () => needsQemu(),

@@ -16,8 +16,8 @@ imagesContract('sim', async () => {
     async raw(name) {
       return share.create(name as FileName, { format: RAW, clusters }).name;
     },
-    async overlay(name, { backing, format }) {
-      return share.create(name as FileName, { clusters, backing, backingFormat: format }).name;
+    async overlay(name, { backing, format: backingFormat, luks = false }) {
+      return share.create(name as FileName, { clusters, backing, backingFormat, luks }).name;
     },
     async write(file, format, at, byte) {
       const node = new SimNode(share, share.file(file)!, format, null);

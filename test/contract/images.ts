@@ -10,11 +10,11 @@ export interface ImagesLab extends AsyncDisposable {
   readonly directory: string;
   /** A raw file full of zeros. */
   raw(name: string): Promise<FileName>;
-  /** An empty qcow2 file; a backing format of null is left out of its header. */
-  overlay(
-    name: string,
-    says: { readonly backing: string | null; readonly format: Format | null },
-  ): Promise<FileName>;
+  /**
+   * An empty qcow2 file, with LUKS inside or not; a backing format of null is left out of its
+   * header.
+   */
+  overlay(name: string, says: OverlaySays): Promise<FileName>;
   /** Fills one of a file's clusters, 64 KiB, with a byte; zeros in a qcow2 hide what is below. */
   write(file: FileName, format: Format, at: number, byte: number): Promise<void>;
   /** The byte that fills each cluster, for whoever believes the headers below the file. */
@@ -23,6 +23,12 @@ export interface ImagesLab extends AsyncDisposable {
   openForWriting(file: FileName): Promise<void>;
   /** Closes what was opened. */
   close(): Promise<void>;
+}
+
+export interface OverlaySays {
+  readonly backing: string | null;
+  readonly format: Format | null;
+  readonly luks?: boolean;
 }
 
 export const SIZE = 512 * 1024;
@@ -44,7 +50,7 @@ export function imagesContract(name: string, open: () => Promise<ImagesLab>): vo
         size: SIZE,
         backingFile: base,
         backingFormat: RAW,
-        encrypted: false,
+        encryption: 'none',
         dataFile: false,
         corrupt: false,
         snapshots: 0,
@@ -100,6 +106,46 @@ export function imagesContract(name: string, open: () => Promise<ImagesLab>): vo
     await lab.openForWriting(file);
     expect(await lab.images.mend(lab.directory, file, base, RAW)).toMatchObject(REFUSED);
     expect(await header(lab, file)).toMatchObject({ ok: true, value: { backingFormat: QCOW2 } });
+  });
+
+  law('an encrypted file is mended like any other, without its key', async (lab) => {
+    const says = { backing: 'base', format: QCOW2, luks: true };
+    const file = await lab.overlay('a.qcow2', says);
+    const before = await header(lab, file);
+    expect(before).toMatchObject({ value: { encryption: 'luks', backingFormat: QCOW2 } });
+    for (const name of ['b', 'a-name-that-is-much-longer', 'b'] as FileName[]) {
+      expect(await lab.images.mend(lab.directory, file, name, RAW)).toEqual(DONE);
+      const value = { ...(before.ok ? before.value : {}), backingFile: name, backingFormat: RAW };
+      expect(await header(lab, file)).toEqual({ ok: true, value });
+    }
+    const alone = await lab.overlay('b.qcow2', { backing: null, format: null, luks: true });
+    expect(await lab.images.mend(lab.directory, alone, file, QCOW2)).toEqual(DONE);
+    const back = { backingFile: file, backingFormat: QCOW2 };
+    expect(await header(lab, alone)).toMatchObject({ value: back });
+  });
+
+  law('an encrypted file that somebody has open is not mended', async (lab) => {
+    const says = { backing: 'base', format: QCOW2, luks: true };
+    const file = await lab.overlay('a.qcow2', says);
+    await lab.openForWriting(file);
+    const base = 'base' as FileName;
+    expect(await lab.images.mend(lab.directory, file, base, RAW)).toMatchObject(REFUSED);
+    expect(await header(lab, file)).toMatchObject({ ok: true, value: { backingFormat: QCOW2 } });
+  });
+
+  law('an encrypted file is not merged: nobody gives its key', async (lab) => {
+    const base = await lab.raw('base');
+    const file = await lab.overlay('a.qcow2', { backing: base, format: RAW, luks: true });
+    const on: Layer = { file: base, format: RAW, provenance: 'reported', on: null };
+    const chain: Layer = { file, format: QCOW2, provenance: 'reported', on };
+    for (const merge of [
+      { kind: 'commit', top: file, into: base },
+      { kind: 'pull', onto: null },
+    ] as const) {
+      const refused = await lab.images.copy(orderOf(lab, chain, merge));
+      expect(refused).toMatchObject({ error: { detail: expect.stringContaining('key-secret') } });
+      expect(await header(lab, file)).toMatchObject({ ok: true, value: { backingFile: base } });
+    }
   });
 
   law('what is not a qcow2 file is not mended', async (lab) => {

@@ -215,7 +215,7 @@ test('a base of which nobody knows the format is never guessed', () => {
 test('raw has other names in headers, and no other format has one', () => {
   const names = ['raw', 'file', 'host_device', 'nbd', 'qcow2', 'vpc', 'luks', null] as Format[];
   const meaning = (format: Format) => names.filter((said) => means(said, format));
-  expect(meaning(RAW)).toEqual(['raw', 'file', 'host_device', 'nbd']);
+  expect(meaning(RAW)).toEqual(['raw', 'file', 'host_device', 'nbd', 'luks']);
   expect(meaning(QCOW2)).toEqual(['qcow2']);
   expect(meaning('vpc' as Format)).toEqual(['vpc']);
 });

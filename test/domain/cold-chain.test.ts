@@ -88,7 +88,8 @@ describe('there is no answer', () => {
     ['a name leaves the folder', lie('s2', header()('../s1', 'qcow2')), /names \.\.\/s1, which/],
     ['it bites its tail', lie('s1', header()('s3', 'qcow2')), /s3 is in a chain that does not end/],
     ['data is elsewhere', lie('s1', header({ dataFile: true })('v', 'raw')), /s1 .*another file/],
-    ['it is encrypted', lie('s1', header({ encrypted: true })('v', 'raw')), /s1 .*encrypted/],
+    ['it is encrypted', lie('s1', header({ encryption: 'luks' })('v', 'raw')), /s1 .*encrypted/],
+    ['what is below is', lie('s1', header()('v', 'luks')), /s1 stands on v, which is encrypted/],
     ['it is corrupt', lie('s1', header({ corrupt: true })('v', 'raw')), /s1 .*corrupt/],
     ['the XML says otherwise', lie('s2', header()('v', 'raw')), /the XML has s3 \(qcow2\) on s2/],
   ])('when %s', (_, seen, says) => {

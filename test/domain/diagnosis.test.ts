@@ -43,6 +43,8 @@ const only = (it: VolumeSight) => {
 const lying = (says: ReturnType<typeof header> | null, backing: string | null, of: string | null) =>
   ({ ...headersOf(chain('s2', 's1', 'v')), s2: (says ?? header())(backing, of) }) as const;
 
+const KEY = { format: 'luks', engine: 'qemu', secret: 'uuid-1' };
+
 test('where all agree there is nothing to find', () => {
   expect(diagnose(sight())).toEqual([]);
   expect(
@@ -123,7 +125,7 @@ describe('headers', () => {
   test.each<[string, ReturnType<typeof header>, string]>([
     ['keeps its data elsewhere', header({ dataFile: true }), 'error'],
     ['is marked corrupt', header({ corrupt: true }), 'error'],
-    ['is encrypted', header({ encrypted: true }), 'error'],
+    ['is encrypted', header({ encryption: 'luks' }), 'error'],
     ['holds snapshots of its own', header({ snapshots: 2 }), 'warning'],
     ['holds bitmaps', header({ bitmaps: true }), 'warning'],
     ['has another size', header({ size: 512 }), 'warning'],
@@ -131,6 +133,21 @@ describe('headers', () => {
     const it = only(sight({ headers: lying(says, 's1', 'qcow2') }));
     expect(it).toMatchObject({ code: 'unsafe-overlay', severity });
     expect(it.todo).toBe(`chainkeeper header /mnt/s2 --size ${SIZE}`);
+  });
+
+  test('of an encrypted volume, where each layer has LUKS and qemu-img no key', () => {
+    const keys = ['s2', 's1', 'v'].map((name) => ({ ...KEY, file: file(name) }));
+    const luks = header({ encryption: 'luks' });
+    const whole = { s2: luks('s1', 'qcow2'), s1: luks('v', 'luks') };
+    expect(codes(sight({ is: { keys }, headers: whole }))).toEqual([]);
+    const plain = only(sight({ is: { keys }, headers: { ...whole, s2: header()('s1', 'qcow2') } }));
+    expect(plain).toMatchObject({ code: 'unsafe-overlay', severity: 'error' });
+    expect(plain.todo).toBe(`chainkeeper header /mnt/s2 --size ${SIZE} --encrypted`);
+    const lies = only(sight({ is: { keys }, headers: { ...whole, s2: luks('v', 'raw') } }));
+    expect(lies.todo).toBe(
+      `${MEND}qemu-img rebase -u -F qcow2 -b s1 --object secret,id=key,file=PASSPHRASE_FILE ` +
+        '--image-opts driver=qcow2,file.filename=/mnt/s2,encrypt.key-secret=key',
+    );
   });
 
   test('QEMU may mark what it has open as dirty', () => {

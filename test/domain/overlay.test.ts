@@ -10,14 +10,19 @@ import type { HeaderFlaw, Qcow2Header } from '#domain/qcow2.ts';
 import { err, ok } from '#domain/result.ts';
 import { file, format } from '../support/chains.ts';
 
-const EXPECTED: OverlayExpectation = { backing: file('s1'), format: format('raw'), size: 4096 };
+const EXPECTED: OverlayExpectation = {
+  backing: file('s1'),
+  format: format('raw'),
+  size: 4096,
+  encrypted: false,
+};
 const GOOD: Qcow2Header = {
   version: 3,
   clusterBits: 16,
   size: 4096,
   backingFile: 's1',
   backingFormat: format('raw'),
-  encrypted: false,
+  encryption: 'none',
   dataFile: false,
   dirty: false,
   corrupt: false,
@@ -44,7 +49,7 @@ const fatal: readonly [Partial<Qcow2Header>, HeaderFlaw['kind'], RegExp][] = [
   [{ size: 4095 }, 'size', /size is 4095, and the disk's 4096$/],
   [{ size: 8192 }, 'size', /size is 8192, and the disk's 4096$/],
   [{ dataFile: true }, 'data-file', /data in another file$/],
-  [{ encrypted: true }, 'encryption', /encrypted/],
+  [{ encryption: 'luks' }, 'encryption', /encrypted, and the volume is not$/],
   [{ snapshots: 3 }, 'snapshots', /3 internal snapshots$/],
   [{ bitmaps: true }, 'extensions', /dirty bitmaps$/],
   [{ corrupt: true }, 'state', /corrupt$/],
@@ -100,7 +105,7 @@ test('whatever a header says, what is accepted is what was expected', () => {
     backingFile: fc.constantFrom('s1', 's1', 's2', null),
     backingFormat: fc.constantFrom(format('raw'), format('raw'), format('qcow2'), null),
     dataFile: fc.boolean(),
-    encrypted: fc.boolean(),
+    encryption: fc.constantFrom('none' as const, 'none' as const, 'luks' as const, 'aes' as const),
     dirty: fc.boolean(),
     corrupt: fc.boolean(),
     snapshots: fc.constantFrom(0, 0, 1),
@@ -109,14 +114,46 @@ test('whatever a header says, what is accepted is what was expected', () => {
   fc.assert(
     fc.property(some, (says) => {
       const { verdict } = judge(says);
-      const { dataFile, encrypted, dirty, corrupt, snapshots, bitmaps } = says;
-      const clean = !(dataFile || encrypted || dirty || corrupt || bitmaps) && snapshots === 0;
+      const { dataFile, encryption, dirty, corrupt, snapshots, bitmaps } = says;
+      const odd = dataFile || encryption !== 'none' || dirty || corrupt || bitmaps;
+      const clean = !odd && snapshots === 0;
       const whole = clean && says.backingFile === 's1' && says.size === 4096;
       const named = says.backingFormat === 'raw';
       expect(verdict).toBe(whole ? (named ? 'accepted' : 'mendable') : 'refused');
     }),
     { numRuns: 500 },
   );
+});
+
+test('AES of old is refused, over whatever volume', () => {
+  const says = 'it is encrypted with AES, which QEMU no longer does';
+  const reasons = [{ kind: 'encryption', says }];
+  expect(judge({ encryption: 'aes' })).toEqual({ verdict: 'refused', reasons });
+});
+
+describe('over an encrypted volume', () => {
+  const over = (says: Partial<Qcow2Header>, backing = 'raw') =>
+    judgeOverlay(ok({ ...GOOD, encryption: 'luks', ...says }), {
+      ...EXPECTED,
+      format: format(backing),
+      encrypted: true,
+    });
+
+  test('an overlay with LUKS is accepted, and a plain one would be read by everybody', () => {
+    expect(over({})).toEqual({ verdict: 'accepted' });
+    const says = 'it is not encrypted, and the volume is';
+    const reasons = [{ kind: 'encryption', says }];
+    expect(over({ encryption: 'none' })).toEqual({ verdict: 'refused', reasons });
+    expect(over({ encryption: 'aes' })).toMatchObject({ verdict: 'refused' });
+  });
+
+  test('what libvirt calls raw may be called luks, as QEMU does, and nothing else may', () => {
+    expect(over({ backingFormat: format('luks') })).toEqual({ verdict: 'accepted' });
+    expect(over({ backingFormat: format('luks') }, 'qcow2').verdict).toBe('mendable');
+    expect(over({ backingFormat: format('qcow2') }).verdict).toBe('mendable');
+    const plain = { ...GOOD, backingFormat: format('luks') };
+    expect(judgeOverlay(ok(plain), EXPECTED).verdict).toBe('mendable');
+  });
 });
 
 /** What somebody knows of the backing file, what the header says, and what comes of it. */

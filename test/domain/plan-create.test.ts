@@ -30,6 +30,7 @@ test('what is planned is what afterCreate predicts', () => {
       before: BEFORE,
       after: { file: 'new', format: 'qcow2', provenance: 'assumed', on: BEFORE },
       size: SIZE,
+      key: null,
       mend: null,
     },
   });
@@ -72,6 +73,7 @@ test('a raw base is told to the header as raw', () => {
   expect(plan).toMatchObject({ value: { mend: { backing: 'v', format: 'raw' } } });
 });
 
+const KEY = { file: file('s1'), format: 'luks', engine: 'qemu', secret: 'uuid-1' };
 const other = { kind: 'other', type: 'network' } as const;
 const stray = { file: file('v'), directory: '/elsewhere' };
 const job = { kind: 'copy', done: 0, total: 0 } as const;
@@ -82,7 +84,7 @@ const refused: readonly [Refusal['kind'], Sight, readonly (string | number)[]][]
   ['guest-not-found', { ...ready, guest: GONE }, [SERVER]],
   ['ambiguous-disk', { ...ready, guest: AMBIGUOUS }, [SERVER, VOLUME, 'vda', 'vdb']],
   ['unsupported-source', { ...ready, guest: disk(BEFORE, { source: other }) }, ['vda', 'network']],
-  ['encrypted', { ...ready, guest: disk(BEFORE, { encrypted: true }) }, ['vda']],
+  ['encrypted', { ...ready, guest: disk(BEFORE, { keys: [KEY] }) }, ['vda', 's1', 'v']],
   ['foreign-job', { ...ready, guest: disk(BEFORE, { job }) }, ['vda', 'copy']],
   ['other-directory', { ...ready, guest: disk(BEFORE, { stray }) }, ['v', '/elsewhere']],
   ['active-differs', { ...ready, cinder: { snapshot: null, active: file('v') } }, ['v', 's1']],

@@ -7,8 +7,10 @@ import {
   AT,
   carelessly,
   cutTo,
+  type Extension,
   type FileHead,
   type HeaderFacts,
+  luks,
   put32,
   put64,
   qcow2,
@@ -59,7 +61,7 @@ test('a header says what was written into it', () => {
           size: wrote.size,
           backingFile: wrote.backing,
           backingFormat: wrote.format,
-          encrypted: wrote.crypt !== 0,
+          encryption: wrote.crypt === 1 ? 'aes' : 'none',
           dataFile: (incompatible & 4n) !== 0n || dataFile,
           dirty: (incompatible & 1n) !== 0n,
           corrupt: (incompatible & 2n) !== 0n,
@@ -368,10 +370,27 @@ test('extended L2 entries are accepted where QEMU accepts them', () => {
 });
 
 test('a LUKS pointer means encrypted, and bitmaps are noticed', () => {
-  const luks = parse(qcow2({ crypt: 2, extensions: [[TYPE.luks, '\0'.repeat(16)]] }));
-  expect(luks).toMatchObject({ value: { encrypted: true } });
+  const it = parse(qcow2({ crypt: 2, extensions: [luks()] }));
+  expect(it).toMatchObject({ value: { encryption: 'luks' } });
   const bitmaps = parse(qcow2({ extensions: [[TYPE.bitmaps, '\0'.repeat(24)]] }));
   expect(bitmaps).toMatchObject({ value: { bitmaps: true } });
+});
+
+/** QEMU refuses the first three itself; the others are limits of our own. */
+test.each<[string, Extension, RegExp]>([
+  ['is longer than one', [TYPE.luks, '\0'.repeat(24)], /pointer of 24 bytes$/],
+  ['is empty', [TYPE.luks, ''], /pointer of 0 bytes$/],
+  ['leads between clusters', luks(65_537n), /not aligned to a cluster$/],
+  ['leads to the header', luks(0n), /lies over the header$/],
+  ['leads outside the file', luks(2n ** 40n), /lies outside the file$/],
+  ['leads over the end of the file', luks(65_536n, 2n ** 20n), /lies outside the file$/],
+  ['leads to nothing', luks(65_536n, 0n), /has 0 bytes$/],
+  ['leads to more than any LUKS header has', luks(65_536n, 2n ** 24n + 1n), /16777217 bytes$/],
+  ['leads to more than a number holds', luks(65_536n, 2n ** 64n - 1n), /bytes$/],
+])('a LUKS pointer that %s is not believed', (_, extension, says) => {
+  const found = parse(qcow2({ crypt: 2, extensions: [extension] }));
+  const error = { kind: 'encryption', says: expect.stringMatching(says) };
+  expect(found).toEqual({ ok: false, error });
 });
 
 /** Each was refused, or read differently, by QEMU 7.2.22; and what we say of it. */
@@ -423,7 +442,7 @@ const refusedByQemu: readonly [string, FileHead, FlawKind, RegExp][] = [
   ],
   [
     'a LUKS pointer in a file that is not encrypted',
-    qcow2({ extensions: [[TYPE.luks, '\0'.repeat(16)]] }),
+    qcow2({ extensions: [luks()] }),
     'encryption',
     /disagree$/,
   ],

@@ -85,6 +85,24 @@ describe.each(DELETES)('QEMU died under a $name', (it) => {
     expect(last.saga).toMatchObject({ reason, formats: [] });
   });
 
+  test('an encrypted guest is told the old chain with its key, since no header gives it', () => {
+    const key = { secret: 'uuid-1', engine: 'qemu' };
+    const saga = { ...flushing, plan: { ...plan, key } };
+    const first = nextDelete(saga, saw(off(topOnly, after)));
+    const instead = { directory: '/mnt', chain: plan.before, key };
+    expect(first.effect).toEqual({ do: 'unchain', target: 'vda', instead });
+    const set = nextDelete(nextDelete(reloaded(first.saga), DID).saga, saw(off(topOnly, after)));
+    expect(set.effect).toEqual(mend);
+    expect(outcome(nextDelete(nextDelete(set.saga, DID).saga, saw(off(topOnly, before))))).toBe(
+      whole,
+    );
+    // QEMU calls luks what libvirt calls raw, and of a plain volume that would be another format.
+    if (old?.backingFormat !== 'raw') return;
+    const asLuks = header()(old.backingFile, 'luks');
+    expect(outcome(unchained(saga, off(topOnly, asLuks)))).toBe(whole);
+    expect(unchained(flushing, off(topOnly, asLuks)).effect).toEqual(mend);
+  });
+
   test('a header that was never rewritten is whole', () => {
     expect(outcome(unchained(merging, off(topOnly, before)))).toBe(whole);
   });

@@ -1,7 +1,7 @@
 import type { Bug } from './bug.ts';
 
 const STATUS = 'src/domain/status.ts';
-const XML = 'src/adapters/libvirt/domain-xml.ts';
+const XML = 'src/adapters/libvirt/snapshot-xml.ts';
 
 /** Where no simulated world reaches: the adapters, and a defect of our own. */
 export const EDGE_BUGS: readonly Bug[] = [

@@ -3,6 +3,7 @@ import { CREATE_BUGS } from './bugs-create.ts';
 import { DELETE_BUGS } from './bugs-delete.ts';
 import { EDGE_BUGS } from './bugs-edge.ts';
 import { JOURNAL_BUGS } from './bugs-journal.ts';
+import { LUKS_BUGS } from './bugs-luks.ts';
 import { OPERATOR_BUGS } from './bugs-operator.ts';
 import { SERVICE_BUGS } from './bugs-service.ts';
 
@@ -12,6 +13,7 @@ export const BUGS: readonly Bug[] = [
   ...JOURNAL_BUGS,
   ...SERVICE_BUGS,
   ...EDGE_BUGS,
+  ...LUKS_BUGS,
   ...OPERATOR_BUGS,
 ];
 

@@ -13,9 +13,9 @@ const parsed = (made: NewFile) => {
 test('an encrypted qcow2 file says so, and is otherwise like any other', () => {
   const says = { backing: 'base', backingFormat: QCOW2, clusters: 8 };
   const [plain, encrypted] = [parsed(says), parsed({ ...says, luks: true })];
-  expect(plain).toMatchObject({ ok: true, value: { encrypted: false, backingFile: 'base' } });
+  expect(plain).toMatchObject({ ok: true, value: { encryption: 'none', backingFile: 'base' } });
   if (!plain.ok) throw new Error(plain.error.says);
-  expect(encrypted).toEqual({ ok: true, value: { ...plain.value, encrypted: true } });
+  expect(encrypted).toEqual({ ok: true, value: { ...plain.value, encryption: 'luks' } });
 });
 
 test('an encrypted raw file is no qcow2 file, whatever the guest writes', () => {

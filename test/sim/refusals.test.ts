@@ -54,9 +54,11 @@ class Scene {
     return { server, volume, target, process: guest.process };
   }
 
-  switchTo(name: FileName, directory = this.folder): Promise<Answer> {
+  switchTo(name: FileName, directory = this.folder, secret?: string): Promise<Answer> {
     const { hypervisor, disk } = this.cloud;
-    return hypervisor.snapshot({ ...this.seen(), directory, file: name, active: disk.xml.file });
+    const key = secret === undefined ? null : { secret, engine: null };
+    const active = disk.xml.file;
+    return hypervisor.snapshot({ ...this.seen(), directory, file: name, active, key });
   }
 
   /** A switch with a freeze, of a guest with such an agent. */
@@ -162,6 +164,11 @@ const ROWS: Readonly<Record<RefusalName, Row>> = {
   ],
   'overlay is corrupt': [1, /corrupt; cannot be opened/, (it) => it.over({ features: 2 })],
   'overlay has unknown features': [1, /feature\(s\): 20$/, (it) => it.over({ features: 32 })],
+  'secret unknown': [
+    66,
+    /no secret with matching uuid 'uuid-1'$/,
+    (it) => it.switchTo(it.overlay(C, { luks: true }).name, it.folder, 'uuid-1'),
+  ],
   'overlay without its key': [
     1,
     /'encrypt.key-secret' is required/,

@@ -58,6 +58,14 @@ export const AT = {
   compression: 104,
 } as const;
 
+/** The extension that says where the LUKS header is: somewhere in the file, if nothing is said. */
+export function luks(at = 65_536n, bytes = 65_536n): Extension {
+  const data = new DataView(new ArrayBuffer(16));
+  data.setBigUint64(0, at);
+  data.setBigUint64(8, bytes);
+  return [TYPE.luks, String.fromCharCode(...new Uint8Array(data.buffer))];
+}
+
 /** Cluster 0 the header, 1 the refcount table, 2 a refcount block, 3 the L1 table. */
 export function qcow2(facts: HeaderFacts = {}): FileHead {
   const { version = 3, clusterBits = 16, size = 2 ** 23 } = facts;

@@ -25,8 +25,9 @@ export function diskOf(disk: SimDisk, live: boolean): XmlDisk {
       protocol === null
         ? { kind: 'file', path: disk.path(file) }
         : { kind: 'network', protocol, name: file, hosts: [] };
-    const encrypted = disk.keys.has(file);
-    layers.push({ source, format, index: node?.index ?? null, encrypted });
+    const key = { format: disk.cipher, engine: 'qemu', secret: disk.secret };
+    const encryption = disk.keys.has(file) ? key : null;
+    layers.push({ source, format, index: node?.index ?? null, encryption });
     if (at.on === null) break;
   }
   return {

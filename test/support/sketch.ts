@@ -2,10 +2,10 @@ import type { XmlDisk } from '#adapters/libvirt/domain-xml.ts';
 
 /** `vda file:c qcow2 #2 < file:v raw #1 |`: top first, `|` is libvirt's "nothing below". */
 export function sketch(disk: XmlDisk): string {
-  const layers = disk.layers.map(({ source, format, index, encrypted }) => {
+  const layers = disk.layers.map(({ source, format, index, encryption }) => {
     const name =
       'path' in source ? tail(source.path) : 'name' in source ? source.name : source.type;
-    const marks = [index === null ? null : `#${index}`, encrypted ? 'luks' : null];
+    const marks = [index === null ? null : `#${index}`, encryption?.format ?? null];
     return [`${source.kind}:${name}`, format ?? '-', ...marks].filter(Boolean).join(' ');
   });
   const mirror = disk.mirror && `mirror=${disk.mirror.job}/${disk.mirror.ready}`;

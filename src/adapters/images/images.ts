@@ -2,12 +2,15 @@ import { type FileHandle, open } from 'node:fs/promises';
 import { basename, join } from 'node:path';
 import type { Fault } from '#domain/failure.ts';
 import type { FileName, Format } from '#domain/ids.ts';
-import { type FlawKind, PAGE_BYTES, parseHeader } from '#domain/qcow2.ts';
+import { type FlawKind, parseHeader } from '#domain/qcow2.ts';
+import { repoint } from '#domain/qcow2-writing.ts';
 import { err, ok, type Result } from '#domain/result.ts';
 import type { HeaderView } from '#domain/sight.ts';
 import type { CopyOrder, Images } from '#ports/images.ts';
 import { copyOffline, FOR_LOOKING } from './copying.ts';
+import { pageOf } from './pages.ts';
 import { codeOf, qemuImg } from './qemu-img.ts';
+import { writeStart } from './qemu-io.ts';
 
 /** qemu-img changes one field of a header; on a stalled share it would hang without this. */
 const QEMU_IMG_TIMEOUT_MS = 30_000;
@@ -38,7 +41,15 @@ export class ShareImages implements Images {
       // -u writes the header only; QEMU's image lock refuses a file that somebody has open. It is
       // handed the file, not the name, behind which there may be a link by now.
       const args = ['rebase', '-u', '-f', 'qcow2', '-F', format, '-b', backing, '/dev/fd/3'];
-      const ended = await qemuImg(args, [handle.fd], { timeout: QEMU_IMG_TIMEOUT_MS });
+      const page = await pageOf(handle, facts.size);
+      const header = parseHeader(page, facts.size);
+      const sealed = header.ok && header.value.encryption === 'luks';
+      const anew = sealed ? repoint(page, backing, format) : null;
+      if (sealed && anew === null) return no('ENOSPC', `${overlay} has no room for the name`);
+      const ended =
+        anew === null
+          ? await qemuImg(args, [handle.fd], { timeout: QEMU_IMG_TIMEOUT_MS })
+          : await writeStart(handle, anew);
       return ended === null ? ok(null) : no(ended.code, `${overlay}: ${ended.detail}`);
     } finally {
       await handle.close().catch(() => {});
@@ -72,24 +83,12 @@ export async function headerAt(path: string): Promise<Result<HeaderView, Fault>>
   try {
     const facts = await handle.stat();
     if (!facts.isFile()) return flawed('not-regular', 'it is not a regular file');
-    const page = new Uint8Array(Math.min(PAGE_BYTES, facts.size));
-    const read = await fill(handle, page);
-    return ok(parseHeader(page.subarray(0, read), facts.size));
+    return ok(parseHeader(await pageOf(handle, facts.size), facts.size));
   } catch (error) {
     return err({ kind: 'unreachable', who: 'the share', detail: `${file}: ${codeOf(error)}` });
   } finally {
     await handle.close().catch(() => {});
   }
-}
-
-async function fill(handle: FileHandle, page: Uint8Array): Promise<number> {
-  let read = 0;
-  while (read < page.length) {
-    const { bytesRead } = await handle.read(page, read, page.length - read, read);
-    if (bytesRead === 0) break;
-    read += bytesRead;
-  }
-  return read;
 }
 
 function notOpened(error: unknown, file: string): Result<HeaderView, Fault> {

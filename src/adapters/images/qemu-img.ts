@@ -1,23 +1,36 @@
 import { spawn } from 'node:child_process';
 import { err, ok, type Result } from '#domain/result.ts';
 
-/** Why qemu-img failed: `locked` when somebody else has a file open, else its exit code. */
+/** Why a tool of QEMU's failed: `locked` when somebody else has a file open, else its exit code. */
 export interface Failure {
   readonly code: string;
   readonly detail: string;
 }
 
-/**
- * Runs qemu-img with `fds` as its descriptors from 3 on; null when it succeeded. The process can
- * outlive ours, which its locks then tell.
- */
-export function qemuImg(
+interface Running {
+  readonly cwd?: string;
+  /** In ms; left out: however long it takes. */
+  readonly timeout?: number;
+}
+
+export const qemuImg = (
   args: readonly string[],
   fds: readonly number[],
-  options: { readonly cwd?: string; readonly timeout?: number } = {},
+  options?: Running,
+): Promise<Failure | null> => runQemu('qemu-img', args, fds, options);
+
+/**
+ * Runs a tool of QEMU's with `fds` as its descriptors from 3 on; null when it succeeded. The
+ * process can outlive ours, which its locks then tell.
+ */
+export function runQemu(
+  tool: 'qemu-img' | 'qemu-io',
+  args: readonly string[],
+  fds: readonly number[],
+  options: Running = {},
 ): Promise<Failure | null> {
   return new Promise((resolve) => {
-    const child = spawn('qemu-img', args, {
+    const child = spawn(tool, args, {
       stdio: ['ignore', 'ignore', 'pipe', ...fds],
       env: ENVIRONMENT,
       ...options,

@@ -1,5 +1,6 @@
 import { basename, dirname, resolve } from 'node:path';
 import type { SeenLayer } from '#domain/chain.ts';
+import type { LayerKey } from '#domain/encryption.ts';
 import { type FileName, type Format, fileName, type ServerId, type VolumeId } from '#domain/ids.ts';
 import type { DiskView, GuestView, Job } from '#domain/sight.ts';
 import type { XmlDisk, XmlDomain, XmlLayer, XmlSource } from './domain-xml.ts';
@@ -50,7 +51,7 @@ export function viewOf(
       astray < 0
         ? null
         : { file: names[astray] as FileName, directory: directories[astray] ?? 'no local folder' },
-    encrypted: disk.layers.some((layer) => layer.encrypted),
+    keys: keysOf(disk.layers, names),
     chain: linked(disk.layers, names),
     size: facts.size,
     job: jobOf(disk, facts.job),
@@ -67,6 +68,12 @@ function oddSource(disk: XmlDisk, names: readonly (string | null)[]): string | n
     if (fileName(names[at] ?? '') === null) return 'file with an unusual name';
   }
   return null;
+}
+
+function keysOf(layers: readonly XmlLayer[], names: readonly string[]): readonly LayerKey[] {
+  return layers.flatMap(({ encryption }, at) =>
+    encryption === null ? [] : [{ file: names[at] as FileName, ...encryption }],
+  );
 }
 
 function linked(layers: readonly XmlLayer[], names: readonly string[]): SeenLayer {

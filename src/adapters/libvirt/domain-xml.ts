@@ -21,6 +21,14 @@ export type XmlSource =
     }
   | { readonly kind: 'other'; readonly type: string };
 
+/** `secret` is what libvirt calls the key, never the key; null where its UUID is not given. */
+export interface XmlEncryption {
+  readonly format: string;
+  /** An older libvirt knows none but QEMU, and does not say so. */
+  readonly engine: string | null;
+  readonly secret: string | null;
+}
+
 /**
  * `index` is the `N` of `vda[N]`: per guest, never renumbered while it runs (dumps 04, 13, 16).
  * `format` is null where libvirt does not say: an empty drive, a libvirt before 1.2.4.
@@ -29,7 +37,7 @@ export interface XmlLayer {
   readonly source: XmlSource;
   readonly format: string | null;
   readonly index: number | null;
-  readonly encrypted: boolean;
+  readonly encryption: XmlEncryption | null;
 }
 
 /**
@@ -83,29 +91,10 @@ export function parseDomain(xml: string): Result<XmlDomain, string> {
   }
 }
 
-/**
- * The `<domainsnapshot>` that puts the qcow2 file at `path` on top of the disk `target`. Every
- * other disk is named with `snapshot='no'`: libvirt snapshots an unmentioned writable disk too.
- */
-export function snapshotXml(domain: XmlDomain, target: string, path: string): string {
-  const others = domain.disks
-    .filter((disk) => disk.target !== target)
-    .map((disk) => `    <disk name='${escaped(disk.target)}' snapshot='no'/>\n`);
-  return `<domainsnapshot>
-  <disks>
-    <disk name='${escaped(target)}' snapshot='external' type='file'>
-      <driver type='qcow2'/>
-      <source file='${escaped(path)}'/>
-    </disk>
-${others.join('')}  </disks>
-</domainsnapshot>
-`;
-}
-
 type Element = Readonly<Record<string, unknown>>;
 
 /** Elements that may occur more than once, so that one of them is a list of one. */
-const REPEATED: ReadonlySet<string> = new Set(['disk', 'channel', 'host']);
+const REPEATED: ReadonlySet<string> = new Set(['disk', 'channel', 'host', 'secret']);
 
 const parser = new XMLParser({
   ignoreAttributes: false,
@@ -151,8 +140,8 @@ function diskOf(disk: Element): XmlDisk {
     source: sourceOf(attribute(disk, 'type') ?? 'file', child(disk, 'source')),
     format: attribute(child(disk, 'driver'), 'type'),
     index: number(child(disk, 'source'), 'index'),
-    // As a sibling of <source> is how it was written before libvirt 3.9.
-    encrypted: encrypted(disk) || encrypted(child(disk, 'source')),
+    // As a sibling of <source> is how it was written before libvirt 3.9, and how Nova writes it.
+    encryption: encryptionOf(disk) ?? encryptionOf(child(disk, 'source')),
   };
   const below = layersBelow(disk);
   return {
@@ -182,7 +171,7 @@ function layersBelow(disk: Element): { layers: XmlLayer[]; terminated: boolean }
       source: sourceOf(attribute(store, 'type') ?? refuse('a backingStore without type'), source),
       format: attribute(child(store, 'format'), 'type'),
       index: number(store, 'index'),
-      encrypted: encrypted(source),
+      encryption: encryptionOf(source),
     });
     store = child(store, 'backingStore');
   }
@@ -226,8 +215,18 @@ function agentOf(devices: Element): XmlDomain['agent'] {
   return attribute(target, 'state') === 'connected' ? 'connected' : 'disconnected';
 }
 
-const encrypted = (parent: Element | null): boolean =>
-  parent !== null && child(parent, 'encryption') !== null;
+/** A secret by its usage, or of another type than a passphrase, counts as none. */
+function encryptionOf(parent: Element | null): XmlEncryption | null {
+  const found = parent && child(parent, 'encryption');
+  if (found === null) return null;
+  const [secret, ...others] = children(found, 'secret');
+  const only = others.length === 0 && attribute(secret ?? null, 'type') === 'passphrase';
+  return {
+    format: attribute(found, 'format') ?? 'default',
+    engine: attribute(found, 'engine'),
+    secret: only ? attribute(secret ?? null, 'uuid') : null,
+  };
+}
 
 function child(parent: Element, name: string): Element | null {
   const found = parent[name];
@@ -277,9 +276,3 @@ function afterProlog(xml: string): string {
 function refuse(problem: string): never {
   throw new Error(problem);
 }
-
-const ESCAPES: Readonly<Record<string, string>> = { '<': '&lt;', '>': '&gt;', '&': '&amp;' };
-
-/** Quotes and control characters as numbers: a raw newline in an attribute reads as a space. */
-const escaped = (value: string): string =>
-  value.replace(/[<>&'"\t\n\r]/g, (it) => ESCAPES[it] ?? `&#${it.charCodeAt(0)};`);

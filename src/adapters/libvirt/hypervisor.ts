@@ -13,16 +13,18 @@ import type {
   SeenDisk,
   SeenGuest,
   SnapshotOrder,
+  UnchainOrder,
 } from '#ports/hypervisor.ts';
 import { quiescedSnapshot, thaw } from './agent.ts';
 import { diskOf, locate, NO_SOURCE, nameOf, viewOf, within } from './disk-view.ts';
-import { parseDomain, snapshotXml, type XmlDisk, type XmlDomain } from './domain-xml.ts';
+import { parseDomain, type XmlDisk, type XmlDomain } from './domain-xml.ts';
 import { LibvirtEvents } from './events.ts';
 import { changed, done, faultOf, isGone, restarted, unreadable } from './faults.ts';
 import type { GuestCalls } from './guest-calls.ts';
 import { Lanes } from './lanes.ts';
 import { processOf } from './process.ts';
-import { unchained } from './unchain-xml.ts';
+import { snapshotXml } from './snapshot-xml.ts';
+import { unchain } from './unchaining.ts';
 
 // virDomainSnapshotCreateFlags: NO_METADATA, DISK_ONLY, REUSE_EXT, ATOMIC.
 const SNAPSHOT_FLAGS = 4 | 16 | 32 | 128;
@@ -117,7 +119,8 @@ export class LibvirtHypervisor implements Hypervisor {
       const active = nameOf(disk.layers[0]?.source ?? NO_SOURCE);
       if (active === order.file) return ok(null);
       if (active !== order.active) return err(changed(order, `${active} is active`));
-      const xml = snapshotXml(domain, order.target, join(order.directory, order.file));
+      const path = join(order.directory, order.file);
+      const xml = snapshotXml(domain, order.target, path, order.key);
       if (!order.quiesce) return done(await calls.snapshotCreate(xml, SNAPSHOT_FLAGS));
       return done(await quiescedSnapshot(calls, xml, SNAPSHOT_FLAGS, this.#options));
     });
@@ -188,14 +191,10 @@ export class LibvirtHypervisor implements Hypervisor {
     });
   }
 
-  unchain(order: SeenDisk): Promise<Result<null, Fault>> {
+  unchain(order: UnchainOrder): Promise<Result<null, Fault>> {
     return this.#change(order, async (calls, { process, disk }) => {
       if (process !== null) return err(changed(order, 'it is running'));
-      if (disk.layers.length === 1 && !disk.terminated) return ok(null);
-      const xml = await calls.definition();
-      if (!xml.ok) return err(faultOf(xml.error));
-      const bare = unchained(xml.value, disk.target);
-      return bare.ok ? done(await calls.define(bare.value)) : err(unreadable(bare.error));
+      return unchain(calls, disk, order);
     });
   }
 

@@ -18,13 +18,14 @@ export function addHeader(program: Command, run: Run, collect: Collect): void {
     .addOption(new Option('--no-backing', 'it must name no backing file'))
     .option('--backing-format <FORMAT>', 'the format that the backing file has')
     .option('--size <BYTES>', 'the virtual size it must have', bytes)
+    .option('--encrypted', 'the volume is: so it must have LUKS inside')
     .addOption(new Option('-f, --format <FORMAT>').choices(FORMATS).default('table'))
     .option('-c, --column <COLUMN>', 'only this one; repeatable', collect, [])
     .action((file: string, options: HeaderOptions) => show(file, options, run));
 }
 
 async function show(file: string, options: HeaderOptions, run: Run): Promise<void> {
-  const { backing, backingFormat, size, format, column } = options;
+  const { backing, backingFormat, size, encrypted = false, format, column } = options;
   const read = await run.io.header(file);
   if (!read.ok) {
     run.say(explainFault(read.error));
@@ -35,6 +36,7 @@ async function show(file: string, options: HeaderOptions, run: Run): Promise<voi
     ...(backing !== true && { backing: backing === false ? null : backing }),
     ...(backingFormat !== undefined && { format: backingFormat }),
     ...(size !== undefined && { size }),
+    encrypted,
   });
   const fields = { file, ...factsOf(read.value), ...said(verdict) };
   const plain = { reasons: fields.reasons.map(({ kind, says }) => `${kind}: ${says}`).join('\n') };
@@ -50,7 +52,7 @@ function factsOf(header: HeaderView): Fields {
     cluster_size: it === null ? null : 2 ** it.clusterBits,
     backing_file: it?.backingFile ?? null,
     backing_format: it?.backingFormat ?? null,
-    encrypted: it?.encrypted ?? null,
+    encrypted: it === null ? null : it.encryption !== 'none',
     data_file: it?.dataFile ?? null,
     dirty: it?.dirty ?? null,
     corrupt: it?.corrupt ?? null,
@@ -76,6 +78,7 @@ interface HeaderOptions {
   readonly backing: string | boolean;
   readonly backingFormat?: string;
   readonly size?: number;
+  readonly encrypted?: boolean;
   readonly format: Look['format'];
   readonly column: readonly string[];
 }

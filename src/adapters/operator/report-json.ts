@@ -33,7 +33,7 @@ export function chainJson({ volume, guest, headers, cinder, findings }: ChainRep
     running: guest.process !== null,
     size: guest.size,
     source: guest.source.kind === 'files' ? guest.source.directory : guest.source.type,
-    encrypted: guest.encrypted,
+    encrypted: guest.keys.length > 0,
     job: guest.job,
     active: guest.chain.file,
     cinder_active: cinder,

@@ -2,6 +2,7 @@ import fc from 'fast-check';
 import type {
   XmlDisk,
   XmlDomain,
+  XmlEncryption,
   XmlHost,
   XmlLayer,
   XmlMirror,
@@ -47,7 +48,7 @@ const storeXml = (layer: XmlLayer, lower: string): string =>
 
 function mirrorXml({ job, ready, source }: XmlMirror): string {
   const said = ready === null ? '' : ` ready='${ready}'`;
-  const where = sourceXml({ source, encrypted: false }, " index='99'");
+  const where = sourceXml({ source, encryption: null }, " index='99'");
   const inside = `<format type='raw'/>${where}<backingStore/>`;
   return `<mirror type='${typeOf(source)}' job='${job}'${said}>${inside}</mirror>`;
 }
@@ -59,13 +60,15 @@ const index = (layer: XmlLayer): string => (layer.index === null ? '' : `index='
 const attribute = (name: string, value: string | null): string =>
   value === null ? '' : ` ${name}='${quoted(value)}'`;
 
+const encryptionXml = ({ format, engine, secret }: XmlEncryption): string =>
+  `<encryption format='${format}'${attribute('engine', engine)}>` +
+  `<secret type='passphrase'${attribute('uuid', secret)}/></encryption>`;
+
 function sourceXml(
-  { source, encrypted }: Pick<XmlLayer, 'source' | 'encrypted'>,
+  { source, encryption }: Pick<XmlLayer, 'source' | 'encryption'>,
   more: string,
 ): string {
-  const inside = encrypted
-    ? `<encryption format='luks'><secret type='passphrase'/></encryption>`
-    : '';
+  const inside = encryption === null ? '' : encryptionXml(encryption);
   switch (source.kind) {
     case 'file':
       return `<source${attribute('file', source.path)}${more}>${inside}</source>`;
@@ -124,7 +127,13 @@ const layer: fc.Arbitrary<XmlLayer> = fc.record({
   source,
   format: fc.option(fc.constantFrom('raw', 'qcow2', 'vmdk')),
   index: fc.option(fc.nat(10_000)),
-  encrypted: fc.boolean(),
+  encryption: fc.option(
+    fc.record({
+      format: fc.constantFrom('luks', 'qcow'),
+      engine: fc.option(fc.constantFrom('qemu', 'librbd')),
+      secret: fc.option(fc.uuid()),
+    }),
+  ),
 });
 
 const disk: fc.Arbitrary<XmlDisk> = fc.record({

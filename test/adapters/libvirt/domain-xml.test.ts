@@ -1,7 +1,8 @@
 import { readdirSync } from 'node:fs';
 import fc from 'fast-check';
 import { describe, expect, test } from 'vitest';
-import { parseDomain, snapshotXml, type XmlDomain } from '#adapters/libvirt/domain-xml.ts';
+import { parseDomain, type XmlDomain } from '#adapters/libvirt/domain-xml.ts';
+import { snapshotXml } from '#adapters/libvirt/snapshot-xml.ts';
 import { FUZZ_TIME, fuzz } from '../../support/fuzz.ts';
 import { sketch } from '../../support/sketch.ts';
 import { buildXml, xmlDomain } from './build-xml.ts';
@@ -80,7 +81,7 @@ test('a chain of 200 layers, the most libvirt allows, is read', () => {
     source: { kind: 'file', path: `/v.${at}` } as const,
     format: 'qcow2',
     index: at + 1,
-    encrypted: false,
+    encryption: null,
   }));
   const [disk] = parsed(dump('01-single-raw-live.xml')).disks;
   const domain = { ...parsed(dump('01-single-raw-live.xml')), disks: [{ ...disk!, layers }] };
@@ -199,6 +200,28 @@ describe('what libvirt never prints', () => {
   );
 });
 
+test('the key of a layer is known by its name alone, beside or inside the source', () => {
+  const key = { format: 'luks', engine: 'qemu', secret: '6c6ad3a0-0a3d-4d53-9c5f-0f6b8a5f0d04' };
+  const keys = (name: string) =>
+    parsed(dump(name)).disks.map(({ layers }) => layers.map(({ encryption }) => encryption));
+  expect(keys('25-luks-qcow2-plus-luks-overlay.xml')).toEqual([[key, key], [key], [null]]);
+  expect(keys('29-plain-overlay-on-luks-raw.xml')).toEqual([[null, key]]);
+  const secrets: [string, string | null][] = [
+    [`<secret type='passphrase' uuid='u'/>`, 'u'],
+    [`<secret type='passphrase' usage='u'/>`, null],
+    [`<secret type='other' uuid='u'/>`, null],
+    [`<secret type='passphrase' uuid='u'/><secret type='passphrase' uuid='w'/>`, null],
+    ['', null],
+  ];
+  for (const [inside, secret] of secrets) {
+    const xml = `<domain><name>n</name><uuid>u</uuid><devices>
+      <disk type='file'><source file='/a'/><target dev='a'/>
+      <encryption format='luks'>${inside}</encryption></disk></devices></domain>`;
+    const encryption = { format: 'luks', engine: null, secret };
+    expect(parsed(xml).disks[0]?.layers[0]?.encryption).toEqual(encryption);
+  }
+});
+
 describe('the snapshot', () => {
   test('puts the file on its disk and leaves every other disk alone', () => {
     const domain = parsed(dump('16-two-disks-empty-cdrom-live.xml'));
@@ -213,5 +236,17 @@ describe('the snapshot', () => {
   </disks>
 </domainsnapshot>
 `);
+  });
+
+  test('names the key of an encrypted file, with the engine of the other layers', () => {
+    const domain = parsed(dump('24-luks-qcow2-and-luks-raw.xml'));
+    const sent = (engine: string | null) =>
+      snapshotXml(domain, 'vda', '/x', { secret: "it's", engine });
+    const secret = `<secret type='passphrase' uuid='it&#39;s'/>`;
+    expect(sent('qemu')).toContain(`      <source file='/x'>
+        <encryption format='luks' engine='qemu'>${secret}</encryption>
+      </source>
+`);
+    expect(sent(null)).toContain(`<encryption format='luks'><secret `);
   });
 });

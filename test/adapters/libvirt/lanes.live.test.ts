@@ -1,8 +1,9 @@
 import { randomUUID } from 'node:crypto';
 import { afterAll, beforeAll, expect, test } from 'vitest';
-import { parseDomain, snapshotXml, type XmlDomain } from '#adapters/libvirt/domain-xml.ts';
+import { parseDomain, type XmlDomain } from '#adapters/libvirt/domain-xml.ts';
 import { Lane } from '#adapters/libvirt/lane.ts';
 import { Lanes } from '#adapters/libvirt/lanes.ts';
+import { snapshotXml } from '#adapters/libvirt/snapshot-xml.ts';
 import { PrivateDaemon, until } from './daemon.ts';
 
 const DISK_ONLY_NO_METADATA_REUSE = 16 | 4 | 32;

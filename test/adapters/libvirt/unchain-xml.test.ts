@@ -1,6 +1,7 @@
 import { describe, expect, test } from 'vitest';
 import { parseDomain } from '#adapters/libvirt/domain-xml.ts';
 import { unchained } from '#adapters/libvirt/unchain-xml.ts';
+import { chain } from '../../support/chains.ts';
 import { DUMPS, dump } from './dumps.ts';
 
 const shutOff = Object.keys(DUMPS)
@@ -39,6 +40,30 @@ describe.each(shutOff)('$name', ({ xml }) => {
   test('a disk that is not there', () => {
     expect(unchained(xml, 'vdz')).toMatchObject({ ok: false });
   });
+});
+
+test('an encrypted disk has another chain instead, each layer with its key', () => {
+  const xml = dump('19-shutoff-after-snapshot-inactive.xml');
+  const domain = parseDomain(xml);
+  if (!domain.ok) throw new Error(domain.error);
+  const [mine, ...others] = domain.value.disks;
+  const key = { secret: 'uuid-1', engine: 'qemu' };
+  const before = chain('c', 'a & b', 'v');
+  const instead = { directory: "/it's", chain: before, key };
+  const once = unchained(xml, 'vda', instead);
+  if (!once.ok) expect.unreachable(once.error);
+  const after = parseDomain(once.value);
+  if (!after.ok) expect.unreachable(after.error);
+  const encryption = { format: 'luks', engine: 'qemu', secret: 'uuid-1' };
+  const layer = (name: string, format: string) => {
+    const source = { kind: 'file', path: `/it's/${name}` };
+    return { source, format, index: null, encryption };
+  };
+  const layers = [mine?.layers[0], layer('a & b', 'qcow2'), layer('v', 'raw')];
+  expect(after.value.disks).toEqual([{ ...mine, layers, terminated: true }, ...others]);
+  expect(unchained(once.value, 'vda', instead)).toEqual(once);
+  const bare = unchained(once.value, 'vda');
+  expect(bare).toEqual(unchained(xml, 'vda'));
 });
 
 test('some dump has a chain to lose', () => {

@@ -10,7 +10,7 @@ import type { Fault } from '#domain/failure.ts';
 import { err, type Result } from '#domain/result.ts';
 import type { HeaderView } from '#domain/sight.ts';
 import { EXPECTED, VECTORS } from '../../support/hostile-headers.ts';
-import { type FileHead, qcow2 } from '../../support/qcow2-bytes.ts';
+import { type FileHead, luks, qcow2 } from '../../support/qcow2-bytes.ts';
 
 const folder = mkdtempSync(join(tmpdir(), 'ck-header-'));
 afterAll(() => rmSync(folder, { recursive: true }));
@@ -83,6 +83,17 @@ describe('what is left out is not compared', () => {
     expect(await json(alone)).toMatchObject({ code: 0 });
     expect(await json(alone, '--backing-format', 'raw')).toMatchObject({ code: 0 });
   });
+});
+
+test('--encrypted: it must have LUKS, which no other may', async () => {
+  const sealed = put(qcow2({ crypt: 2, extensions: [luks()] }));
+  const says = (words: string) => [{ kind: 'encryption', says: words }];
+  const odd = { code: 3, verdict: 'refused', encrypted: true };
+  const reasons = says('it is encrypted, and the volume is not');
+  expect(await json(sealed)).toMatchObject({ ...odd, reasons });
+  expect(await json(sealed, '--encrypted')).toMatchObject({ code: 0, encrypted: true });
+  const plain = await json(put(qcow2()), '--encrypted');
+  expect(plain).toMatchObject({ code: 3, reasons: says('it is not encrypted, and the volume is') });
 });
 
 test('--no-backing: it may name none', async () => {
