@@ -18,12 +18,14 @@ export interface Cut {
 }
 
 /**
- * Why a user may have to ask again after QEMU was killed: nobody answered; the overlay could not be
- * switched to any more; or the merge was given up because the QEMU that did it was gone.
+ * Why a user may have to ask again after QEMU was killed: nobody answered; the volume is encrypted
+ * and the guest was off; the overlay could not be switched to any more; or the merge was given up
+ * because the QEMU that did it was gone.
  */
 const MAY_FAIL = new RegExp(
   [
     '^connection (refused|reset by peer)',
+    '^refused: {"kind":"encrypted-and-off",.* \\(the guest is down\\)$',
     '^Nova returned "error" status while creating snapshot\\.',
     '^Unable to delete snapshot \\S+, status: error_deleting\\.',
   ].join('|'),
