@@ -1,6 +1,7 @@
-import { agrees, beginsLike, find, formatsOf, goesOnFrom, type Layer } from './chain.ts';
+import { agrees, find, formatsOf } from './chain.ts';
 import { mendWith, switchTo, thawOf } from './create-effects.ts';
 import { ended, fail, park, refuse, withdraw } from './create-end.ts';
+import { shows } from './create-shows.ts';
 import { explain, explainFault, type Fault } from './failure.ts';
 import { QCOW2 } from './ids.ts';
 import { judgeOverlay } from './overlay.ts';
@@ -199,14 +200,6 @@ function judge(saga: At<'switching'>, sight: Sight): Step {
   }
   return park(saga, `${request.newFile} is in a chain that was not predicted`);
 }
-
-/** A shut-off guest's XML may end its chain below any file; a live one's is whole. */
-const shows = (view: DiskView, predicted: Layer, planned: string | null): boolean => {
-  if (view.process === null) return beginsLike(view.chain, predicted);
-  // It was off when this was planned, and only now its chain is whole.
-  if (planned === null) return goesOnFrom(view.chain, predicted);
-  return agrees(view.chain, predicted);
-};
 
 /** The overlay is active. Its header is read once more: nobody swapped it meanwhile. */
 function verify(saga: At<'switching'>, view: DiskView, sight: Sight): Step {
