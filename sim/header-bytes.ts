@@ -22,12 +22,21 @@ const META_CLUSTERS = 4;
 
 /** What whoever reads the file finds there. */
 export function headOf(file: SimFile): FileHead {
-  if (file.header !== null) return qcow2Head(file.header, file.luks);
+  if (file.header !== null) {
+    const { page, fileBytes } = qcow2Head(file.header, file.luks);
+    return { page, fileBytes: fileBytes + grown(file) };
+  }
   if (file.luks) return luksHead(file.clusters);
   const first = file.content[0];
   if (typeof first === 'object') return qcow2Head(first);
   const page = new Uint8Array(CLUSTER_BYTES).fill(typeof first === 'number' ? first : 0);
   return { page, fileBytes: file.clusters * CLUSTER_BYTES };
+}
+
+/** What was written for the first time, and the table that says where it is. */
+function grown({ content }: SimFile): number {
+  const own = content.filter((cluster) => cluster !== 'absent').length;
+  return own === 0 ? 0 : (own + 1) * CLUSTER_BYTES;
 }
 
 /** A header is never changed, only replaced; its page is made once, or twice. */

@@ -242,9 +242,9 @@ function unswitched(saga: At<'switching'>, view: DiskView, sight: Sight): Step {
   if (!plan.ok) return giveUp(explain(plan.error));
   if (status !== 'creating') return giveUp(status);
   if (plan.value.mend !== null) return giveUp('the overlay names another format than before');
-  // The guest was switched, and started anew from the old file: its writes would come back.
-  if (saga.begun && view.process !== saga.plan.process) return giveUp('the guest was restarted');
-  // In one QEMU it is safe: none opens the same overlay a second time (write lock, measured).
+  // It was switched to, and is out of use again: what was written to it would come back.
+  if (saga.begun && plan.value.bytes !== saga.plan.bytes) return giveUp('it was written to');
+  // Else it is safe: no QEMU opens the same overlay a second time (write lock, measured).
   const again = { ...saga, plan: plan.value, asking: true, ...(pending && { twice: true }) };
   if (without) {
     const why = refused === null ? 'the attempt never answered' : explainFault(refused);

@@ -21,6 +21,8 @@ export interface CreatePlan {
   readonly before: Layer;
   readonly after: Layer;
   readonly size: number;
+  /** Length of the overlay's file while nothing was written to it. */
+  readonly bytes: number;
   /** What opens the overlay, when the volume is encrypted. */
   readonly key: VolumeKey | null;
   /** Set when the overlay's header must first be told the format of its backing file. */
@@ -78,6 +80,7 @@ export function planCreate(
     before,
     after: after.value,
     size,
+    bytes: header.ok ? header.value.fileBytes : 0,
     key,
     mend: mend && { backing: mend.backing, format: mend.format },
   });

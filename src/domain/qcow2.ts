@@ -27,6 +27,8 @@ export interface Qcow2Header {
   readonly snapshots: number;
   readonly bitmaps: boolean;
   readonly headerLength: number;
+  /** Of the whole file: it grows with every cluster that is written for the first time. */
+  readonly fileBytes: number;
 }
 
 /** Why a header is not believed, or not good enough for an overlay. */
@@ -172,6 +174,7 @@ function readFacts(at: Page): Result<Qcow2Header, HeaderFlaw> {
     snapshots: view.getUint32(60),
     bitmaps: extensions.value.bitmaps,
     headerLength: at.headerLength,
+    fileBytes: at.fileBytes,
   });
 }
 

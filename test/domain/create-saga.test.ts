@@ -516,15 +516,25 @@ describe('to be mended', () => {
     ['it said yes', DID],
     ['it never answered', failed(UNKNOWN)],
     ['its process died', WOKE],
-  ])('an overlay that a QEMU that is gone may have had is not used again: %s', (_, event) => {
-    const anew = saw({ ...ready, guest: disk(BEFORE, { process: 'qemu-2' }) });
-    const next = along(SWITCHING, event, anew);
-    expect(next.effect).toBeNull();
-    expect(ending(next)).toMatch(event === DID ? /^failed, create-failed$/ : /^unknown, silent$/);
-    expect(next.saga).toMatchObject({ reason: expect.stringContaining('the guest was restarted') });
-    // Who was refused never switched: it is asked for again, of whoever runs by then.
-    const busy = along(SWITCHING, failed(BUSY), anew, WOKE, anew);
-    expect(busy.effect).toMatchObject({ do: 'snapshot', process: 'qemu-2' });
+  ])('an overlay that was written to is not used again: %s', (_, event) => {
+    const written = { new: header({ fileBytes: 393_232 })('s1', 'qcow2') };
+    const headers = { ...ready.headers, ...written };
+    const anew = disk(BEFORE, { process: 'qemu-2' });
+    for (const guest of [anew, disk(BEFORE)]) {
+      const next = along(SWITCHING, event, saw({ ...ready, guest, headers }));
+      expect(next.effect).toBeNull();
+      expect(ending(next)).toMatch(event === DID ? /^failed, / : /^unknown, silent$/);
+      expect(next.saga).toMatchObject({ reason: expect.stringContaining('it was written to') });
+    }
+    // One that is empty never was in use.
+    const again = along(
+      SWITCHING,
+      event,
+      saw({ ...ready, guest: anew }),
+      WOKE,
+      saw({ ...ready, guest: anew }),
+    );
+    expect(again.effect).toMatchObject({ do: 'snapshot', process: 'qemu-2' });
   });
 
   test('what was asked for twice, the first time without an answer, is not undone', () => {

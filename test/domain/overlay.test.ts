@@ -29,6 +29,7 @@ const GOOD: Qcow2Header = {
   snapshots: 0,
   bitmaps: false,
   headerLength: 112,
+  fileBytes: 196_624,
 };
 
 const judge = (says: Partial<Qcow2Header>) => judgeOverlay(ok({ ...GOOD, ...says }), EXPECTED);

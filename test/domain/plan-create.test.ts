@@ -30,6 +30,7 @@ test('what is planned is what afterCreate predicts', () => {
       before: BEFORE,
       after: { file: 'new', format: 'qcow2', provenance: 'assumed', on: BEFORE },
       size: SIZE,
+      bytes: 196_624,
       key: null,
       mend: null,
     },

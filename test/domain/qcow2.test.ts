@@ -68,6 +68,7 @@ test('a header says what was written into it', () => {
           snapshots: wrote.snapshots,
           bitmaps: false,
           headerLength: wrote.version === 2 ? 72 : wrote.headerLength,
+          fileBytes: qcow2(wrote).fileBytes,
         },
       });
     }),

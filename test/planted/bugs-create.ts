@@ -38,7 +38,7 @@ export const CREATE_BUGS: readonly Bug[] = [
     suite: 'test/domain/create-saga.test.ts',
     edit: {
       file: SAGA,
-      find: 'saga.begun && view.process !== saga.plan.process',
+      find: 'saga.begun && plan.value.bytes !== saga.plan.bytes',
       put: 'saga.begun && view === null',
     },
   },

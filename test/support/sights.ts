@@ -29,6 +29,7 @@ export function header(says: Partial<Omit<Qcow2Header, 'backingFile' | 'backingF
       snapshots: 0,
       bitmaps: false,
       headerLength: 112,
+      fileBytes: 196_624,
       ...says,
     });
 }
