@@ -17,9 +17,13 @@ export function statePath({ statePath: path }: Config): Check {
   if (!existsSync(path)) {
     return odd(it, `${path} is not there`, `the first start makes it; else: mkdir -m 750 ${path}`);
   }
+  if (!statSync(path).isDirectory()) {
+    return bad(it, `${path} is no folder`, 'name another [DEFAULT] state_path');
+  }
   const problem = inaccessible(path, constants.R_OK | constants.W_OK | constants.X_OK);
-  if (problem !== null) return bad(it, `${path}: ${problem}`, `chown chainkeeper ${path}`);
-  if (!statSync(path).isDirectory()) return bad(it, `${path} is no folder`, `rm ${path}`);
+  if (problem !== null) {
+    return bad(it, `${path}: ${problem}`, `chown it to the user that chainkeeper runs as`);
+  }
   const { bavail, bsize } = statfsSync(path);
   const free = bavail * bsize;
   const words = `${path} has ${Math.floor(free / 2 ** 20)} MiB free`;
@@ -43,7 +47,10 @@ export async function service(config: Config, socket: string): Promise<readonly 
 
 function journal(path: string, runs: boolean): Check {
   const it = 'journal';
-  if (!existsSync(path)) return fine(it, `${path} is not there: the first start makes it`);
+  const missing = whyNot(path);
+  if (missing === 'ENOENT') return fine(it, `${path} is not there: the first start makes it`);
+  if (missing !== null)
+    return bad(it, `${path} cannot be looked at (${missing})`, 'see state_path');
   const holder = holderOf(path);
   if (holder !== null) return held(path, holder, runs);
   if (runs) {
@@ -52,8 +59,23 @@ function journal(path: string, runs: boolean): Check {
   }
   const problem = glance(path);
   if (problem === null) return fine(it, `${path} is whole, and nobody has it open`);
-  const todo = `restore ${path}, or move it away and see 'chainkeeper chain show' of each volume`;
-  return bad(it, `${path}: ${problem}`, todo);
+  return bad(it, `${path}: ${problem}`, todoOf(problem, path));
+}
+
+function todoOf(problem: string, path: string): string {
+  if (problem.startsWith('a newer')) return 'run that one';
+  if (problem.includes('something else')) return 'name another [DEFAULT] state_path';
+  return `restore ${path}, or move it away and see 'chainkeeper chain show' of each volume`;
+}
+
+/** The error with which a file cannot be looked at, or null. */
+function whyNot(path: string): string | null {
+  try {
+    statSync(path);
+    return null;
+  } catch (error) {
+    return error instanceof Error && 'code' in error ? String(error.code) : String(error);
+  }
 }
 
 function held(path: string, { pid, command }: Holder, runs: boolean): Check {

@@ -47,15 +47,21 @@ function drift(sight: VolumeSight): readonly Finding[] {
       },
     ];
   }
-  return [
-    {
-      code: 'active-behind',
-      severity: 'error',
-      saw: `${seen}, which stands above it`,
-      todo: goBack(sight, active),
-    },
-  ];
+  const under = { code: 'active-behind', saw: `${seen}, which stands above it` } as const;
+  const todo = goBack(sight, active);
+  // Cinder takes an overlay some seconds after it is told of it.
+  if (!isBeingTaken(sight)) return [{ ...under, severity: 'error', todo }];
+  const wait = `Cinder is still taking it; if it stays so for ${PATIENCE}: ${todo}`;
+  return [{ ...under, severity: 'warning', todo: wait }];
 }
+
+/** As long as it can take Cinder: its own wait is 600 s. */
+const PATIENCE = '15 minutes';
+
+const isBeingTaken = ({ guest, cinder }: VolumeSight): boolean =>
+  cinder.snapshots?.some(
+    ({ id, status }) => status === 'creating' && guest.chain.file.endsWith(`.${id}`),
+  ) === true;
 
 /** Back to the file that Cinder knows, unless what is above it belongs to a snapshot. */
 function goBack(sight: VolumeSight, active: FileName): string {
@@ -99,7 +105,9 @@ function stuck(sight: VolumeSight, { id, status, progress }: ListedSnapshot): re
       code: 'snapshot-stuck',
       severity: 'warning',
       saw: `${seen}, ${why}`,
-      todo: `if it stays so: openstack volume snapshot set --state error ${id}, then delete it`,
+      todo:
+        `if it stays so for ${PATIENCE}: ` +
+        `openstack volume snapshot set --state error ${id}, then delete it`,
     },
   ];
 }

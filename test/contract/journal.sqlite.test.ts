@@ -53,10 +53,13 @@ test('a database of something else is left alone', async () => {
   const other = new DatabaseSync(place.file);
   other.exec('CREATE TABLE precious (it TEXT)');
   other.close();
+  const { readFileSync } = await import('node:fs');
+  const before = readFileSync(place.file);
   expect(SqliteJournal.open(place.file, new SimClock())).toEqual({
     ok: false,
     error: `${place.file} is a database of something else: name another state_path.`,
   });
+  expect(readFileSync(place.file).equals(before), 'not a byte of it').toBe(true);
 });
 
 test('a damaged journal is not used', async () => {

@@ -190,6 +190,15 @@ describe('what Cinder believes', () => {
     });
   });
 
+  test('a file below, while Cinder is taking the one on top: wait first', () => {
+    const seen = chain('v.a', 's1', 'v');
+    const taking = rows({ id: 'a' as SnapshotId, status: 'creating' });
+    const found = diagnose(sight({ seen, cinder: cinder('s1', taking) }));
+    const behind = found.find(({ code }) => code === 'active-behind');
+    expect(behind).toMatchObject({ severity: 'warning' });
+    expect(behind?.todo).toMatch(/^Cinder is still taking it; if it stays so for 15 minutes: /);
+  });
+
   test('a file below, above which there is a snapshot, or may be: nothing is merged', () => {
     const seen = chain('v.a', 's1', 'v');
     for (const listed of [TWO, null]) {

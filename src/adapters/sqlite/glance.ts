@@ -34,6 +34,8 @@ export function glance(path: string): string | null {
     try {
       const version = Number(db.prepare('PRAGMA user_version').get()?.user_version ?? 0);
       if (version > SCHEMA_VERSION) return `a newer chainkeeper wrote it (schema ${version})`;
+      const tables = Number(db.prepare('SELECT count(*) AS n FROM sqlite_schema').get()?.n ?? 0);
+      if (version === 0 && tables > 0) return 'it is a database of something else';
       const check = db.prepare('PRAGMA quick_check(1)').get()?.quick_check;
       return check === 'ok' ? null : `it is damaged: ${check}`;
     } finally {

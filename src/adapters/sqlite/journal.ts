@@ -38,6 +38,12 @@ export class SqliteJournal implements Journal {
       return err(`The journal ${path} cannot be opened: ${messageOf(error)}.`);
     }
     try {
+      // Before anything of it is changed, even how it is written.
+      const stranger = notOurs(db, path);
+      if (stranger !== null) {
+        db.close();
+        return err(stranger);
+      }
       db.exec('PRAGMA locking_mode=EXCLUSIVE');
       db.exec('PRAGMA journal_mode=WAL');
       db.exec('PRAGMA synchronous=FULL');
@@ -222,16 +228,23 @@ function unusable(path: string, why: string): string {
   return `The journal ${path} cannot be used (${why}): free the disk, or mend its file system.`;
 }
 
-/** Makes the tables of a new file; refuses a file that a newer chainkeeper has written. */
-function migrate(db: DatabaseSync, path: string): string | null {
-  const version = Number(db.prepare('PRAGMA user_version').get()?.user_version ?? 0);
+const versionOf = (db: DatabaseSync): number =>
+  Number(db.prepare('PRAGMA user_version').get()?.user_version ?? 0);
+
+/** Why a file is no journal of ours, or one that a newer chainkeeper has written; null is fine. */
+function notOurs(db: DatabaseSync, path: string): string | null {
+  const version = versionOf(db);
   if (version > SCHEMA_VERSION) {
     return `A newer chainkeeper wrote the journal ${path} (schema ${version}): run that one.`;
   }
   const tables = Number(db.prepare('SELECT count(*) AS n FROM sqlite_schema').get()?.n ?? 0);
-  if (version === 0 && tables > 0) {
-    return `${path} is a database of something else: name another state_path.`;
-  }
+  if (version > 0 || tables === 0) return null;
+  return `${path} is a database of something else: name another state_path.`;
+}
+
+/** Makes the tables of a new file. */
+function migrate(db: DatabaseSync, path: string): string | null {
+  const version = versionOf(db);
   const [check] = db.prepare('PRAGMA quick_check(1)').all();
   if (check?.quick_check !== 'ok') return unusable(path, `malformed: ${check?.quick_check}`);
   if (version === 0) db.exec(`BEGIN; ${SCHEMA} PRAGMA user_version=${SCHEMA_VERSION}; COMMIT`);
