@@ -25,7 +25,23 @@ export async function listen(hexagon: Hexagon, config: Config): Promise<AsyncDis
     },
   });
   opening.defer(() => nova.close());
-  await nova.listen({ host: api.bindHost, port: api.bindPort });
+  try {
+    await nova.listen({ host: api.bindHost, port: api.bindPort });
+  } catch (error) {
+    throw busy(error, `${api.bindHost}:${api.bindPort}`) ?? error;
+  }
   telemetry.log('info', `chainkeeper listens on http://${api.bindHost}:${api.bindPort}`);
   return opening.move();
+}
+
+/** Of a port that somebody else has, or one that we may not have, in the operator's words. */
+function busy(error: unknown, place: string): StartupProblem | null {
+  const code = error instanceof Error && 'code' in error ? error.code : null;
+  const other = 'name another [api] bind_port (of a simulated service: --port)';
+  if (code === 'EADDRINUSE') {
+    return new StartupProblem(`Somebody else listens on ${place}: stop it, or ${other}.`);
+  }
+  if (code === 'EACCES') return new StartupProblem(`We may not listen on ${place}: ${other}.`);
+  if (code !== 'EADDRNOTAVAIL') return null;
+  return new StartupProblem(`This host has no address ${place}: name another [api] bind_host.`);
 }

@@ -1,4 +1,6 @@
 import { execFile } from 'node:child_process';
+import { once } from 'node:events';
+import { type AddressInfo, createServer } from 'node:net';
 import { expect, test } from 'vitest';
 
 /** What `chainkeeper sim` says and how it ends. */
@@ -30,4 +32,17 @@ test.each([
   [['--port', 'x'], "--port is 'x': give a whole number from 0 to 65535"],
 ])('%j is refused in a sentence', async (args, sentence) => {
   expect(await sim(...args)).toEqual({ code: 2, out: '', err: `chainkeeper sim: ${sentence}\n` });
+});
+
+test('a port that somebody else has is named, with what to do', async () => {
+  const other = createServer().listen(0, '127.0.0.1');
+  await once(other, 'listening');
+  try {
+    const { port } = other.address() as AddressInfo;
+    const { code, err } = await sim('--port', String(port));
+    expect(code).toBe(2);
+    expect(err).toContain(`Somebody else listens on 127.0.0.1:${port}: stop it, or name another`);
+  } finally {
+    other.close();
+  }
 });

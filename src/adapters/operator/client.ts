@@ -74,7 +74,13 @@ function sentenceFor(socket: string, error: unknown): { sentence: string; asked:
         sentence: `you may not write to ${socket}: become a member of its group.`,
         asked: false,
       };
-    default:
-      return { sentence: `the service on ${socket} gave no answer (${error}).`, asked: true };
+    default: {
+      const late = error instanceof Error && error.name.match(/^(Abort|Timeout)Error$/) !== null;
+      const why = late ? `within ${PATIENCE_MS / 1000} s` : `(${error})`;
+      const sentence =
+        `the service on ${socket} gave no answer ${why}, and what it did is unknown: see ` +
+        "'chainkeeper doctor', then 'chainkeeper ops list'.";
+      return { sentence, asked: true };
+    }
   }
 }
