@@ -80,7 +80,7 @@ export class SimDisk {
     }
     for (const node of nodesFrom(opened.value)) {
       node.index = this.indexes.next();
-      node.formatless = this.#formatless && node.driver === RAW;
+      node.formatless = this.#formatless && node.driver === RAW && !node.keyed;
     }
     this.top = opened.value;
     this.top.writable = true;
@@ -91,7 +91,10 @@ export class SimDisk {
 
   dropRawDriver(): void {
     this.#formatless = true;
-    for (const node of nodesFrom(this.top)) node.formatless = node.driver === RAW;
+    for (const node of nodesFrom(this.top)) {
+      // LUKS is a driver too.
+      node.formatless = node.driver === RAW && !node.keyed;
+    }
   }
 
   /** QEMU is told to end: it writes what it holds. */

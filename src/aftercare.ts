@@ -136,13 +136,14 @@ export class Aftercare {
     if (mine === undefined) return 'unclear';
     const active = await volumes.activeFile(mine.id);
     if (!active.ok) return 'unclear';
-    if (active.value === saga.request.newFile) return 'settled';
     // A Cinder that does not name the file: its word on the snapshot is all there is.
     if (active.value === null) return isGivenUp(status) ? 'unclear' : 'settled';
+    // The overlay, or one on top of it by now.
+    if (active.value !== made.before.file) return 'settled';
     // What Cinder is still to hear it may yet take.
     const told = await journal.notices({ state: 'pending' });
     if (told.some((one) => one.snapshot === snapshot)) return 'unclear';
-    if (!isGivenUp(status) || active.value !== made.before.file) return 'unclear';
+    if (!isGivenUp(status)) return 'unclear';
     const guest = await hypervisor.look({ server, volume });
     if (!guest.ok) return 'unclear';
     const { value: view } = guest;

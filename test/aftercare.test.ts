@@ -156,6 +156,14 @@ describe('what Cinder takes is left alone', () => {
   });
 });
 
+test('a Cinder that has gone on from it has taken it', async () => {
+  const desk = new Desk({ aftercare: true });
+  // Each within five seconds of the one before.
+  await desk.taken(3);
+  await desk.clock.advance(6_000);
+  expect(desk.aftercare.watching).toBe(0);
+});
+
 test('a Cinder that is away is asked again, and one that never decides is told of', async () => {
   const { desk, snapshot } = await made();
   let asked = 0;
