@@ -69,7 +69,10 @@ export class FrozenLaws implements Watcher {
     }
   }
 
-  /** An attempt that never answered can come through, and freeze, when its create is long over. */
+  /**
+   * An attempt that never answered can come through, and freeze, when its create is long over, or
+   * the next QEMU.
+   */
   #isLate(guest: SimGuest, since: number): boolean {
     const known = this.#freezes.get(guest);
     if (known?.since === since) return known.late;
@@ -77,6 +80,7 @@ export class FrozenLaws implements Watcher {
       ({ saga }) =>
         saga.at === 'switching' &&
         saga.request.server === guest.server &&
+        saga.plan.process === guest.process &&
         ['asked', 'thawing'].includes(saga.freeze?.at ?? ''),
     );
     this.#freezes.set(guest, { since, late });
