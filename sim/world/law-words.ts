@@ -128,6 +128,14 @@ export class WordLaws implements Watcher {
     const live = [...nodesFrom(disk.top)].some(({ file }) => file.name === gone);
     const cold = coldFiles(disk.share, disk.config.file).includes(gone);
     if (live || cold) this.#world.break(8, `${gone} is still in the chain`, it.volume);
+    // The word is said again, and the next merge is not yet safe: that is not about this file.
+    const next = this.#world.journal.all.some(
+      (one) =>
+        one.saga.request.volume === it.volume &&
+        one.saga.request.snapshot !== saga.request.snapshot &&
+        ['merging', 'flushing'].includes(one.saga.at),
+    );
+    if (next) return;
     const view = restarted(disk);
     const lost = typeof view === 'string' || truth.lost(view) !== null;
     this.#world.saw('what a crash would leave when 90% is said');
