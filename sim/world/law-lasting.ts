@@ -6,7 +6,7 @@ import type { CopyOrder } from '#ports/images.ts';
 import type { SnapshotRow } from '../cinder-rows.ts';
 import { nodesFrom } from '../node.ts';
 import { coldFiles, type DiskTruth } from './truth.ts';
-import type { SeenCall, Watcher } from './watcher.ts';
+import type { Asked, SeenCall, Watcher } from './watcher.ts';
 import type { World } from './world.ts';
 
 /** How often a look is taken at every snapshot. */
@@ -19,9 +19,21 @@ export class LastingLaws implements Watcher {
   /** Snapshots whose content a commit has begun to overwrite. */
   readonly #overwritten = new Set<SnapshotId>();
   readonly #formats = new Map<string, Format>();
+  /** When a request for a snapshot was last answered, and its status last seen, in operations. */
+  readonly #asked = new Map<SnapshotId, number>();
+  readonly #seen = new Map<SnapshotId, number>();
 
   constructor(world: World) {
     this.#world = world;
+  }
+
+  answered({ snapshot }: Asked): void {
+    this.#asked.set(snapshot, this.#world.operations);
+  }
+
+  back({ port, method, args }: SeenCall): void {
+    if (port !== 'cinder' || method !== 'snapshot') return;
+    this.#seen.set(args[0] as SnapshotId, this.#world.operations);
   }
 
   calling({ port, method, args }: SeenCall): void {
@@ -147,6 +159,8 @@ export class LastingLaws implements Watcher {
     const { status } = this.#world.cloud.cinder.snapshots.get(snapshot) ?? {};
     this.#world.saw('a request is withdrawn from');
     if (status !== (saga.kind === 'create' ? 'creating' : 'deleting')) return;
+    // What Cinder has set since it was looked at, it has still to ask for.
+    if ((this.#asked.get(snapshot) ?? 0) < (this.#seen.get(snapshot) ?? 0)) return;
     const law = saga.kind === 'create' ? 15 : 14;
     this.#world.break(law, `${snapshot} is ${status}, and was withdrawn from`, volume);
   }
