@@ -4,7 +4,7 @@ import type { Bug } from './bug.ts';
 const RUNNER = 'src/runner.ts';
 const SENDER = 'src/sender.ts';
 const COMMIT = 'const writing = journal.commit(operation.id, entry);';
-const PERFORM = 'await this.#perform(step.effect, step.saga, operation, mailbox);';
+const PERFORM = 'await perform(this.#world, step.effect, step.saga, { mailbox, age });';
 const UPDATE = 'await this.#world.volumes.update(saga.request.snapshot, step.tell);';
 const QUEUES = 'readonly #queues = new Map<VolumeId, Operation[]>();';
 /** A map that keeps everything under one key. */
