@@ -5,7 +5,10 @@ import { BaseSequencer, type TestSpecification } from 'vitest/node';
 /** The tests that no mutant of the domain and the runner may survive: see scripts/mutation/. */
 export default defineConfig({
   test: {
-    include: ['test/domain/**/*.test.ts', 'test/runner.test.ts'],
+    include: [
+      'test/domain/**/*.test.ts',
+      ...['runner', 'operate', 'aftercare', 'service'].map((it) => `test/${it}.test.ts`),
+    ],
     setupFiles: ['test/support/repeatable.ts'],
     // A test that a busy machine slows down is no test that has caught something.
     testTimeout: 120_000,
