@@ -16,7 +16,7 @@ import type {
 } from '#ports/hypervisor.ts';
 import { ActiveCommit } from './active-commit.ts';
 import type { SimDisk, StartFrom } from './disk.ts';
-import { Finding, type Found } from './finding.ts';
+import { Finding, type Found, type Order } from './finding.ts';
 import type { SimGuest } from './guest.ts';
 import { type BlockJob, SimJob } from './job.ts';
 import { quiesced, thawed } from './quiescing.ts';
@@ -68,54 +68,46 @@ export class SimHypervisor implements Hypervisor {
     return ok(all);
   }
 
-  async snapshot(order: SnapshotOrder): Promise<Result<null, Fault>> {
-    const here = this.#finding.here(order);
-    const found = here instanceof Promise ? await here : here;
-    if (!found.ok) return found;
-    const { guest, disk } = found.value;
-    if (disk.xml.file === order.file) return ok(null);
-    // Of a guest that is shut off there is nothing to freeze (measured).
-    if (order.quiesce && disk.top !== null) return quiesced(guest, () => switchTo(disk, order));
-    const switched = switchTo(disk, order);
-    return switched.ok ? switched : refused(switched.error);
+  snapshot(order: SnapshotOrder): Promise<Result<null, Fault>> {
+    return this.#change(order, ({ guest, disk }) => {
+      if (disk.xml.file === order.file) return ok(null);
+      // Of a guest that is shut off there is nothing to freeze (measured).
+      if (order.quiesce && disk.top !== null) return quiesced(guest, () => switchTo(disk, order));
+      const switched = switchTo(disk, order);
+      return switched.ok ? switched : refused(switched.error);
+    });
   }
 
   async thaw(seen: SeenGuest): Promise<Result<null, Fault>> {
     return thawed(seen, this.guests);
   }
 
-  async merge(order: MergeOrder): Promise<Result<null, Fault>> {
-    const here = this.#finding.here(order);
-    const found = here instanceof Promise ? await here : here;
-    if (!found.ok) return found;
-    const { guest, disk } = found.value;
-    const begun = this.#begin(guest, disk, () => SimJob.merge(disk, order.merge));
-    return begun.ok ? begun : refused(begun.error);
+  merge(order: MergeOrder): Promise<Result<null, Fault>> {
+    return this.#change(order, ({ guest, disk }) => {
+      const begun = this.#begin(guest, disk, () => SimJob.merge(disk, order.merge));
+      return begun.ok ? begun : refused(begun.error);
+    });
   }
 
-  async flush(order: SeenDisk): Promise<Result<null, Fault>> {
-    const here = this.#finding.here(order);
-    const found = here instanceof Promise ? await here : here;
-    if (!found.ok) return found;
-    const { guest, disk } = found.value;
-    if (disk.top === null) return refused(REFUSALS['guest shut off']());
-    // It is a resize to the same size, which a job forbids.
-    if (disk.job !== null) return refused(REFUSALS['resize during a job']());
-    disk.flush();
-    // Who is flushed may be another QEMU than the one that was seen: it came while the call waited.
-    if (guest.process !== order.process) return changed(order, 'it was restarted');
-    return ok(null);
+  flush(order: SeenDisk): Promise<Result<null, Fault>> {
+    return this.#change(order, ({ guest, disk }) => {
+      if (disk.top === null) return refused(REFUSALS['guest shut off']());
+      // It is a resize to the same size, which a job forbids.
+      if (disk.job !== null) return refused(REFUSALS['resize during a job']());
+      disk.flush();
+      // It may be another QEMU than the one that was seen: it came while the call waited.
+      if (guest.process !== order.process) return changed(order, 'it was restarted');
+      return ok(null);
+    });
   }
 
-  async commitActive(order: ActiveCommitOrder): Promise<Result<null, Fault>> {
-    const here = this.#finding.here(order);
-    const found = here instanceof Promise ? await here : here;
-    if (!found.ok) return found;
-    const { guest, disk } = found.value;
-    const [, base] = order.chain;
-    const call = { top: null, base: base ?? null, active: true };
-    const begun = this.#begin(guest, disk, () => ActiveCommit.of(disk, call));
-    return begun.ok ? begun : refused(begun.error);
+  commitActive(order: ActiveCommitOrder): Promise<Result<null, Fault>> {
+    return this.#change(order, ({ guest, disk }) => {
+      const [, base] = order.chain;
+      const call = { top: null, base: base ?? null, active: true };
+      const begun = this.#begin(guest, disk, () => ActiveCommit.of(disk, call));
+      return begun.ok ? begun : refused(begun.error);
+    });
   }
 
   pivot(order: ActiveCommitOrder): Promise<Result<null, Fault>> {
@@ -197,16 +189,15 @@ export class SimHypervisor implements Hypervisor {
     this.#guest(server).monitor.end('goes on');
   }
 
-  async #endActive(order: ActiveCommitOrder, pivot: boolean): Promise<Result<null, Fault>> {
-    const here = this.#finding.here(order);
-    const found = here instanceof Promise ? await here : here;
-    if (!found.ok) return found;
-    const into = found.value.disk.job?.info()?.mirror?.into;
-    if (into === undefined || into !== order.chain[1]) {
-      return changed(order, `it is mirrored into ${into ?? 'nothing'}`);
-    }
-    const ended = this.abort(order, { pivot });
-    return ended.ok ? ended : refused(ended.error);
+  #endActive(order: ActiveCommitOrder, pivot: boolean): Promise<Result<null, Fault>> {
+    return this.#change(order, ({ disk }) => {
+      const into = disk.job?.info()?.mirror?.into;
+      if (into === undefined || into !== order.chain[1]) {
+        return changed(order, `it is mirrored into ${into ?? 'nothing'}`);
+      }
+      const ended = this.abort(order, { pivot });
+      return ended.ok ? ended : refused(ended.error);
+    });
   }
 
   /** Somebody ends the disk's block job, as `virsh blockjob --abort` does. */
@@ -235,6 +226,16 @@ export class SimHypervisor implements Hypervisor {
     disk.job = job.value;
     void this.#run(guest, disk, job.value);
     return ok(null);
+  }
+
+  /** At once unless its QEMU hangs: the sims change what they change before they first wait. */
+  async #change(
+    order: Order,
+    change: (found: Found) => Result<null, Fault> | Promise<Result<null, Fault>>,
+  ): Promise<Result<null, Fault>> {
+    const here = this.#finding.here(order);
+    const found = here instanceof Promise ? await here : here;
+    return found.ok ? change(found.value) : found;
   }
 
   /** A job goes on by the clock until it is ready or over, cancelled, or its QEMU is gone. */
