@@ -1,7 +1,8 @@
-import { accessSync, constants, readdirSync, readFileSync } from 'node:fs';
+import { constants, readdirSync, readFileSync } from 'node:fs';
 import { isIP } from 'node:net';
 import { hostname } from 'node:os';
 import { dirname, isAbsolute, join, resolve } from 'node:path';
+import { codeOf, inaccessible } from '#adapters/system/access.ts';
 import { err, ok, type Result } from '#domain/result.ts';
 import type {
   ApiConfig,
@@ -216,15 +217,6 @@ function readable(options: Options, group: string, option: string): string | nul
   return path;
 }
 
-function inaccessible(path: string, mode: number): string | null {
-  try {
-    accessSync(path, mode);
-    return null;
-  } catch (error) {
-    return codeOf(error);
-  }
-}
-
 function url(options: Options, group: string, option: string): string | null {
   const text = options.text(group, option);
   if (text === null) return null;
@@ -294,6 +286,3 @@ function defaultFiles(etc: string): readonly string[] {
     return [join(etc, 'chainkeeper.conf')];
   }
 }
-
-const codeOf = (error: unknown): string =>
-  error instanceof Error && 'code' in error ? String(error.code) : String(error);

@@ -1,9 +1,10 @@
-import { accessSync, constants, existsSync, statfsSync, statSync } from 'node:fs';
+import { constants, existsSync, statfsSync, statSync } from 'node:fs';
 import { connect } from 'node:net';
 import { join } from 'node:path';
 import { qemuImgVersion } from '#adapters/images/qemu-img.ts';
 import { ask } from '#adapters/operator/client.ts';
 import { glance, type Holder, holderOf } from '#adapters/sqlite/glance.ts';
+import { inaccessible } from '#adapters/system/access.ts';
 import type { Check } from '#ports/doctor.ts';
 import { bad, fine, odd } from './check.ts';
 import type { Config } from './config.ts';
@@ -20,7 +21,7 @@ export function statePath({ statePath: path }: Config): Check {
   if (!statSync(path).isDirectory()) {
     return bad(it, `${path} is no folder`, 'name another [DEFAULT] state_path');
   }
-  const problem = inaccessible(path, constants.R_OK | constants.W_OK | constants.X_OK);
+  const problem = unusable(path, constants.R_OK | constants.W_OK | constants.X_OK);
   if (problem !== null) {
     return bad(it, `${path}: ${problem}`, `chown it to the user that chainkeeper runs as`);
   }
@@ -47,7 +48,7 @@ export async function service(config: Config, socket: string): Promise<readonly 
 
 function journal(path: string, runs: boolean): Check {
   const it = 'journal';
-  const missing = whyNot(path);
+  const missing = inaccessible(path);
   if (missing === 'ENOENT') return fine(it, `${path} is not there: the first start makes it`);
   if (missing !== null)
     return bad(it, `${path} cannot be looked at (${missing})`, 'see state_path');
@@ -66,16 +67,6 @@ function todoOf(problem: string, path: string): string {
   if (problem.startsWith('a newer')) return 'run that one';
   if (problem.includes('something else')) return 'name another [DEFAULT] state_path';
   return `restore ${path}, or move it away and see 'chainkeeper chain show' of each volume`;
-}
-
-/** The error with which a file cannot be looked at, or null. */
-function whyNot(path: string): string | null {
-  try {
-    statSync(path);
-    return null;
-  } catch (error) {
-    return error instanceof Error && 'code' in error ? String(error.code) : String(error);
-  }
 }
 
 function held(path: string, { pid, command }: Holder, runs: boolean): Check {
@@ -133,12 +124,7 @@ export async function qemuImg(command?: string): Promise<Check> {
   return bad('qemu-img', `it cannot be run: ${version.error}`, 'apt install qemu-utils');
 }
 
-export function inaccessible(path: string, mode: number): string | null {
-  try {
-    accessSync(path, mode);
-    return null;
-  } catch (error) {
-    const code = error instanceof Error && 'code' in error ? String(error.code) : String(error);
-    return `we may not use it (${code})`;
-  }
+export function unusable(path: string, mode: number): string | null {
+  const code = inaccessible(path, mode);
+  return code === null ? null : `we may not use it (${code})`;
 }

@@ -9,7 +9,7 @@ import type { Hypervisor } from '#ports/hypervisor.ts';
 import type { Images } from '#ports/images.ts';
 import { bad, fine, odd } from './check.ts';
 import type { CinderConfig, LibvirtConfig } from './config.ts';
-import { inaccessible } from './doctor-host.ts';
+import { unusable } from './doctor-host.ts';
 
 /** libvirt keeps names relative since 1.2.7, and names the formats of all layers since 1.2.4. */
 const RELATIVE = 1_002_007;
@@ -50,14 +50,14 @@ async function directories(
   if (!disks.ok) return [[bad('guests', explainFault(disks.error), 'virsh list --all')], []];
   const seen = new Map<string, string | null>();
   for (const folder of volumeDirectories) {
-    seen.set(folder, inaccessible(folder, constants.R_OK | constants.X_OK));
+    seen.set(folder, unusable(folder, constants.R_OK | constants.X_OK));
   }
   for (const disk of disks.value) {
     const view = await hypervisor.look(disk);
     if (!view.ok || view.value.kind === 'absent' || view.value.source.kind === 'other') continue;
     const { directory } = view.value.source;
     const { file, format } = view.value.chain;
-    const problem = inaccessible(directory, constants.X_OK);
+    const problem = unusable(directory, constants.X_OK);
     // With root squashed a folder may be open and its files not (0600 of another user).
     const page = problem === null && format === QCOW2 ? await images.header(directory, file) : null;
     const unread = page === null || page.ok ? null : explainFault(page.error);

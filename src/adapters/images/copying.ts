@@ -6,7 +6,8 @@ import { find, type Layer, layersOf, type Merge } from '#domain/chain.ts';
 import type { Fault } from '#domain/failure.ts';
 import { err, ok, type Result } from '#domain/result.ts';
 import type { CopyOrder } from '#ports/images.ts';
-import { codeOf, qemuImg } from './qemu-img.ts';
+import { codeOf } from '../system/access.ts';
+import { qemuImg } from './qemu-img.ts';
 
 // O_NONBLOCK: opening a FIFO that somebody put there must not hang.
 export const FOR_LOOKING = constants.O_RDONLY | constants.O_NOFOLLOW | constants.O_NONBLOCK;

@@ -7,9 +7,10 @@ import { repoint } from '#domain/qcow2-writing.ts';
 import { err, ok, type Result } from '#domain/result.ts';
 import type { HeaderView } from '#domain/sight.ts';
 import type { CopyOrder, Images } from '#ports/images.ts';
+import { codeOf } from '../system/access.ts';
 import { copyOffline, FOR_LOOKING } from './copying.ts';
 import { pageOf } from './pages.ts';
-import { codeOf, qemuImg } from './qemu-img.ts';
+import { qemuImg } from './qemu-img.ts';
 import { writeStart } from './qemu-io.ts';
 
 /** qemu-img changes one field of a header; on a stalled share it would hang without this. */

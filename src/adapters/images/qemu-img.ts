@@ -1,5 +1,6 @@
 import { spawn } from 'node:child_process';
 import { err, ok, type Result } from '#domain/result.ts';
+import { codeOf } from '../system/access.ts';
 
 /** Why a tool of QEMU's failed: `locked` when somebody else has a file open, else its exit code. */
 export interface Failure {
@@ -70,6 +71,3 @@ export function qemuImgVersion(command = 'qemu-img'): Promise<Result<string, str
 
 const ENVIRONMENT = { PATH: '/usr/bin:/bin', LC_ALL: 'C' };
 const VERSION_TIMEOUT_MS = 30_000;
-
-export const codeOf = (error: unknown): string =>
-  error instanceof Error && 'code' in error ? String(error.code) : String(error);
