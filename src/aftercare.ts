@@ -7,6 +7,7 @@ import type { Hypervisor } from '#ports/hypervisor.ts';
 import type { Journal, Operation } from '#ports/journal.ts';
 import type { Telemetry } from '#ports/telemetry.ts';
 import type { Volumes } from '#ports/volumes.ts';
+import { attachmentOn } from './look.ts';
 import type { Runner } from './runner.ts';
 
 export interface AftercareWorld {
@@ -130,11 +131,9 @@ export class Aftercare {
     if (!seen.ok) return 'unclear';
     const status = seen.value?.status ?? 'gone';
     if (UNDER_WAY.includes(status)) return 'unclear';
-    const attachments = await volumes.attachments(volume);
-    if (!attachments.ok) return 'unclear';
-    const mine = attachments.value?.find((one) => one.server === server);
-    if (mine === undefined) return 'unclear';
-    const active = await volumes.activeFile(mine.id);
+    const attachment = await attachmentOn(volumes, { volume, server });
+    if (!attachment.ok || attachment.value === null) return 'unclear';
+    const active = await volumes.activeFile(attachment.value);
     if (!active.ok) return 'unclear';
     // A Cinder that does not name the file: its word on the snapshot is all there is.
     if (active.value === null) return isGivenUp(status) ? 'unclear' : 'settled';

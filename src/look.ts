@@ -61,6 +61,15 @@ export async function look(world: LookWorld, want: Want): Promise<Result<Sight, 
   });
 }
 
+/** A server's attachment of a volume, or null when Cinder knows of none. */
+export async function attachmentOn(
+  volumes: Volumes,
+  { volume, server }: DiskOf,
+): Promise<Result<string | null, Fault>> {
+  const known = await volumes.attachments(volume);
+  return known.ok ? ok(known.value?.find((one) => one.server === server)?.id ?? null) : known;
+}
+
 async function askCinder(volumes: Volumes, want: Want): Promise<Result<CinderView | null, Fault>> {
   if (want.snapshot === null && want.attachment === null) return ok(null);
   const [snapshot, active] = await Promise.all([

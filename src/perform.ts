@@ -1,5 +1,5 @@
 import type { Effect, Event, Saga } from '#domain/saga.ts';
-import { type LookWorld, look } from './look.ts';
+import { attachmentOn, type LookWorld, look } from './look.ts';
 import type { Mailbox } from './mailbox.ts';
 import { did } from './step.ts';
 
@@ -71,9 +71,9 @@ async function seen(
   let attachment: string | null = null;
   if (saga.at === 'waiting' || (saga.kind === 'undo' && effect.cinder)) {
     // It was accepted unseen: what Cinder believes is in use is compared now.
-    const attached = await volumes.attachments(volume);
+    const attached = await attachmentOn(volumes, { volume, server });
     if (!attached.ok) return { kind: 'blind', fault: attached.error };
-    attachment = attached.value?.find((one) => one.server === server)?.id ?? null;
+    attachment = attached.value;
   }
   const sight = await look(world, {
     disk: { server, volume },

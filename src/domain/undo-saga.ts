@@ -5,7 +5,6 @@ import {
   type Effect,
   type End,
   type Event,
-  type Evidence,
   end,
   go,
   isBusy,
@@ -269,8 +268,8 @@ function undone(saga: At<'flushing'>): Step {
 const withdraw = (saga: UndoSaga, reason: string): Step =>
   end(ended(saga, 'withdrawn', reason), null);
 
-const park = (saga: UndoSaga, reason: string, ...evidence: Evidence[]): Step =>
-  end(ended(saga, 'unknown', `${saga.request.newFile} is in use: ${reason}`), null, ...evidence);
+const park = (saga: UndoSaga, reason: string): Step =>
+  end(ended(saga, 'unknown', `${saga.request.newFile} is in use: ${reason}`), null);
 
 const ended = (
   { kind, request, made }: UndoSaga,
