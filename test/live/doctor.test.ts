@@ -7,32 +7,20 @@ import { randomUUID } from 'node:crypto';
 import { open } from 'node:fs/promises';
 import { join } from 'node:path';
 import { promisify } from 'node:util';
-import { afterAll, beforeAll, expect, test } from 'vitest';
-import { TOKEN, wrapped } from '#app/composition.ts';
+import { expect, test } from 'vitest';
 import type { VolumeId } from '#domain/ids.ts';
 import { createImage, createOverlay } from './lab/images.ts';
-import { type Lab, openLab } from './lab/lab.ts';
 import { virsh } from './lab/libvirt.ts';
-import { RememberedVolumes } from './remembered-volumes.ts';
 import { askCreate } from './requests.ts';
-import { inProcess, type Place, place, tellOnFailure } from './service.ts';
+import { inProcess, tellOnFailure } from './service.ts';
+import { stageWithoutCinder } from './without-cinder.ts';
 
 const KIB = 1024;
 const MIB = 1024 * KIB;
 const run = promisify(execFile);
 
-let lab: Lab<null>;
-let at: Place;
-
-beforeAll(async () => {
-  lab = await openLab({ cinder: false });
-  at = await place(join(lab.dir, 'chainkeeper'), 'http://127.0.0.1:9');
-});
-
-afterAll(() => lab?.[Symbol.asyncDispose]());
-
-const volumes = new RememberedVolumes();
-const withoutCinder = wrapped(TOKEN.volumes, () => volumes);
+const stage = stageWithoutCinder();
+const { volumes, withoutCinder } = stage;
 
 interface Row {
   readonly check: string;
@@ -43,7 +31,7 @@ interface Row {
 
 /** The command, as it is typed: its rows and its exit code. */
 async function doctor(): Promise<{ readonly code: number; readonly rows: readonly Row[] }> {
-  const args = ['bin/chainkeeper.js', 'doctor', '--config-file', at.conf, '-f', 'json'];
+  const args = ['bin/chainkeeper.js', 'doctor', '--config-file', stage.at.conf, '-f', 'json'];
   const ended = await run(process.execPath, args).catch((error) => error);
   return { code: ended.code ?? 0, rows: JSON.parse(ended.stdout) };
 }
@@ -70,14 +58,14 @@ async function cutName(path: string, to: string): Promise<void> {
 }
 
 test('a lying header and an overlay that Cinder does not know are mended as told', async () => {
-  tellOnFailure(at);
-  await using _service = await inProcess(at, withoutCinder);
+  tellOnFailure(stage.at);
+  await using _service = await inProcess(stage.at, withoutCinder);
   const volumeId = randomUUID() as VolumeId;
   const base = `volume-${volumeId}`;
-  const path = (name: string) => join(lab.images, name);
+  const path = (name: string) => join(stage.lab.images, name);
   await createImage(path(base), { format: 'raw', size: 16 * MIB });
   const disks = [{ path: path(base), format: 'raw', serial: volumeId }];
-  await using guest = await lab.guest({ disks, persistent: true });
+  await using guest = await stage.lab.guest({ disks, persistent: true });
   volumes.attach(volumeId, guest.uuid);
   await guest.write('vda', 0, 256 * KIB, 0x10);
   const files = [base];
@@ -86,7 +74,7 @@ test('a lying header and an overlay that Cinder does not know are mended as told
     const file = `${base}.${id}`;
     const below = files.at(-1) ?? base;
     await createOverlay(path(file), { name: below, format: below === base ? 'raw' : 'qcow2' });
-    expect(await askCreate(at, volumeId, id, file)).toMatchObject({ status: 200 });
+    expect(await askCreate(stage.at, volumeId, id, file)).toMatchObject({ status: 200 });
     expect(await volumes.hear(id)).toMatchObject({ kind: 'created' });
     volumes.believe(volumeId, file);
     files.push(file);
@@ -103,7 +91,7 @@ test('a lying header and an overlay that Cinder does not know are mended as told
   expect(rows.filter(({ status, check }) => status !== 'ok' && check !== 'cinder')).toEqual([]);
   const saw = (name: string) => rows.find(({ check }) => check === name)?.saw;
   expect(saw('journal')).toContain(`is held by process ${process.pid} (`);
-  expect(saw(`directory ${lab.images}`)).toBe('it can be read');
+  expect(saw(`directory ${stage.lab.images}`)).toBe('it can be read');
   expect(saw('libvirt')).toMatch(/^libvirt \d/);
 
   // The newest header names the base, past the layer between.
@@ -143,7 +131,7 @@ test('a lying header and an overlay that Cinder does not know are mended as told
 });
 
 test('without the service it says so, and looks at the rest by itself', async () => {
-  tellOnFailure(at);
+  tellOnFailure(stage.at);
   const { code, rows } = await doctor();
   expect(code).toBe(1);
   const status = Object.fromEntries(rows.map((row) => [row.check, row.status]));

@@ -4,17 +4,16 @@
  */
 import { randomUUID } from 'node:crypto';
 import { join } from 'node:path';
-import { afterAll, beforeAll, expect, test } from 'vitest';
+import { expect, test } from 'vitest';
 import { TOKEN, wrapped } from '#app/composition.ts';
 import type { VolumeId } from '#domain/ids.ts';
 import { ok } from '#domain/result.ts';
 import { instead } from './instead.ts';
 import { createImage, createOverlay, hashImage } from './lab/images.ts';
-import { type Lab, openLab } from './lab/lab.ts';
 import { waitFor } from './lab/processes.ts';
-import { RememberedVolumes } from './remembered-volumes.ts';
 import { askCreate, askDelete } from './requests.ts';
-import { inProcess, type Place, place, tellOnFailure } from './service.ts';
+import { inProcess, tellOnFailure } from './service.ts';
+import { stageWithoutCinder } from './without-cinder.ts';
 
 /** CK_PULL_ROUNDS for whoever wants more of them. */
 const ROUNDS = Number(process.env.CK_PULL_ROUNDS ?? 3);
@@ -22,18 +21,8 @@ const TIME = 60_000 + ROUNDS * 30_000;
 const KIB = 1024;
 const MIB = 1024 * KIB;
 
-let lab: Lab<null>;
-let at: Place;
-
-beforeAll(async () => {
-  lab = await openLab({ cinder: false });
-  at = await place(join(lab.dir, 'chainkeeper'), 'http://127.0.0.1:9');
-});
-
-afterAll(() => lab?.[Symbol.asyncDispose]());
-
-const volumes = new RememberedVolumes();
-const withoutCinder = wrapped(TOKEN.volumes, () => volumes);
+const stage = stageWithoutCinder();
+const { volumes, withoutCinder } = stage;
 /** The guard taken away: a flush that says yes and does nothing. */
 const withoutFlush = wrapped(TOKEN.hypervisor, (made) =>
   instead(made, { flush: async () => ok(null) }),
@@ -45,10 +34,10 @@ async function lostRounds(): Promise<number> {
   for (let round = 0; round < ROUNDS; round++) {
     const volume = randomUUID() as VolumeId;
     const base = `volume-${volume}`;
-    const path = (name: string) => join(lab.images, name);
+    const path = (name: string) => join(stage.lab.images, name);
     await createImage(path(base), { format: 'raw', size: 16 * MIB });
     const disks = [{ path: path(base), format: 'raw', serial: volume }];
-    await using guest = await lab.guest({ disks });
+    await using guest = await stage.lab.guest({ disks });
     expect(await guest.writeCache('vda'), 'what it writes may stay in memory').toBe(true);
     volumes.attach(volume, guest.uuid);
     await guest.write('vda', 0, 4 * MIB, 0x10);
@@ -58,7 +47,7 @@ async function lostRounds(): Promise<number> {
       const file = `${base}.${id}`;
       const format = below === base ? 'raw' : 'qcow2';
       await createOverlay(path(file), { name: below, format });
-      expect(await askCreate(at, volume, id, file)).toMatchObject({ status: 200 });
+      expect(await askCreate(stage.at, volume, id, file)).toMatchObject({ status: 200 });
       expect(await volumes.hear(id)).toMatchObject({ kind: 'created' });
       await guest.write('vda', (byte & 15) * 64 * KIB, 512 * KIB, byte);
       below = file;
@@ -72,11 +61,11 @@ async function lostRounds(): Promise<number> {
     };
     const id = volumes.put(volume, 'deleting');
     const info = { file_to_merge: base, merge_target_file: null };
-    expect(await askDelete(at, volume, id, info)).toMatchObject({ status: 204 });
+    expect(await askDelete(stage.at, volume, id, info)).toMatchObject({ status: 204 });
     expect(await volumes.hear(id)).toMatchObject({ kind: 'deleted' });
     volumes.onUpdate = () => {};
     await waitFor('the guest to be gone', async () => (await guest.state()) === 'gone');
-    const after = await hashImage(path(below), 'qcow2', join(lab.dir, 'copy'));
+    const after = await hashImage(path(below), 'qcow2', join(stage.lab.dir, 'copy'));
     if (after !== before) lost += 1;
   }
   return lost;
@@ -85,8 +74,8 @@ async function lostRounds(): Promise<number> {
 test(
   'after "done" nothing of a pull is in memory only',
   async () => {
-    tellOnFailure(at);
-    await using _service = await inProcess(at, withoutCinder);
+    tellOnFailure(stage.at);
+    await using _service = await inProcess(stage.at, withoutCinder);
     expect(await lostRounds()).toBe(0);
   },
   TIME,
@@ -95,8 +84,8 @@ test(
 test(
   'without the flush every round loses what the guest had',
   async () => {
-    tellOnFailure(at);
-    await using _service = await inProcess(at, withoutCinder, withoutFlush);
+    tellOnFailure(stage.at);
+    await using _service = await inProcess(stage.at, withoutCinder, withoutFlush);
     const lost = await lostRounds();
     console.log(`${lost} of ${ROUNDS} rounds without the flush lost something`);
     expect(lost).toBe(ROUNDS);

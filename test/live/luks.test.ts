@@ -5,7 +5,7 @@
 import { randomUUID } from 'node:crypto';
 import { readFile } from 'node:fs/promises';
 import { join } from 'node:path';
-import { afterAll, beforeAll, describe, expect, onTestFinished, test } from 'vitest';
+import { describe, expect, onTestFinished, test } from 'vitest';
 import { TOKEN, wrapped } from '#app/composition.ts';
 import type { FileName, ServerId, SnapshotId, VolumeId } from '#domain/ids.ts';
 import { err, ok } from '#domain/result.ts';
@@ -13,29 +13,18 @@ import type { SnapshotOrder } from '#ports/hypervisor.ts';
 import { instead } from './instead.ts';
 import type { Guest } from './lab/guest.ts';
 import { createImage } from './lab/images.ts';
-import { type Lab, openLab } from './lab/lab.ts';
 import { Passphrase, saysOf } from './lab/luks.ts';
-import { RememberedVolumes } from './remembered-volumes.ts';
 import { askCreate, askDelete, type DeleteInfo } from './requests.ts';
-import { inProcess, type Place, place, tellOnFailure } from './service.ts';
+import { inProcess, tellOnFailure } from './service.ts';
+import { stageWithoutCinder } from './without-cinder.ts';
 
 const MIB = 1024 * 1024;
 const SIZE = 16 * MIB;
 const FORMATS = ['qcow2', 'raw'] as const;
 type Format = (typeof FORMATS)[number];
 
-let lab: Lab<null>;
-let at: Place;
-
-beforeAll(async () => {
-  lab = await openLab({ cinder: false });
-  at = await place(join(lab.dir, 'chainkeeper'), 'http://127.0.0.1:9');
-});
-
-afterAll(() => lab?.[Symbol.asyncDispose]());
-
-const volumes = new RememberedVolumes();
-const withoutCinder = wrapped(TOKEN.volumes, () => volumes);
+const stage = stageWithoutCinder();
+const { volumes, withoutCinder } = stage;
 
 /** A volume, its guest, and what Cinder would do to it. */
 class Story {
@@ -51,7 +40,7 @@ class Story {
     this.key = key;
   }
 
-  path = (name: string) => join(lab.images, name);
+  path = (name: string) => join(stage.lab.images, name);
 
   /** Pattern 0x10 in the first four MiB, written while the guest is off. */
   async begin(): Promise<this> {
@@ -59,7 +48,7 @@ class Story {
     await this.key.io(this.path(this.base), this.format, `write -P 16 0 ${4 * MIB}`);
     const disk = { path: this.path(this.base), format: this.format, serial: this.volume };
     const disks = [{ ...disk, extraXml: this.key.xml }];
-    this.guest = await lab.guest({ disks, persistent: true });
+    this.guest = await stage.lab.guest({ disks, persistent: true });
     onTestFinished(() => this.guest[Symbol.asyncDispose]());
     volumes.attach(this.volume, this.guest.uuid);
     return this;
@@ -81,7 +70,7 @@ class Story {
 
   async create(make?: (path: string) => Promise<unknown>) {
     const { id, file } = await this.prepare(make);
-    const answer = await askCreate(at, this.volume, id, file);
+    const answer = await askCreate(stage.at, this.volume, id, file);
     expect(answer).toMatchObject({ status: 200 });
     const told = await volumes.hear(id);
     if (told.kind === 'created') this.files.push(file);
@@ -99,7 +88,7 @@ class Story {
 
   async delete(info: DeleteInfo) {
     const id = volumes.put(this.volume, 'deleting');
-    expect(await askDelete(at, this.volume, id, info)).toMatchObject({ status: 204 });
+    expect(await askDelete(stage.at, this.volume, id, info)).toMatchObject({ status: 204 });
     return volumes.hear(id);
   }
 
@@ -111,14 +100,14 @@ class Story {
 }
 
 async function story(format: Format): Promise<Story> {
-  const key = lab.keep(await Passphrase.made(lab.dir));
+  const key = stage.lab.keep(await Passphrase.made(stage.lab.dir));
   return new Story(format, key).begin();
 }
 
 describe.each(FORMATS)('a %s volume with LUKS', (format) => {
   test('keeps every byte over creates, a commit, pulls and starts', async () => {
-    tellOnFailure(at);
-    await using _service = await inProcess(at, withoutCinder);
+    tellOnFailure(stage.at);
+    await using _service = await inProcess(stage.at, withoutCinder);
     const it = await story(format);
     await it.guest.expectPattern('vda', 0, 4 * MIB, 0x10);
     for (const byte of [1, 2, 3]) await it.grow(byte);
@@ -167,8 +156,8 @@ describe.each(FORMATS)('a %s volume with LUKS', (format) => {
   });
 
   test('has nothing of what the guest wrote in plain', async () => {
-    tellOnFailure(at);
-    await using _service = await inProcess(at, withoutCinder);
+    tellOnFailure(stage.at);
+    await using _service = await inProcess(stage.at, withoutCinder);
     const it = await story(format);
     await it.grow(7);
     await it.guest.flush('vda');
@@ -178,7 +167,7 @@ describe.each(FORMATS)('a %s volume with LUKS', (format) => {
     }
     // What a plain overlay would have, and libvirt would have taken (measured).
     const plain = await it.prepare((path) => plainOverlay(path, it));
-    const answer = await askCreate(at, it.volume, plain.id, plain.file);
+    const answer = await askCreate(stage.at, it.volume, plain.id, plain.file);
     expect(answer).toMatchObject({
       status: 400,
       says: expect.stringMatching(/it is not encrypted, and the volume is/),
@@ -186,8 +175,8 @@ describe.each(FORMATS)('a %s volume with LUKS', (format) => {
   });
 
   test('is made whole after a QEMU that dies under a pull, and starts', async () => {
-    tellOnFailure(at);
-    await using _service = await inProcess(at, withoutCinder, deadly);
+    tellOnFailure(stage.at);
+    await using _service = await inProcess(stage.at, withoutCinder, deadly);
     const it = await story(format);
     for (const byte of [1, 2]) await it.grow(byte);
     await it.guest.flush('vda');
@@ -205,7 +194,7 @@ describe.each(FORMATS)('a %s volume with LUKS', (format) => {
 describe('without', () => {
   test('the key in the snapshot XML QEMU opens no overlay', async () => {
     await using service = await inProcess(
-      at,
+      stage.at,
       withoutCinder,
       orders(({ key: _, ...rest }) => rest),
     );
@@ -221,14 +210,14 @@ describe('without', () => {
       ...rest,
       key: key ? { ...key, engine: null } : null,
     }));
-    await using _service = await inProcess(at, withoutCinder, plain);
+    await using _service = await inProcess(stage.at, withoutCinder, plain);
     const it = await story('qcow2');
     await it.create();
     await expect(it.restart()).rejects.toThrow('Unexpected enum value 0');
   });
 
   test('the secret on the host nothing is changed, and it is said', async () => {
-    await using service = await inProcess(at, withoutCinder);
+    await using service = await inProcess(stage.at, withoutCinder);
     const it = await story('qcow2');
     await it.key.forget();
     const { id, told } = await it.create();
@@ -246,9 +235,9 @@ describe('without', () => {
   });
 
   test('the passphrase of the volume an overlay is not opened', async () => {
-    await using service = await inProcess(at, withoutCinder);
+    await using service = await inProcess(stage.at, withoutCinder);
     const it = await story('qcow2');
-    await using other = await Passphrase.made(lab.dir);
+    await using other = await Passphrase.made(stage.lab.dir);
     const { id, told } = await it.create((path) =>
       other.createVolume(path, 'qcow2', SIZE, { name: it.base, format: 'qcow2' }),
     );
@@ -259,8 +248,8 @@ describe('without', () => {
 });
 
 test('Cinder 21.3.1 makes no encrypted overlay with this qemu-img (LP 2138330)', async () => {
-  await using key = await Passphrase.made(lab.dir);
-  const [volume, overlay] = ['alone', 'alone.s1'].map((name) => join(lab.images, name));
+  await using key = await Passphrase.made(stage.lab.dir);
+  const [volume, overlay] = ['alone', 'alone.s1'].map((name) => join(stage.lab.images, name));
   if (volume === undefined || overlay === undefined) throw new Error('no names');
   await key.createVolume(volume, 'qcow2', SIZE);
   const made = key.createOverlayAsCinder21(overlay, volume);
@@ -269,7 +258,7 @@ test('Cinder 21.3.1 makes no encrypted overlay with this qemu-img (LP 2138330)',
 
 describe('what libvirt 9.0 does', () => {
   test('with an encrypted layer that it finds behind a header: it starts no guest', async () => {
-    await using _service = await inProcess(at, withoutCinder);
+    await using _service = await inProcess(stage.at, withoutCinder);
     const it = await story('qcow2');
     await it.grow(1);
     await it.guest.destroy();
@@ -277,15 +266,19 @@ describe('what libvirt 9.0 does', () => {
   });
 
   test('with a snapshot of a guest that is off: no key is left for what is below', async () => {
-    await using service = await inProcess(at, withoutCinder);
+    await using service = await inProcess(stage.at, withoutCinder);
     const it = await story('qcow2');
     await it.guest.destroy();
     const { id, file } = await it.prepare();
-    const answer = await askCreate(at, it.volume, id, file);
+    const answer = await askCreate(stage.at, it.volume, id, file);
     expect(answer).toMatchObject({ status: 400, says: expect.stringMatching(/is shut off/) });
     const key = { secret: it.key.uuid, engine: 'qemu' };
     const order = { server: it.guest.uuid as ServerId, volume: it.volume, target: 'vda', key };
-    const names = { directory: lab.images, file: file as FileName, active: it.base as FileName };
+    const names = {
+      directory: stage.lab.images,
+      file: file as FileName,
+      active: it.base as FileName,
+    };
     const done = await service.hypervisor.snapshot({ ...order, ...names, process: null });
     expect(done).toEqual(ok(null));
     await expect(it.guest.start()).rejects.toThrow('virStorageEncryptionEngine');

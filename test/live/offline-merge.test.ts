@@ -5,34 +5,23 @@
 import { randomUUID } from 'node:crypto';
 import { rm } from 'node:fs/promises';
 import { join } from 'node:path';
-import { afterAll, beforeAll, expect, test } from 'vitest';
+import { expect, test } from 'vitest';
 import { TOKEN, wrapped } from '#app/composition.ts';
 import type { VolumeId } from '#domain/ids.ts';
 import { ok } from '#domain/result.ts';
 import { instead } from './instead.ts';
 import { createImage, createOverlay, imageInfo } from './lab/images.ts';
-import { type Lab, openLab } from './lab/lab.ts';
 import { virsh } from './lab/libvirt.ts';
 import { waitFor } from './lab/processes.ts';
-import { RememberedVolumes } from './remembered-volumes.ts';
 import { askCreate, askDelete } from './requests.ts';
-import { inProcess, type Place, place, tellOnFailure } from './service.ts';
+import { inProcess, tellOnFailure } from './service.ts';
+import { stageWithoutCinder } from './without-cinder.ts';
 
 const KIB = 1024;
 const MIB = 1024 * KIB;
 
-let lab: Lab<null>;
-let at: Place;
-
-beforeAll(async () => {
-  lab = await openLab({ cinder: false });
-  at = await place(join(lab.dir, 'chainkeeper'), 'http://127.0.0.1:9');
-});
-
-afterAll(() => lab?.[Symbol.asyncDispose]());
-
-const volumes = new RememberedVolumes();
-const withoutCinder = wrapped(TOKEN.volumes, () => volumes);
+const stage = stageWithoutCinder();
+const { volumes, withoutCinder } = stage;
 /** The guard taken away: the XML keeps the chain, and nobody who looks is told. */
 const withoutUnchain = wrapped(TOKEN.hypervisor, (made) =>
   instead(made, {
@@ -49,10 +38,10 @@ const withoutUnchain = wrapped(TOKEN.hypervisor, (made) =>
 async function running(overlays: number) {
   const volume = randomUUID() as VolumeId;
   const base = `volume-${volume}`;
-  const path = (name: string) => join(lab.images, name);
+  const path = (name: string) => join(stage.lab.images, name);
   await createImage(path(base), { format: 'raw', size: 16 * MIB });
   const disks = [{ path: path(base), format: 'raw', serial: volume }];
-  const guest = await lab.guest({ disks, persistent: true });
+  const guest = await stage.lab.guest({ disks, persistent: true });
   volumes.attach(volume, guest.uuid);
   await guest.write('vda', 0, 4 * MIB, 0x10);
   const files = [base];
@@ -61,7 +50,7 @@ async function running(overlays: number) {
     const file = `${base}.${id}`;
     const below = files.at(-1) ?? base;
     await createOverlay(path(file), { name: below, format: below === base ? 'raw' : 'qcow2' });
-    expect(await askCreate(at, volume, id, file)).toMatchObject({ status: 200 });
+    expect(await askCreate(stage.at, volume, id, file)).toMatchObject({ status: 200 });
     expect(await volumes.hear(id)).toMatchObject({ kind: 'created' });
     await guest.write('vda', nth * 256 * KIB, 512 * KIB, 0x20 + nth);
     await guest.writeZeroes('vda', nth * 1024 * KIB, 128 * KIB);
@@ -87,7 +76,7 @@ async function story(kind: Kind) {
     'pull of everything': { file_to_merge: null, merge_target_file: null },
   }[kind];
   const id = volumes.put(volume, 'deleting');
-  expect(await askDelete(at, volume, id, info)).toMatchObject({ status: 204 });
+  expect(await askDelete(stage.at, volume, id, info)).toMatchObject({ status: 204 });
   const told = await volumes.hear(id);
   const { [kind === 'pull of everything' ? 0 : 1]: gone = '' } = files;
   // What Cinder does once it has heard that it may.
@@ -110,8 +99,8 @@ async function story(kind: Kind) {
 test.each<[Kind]>([['commit'], ['pull onto the base'], ['pull of everything']])(
   'a %s is done while the guest is shut off',
   async (kind) => {
-    tellOnFailure(at);
-    await using _service = await inProcess(at, withoutCinder);
+    tellOnFailure(stage.at);
+    await using _service = await inProcess(stage.at, withoutCinder);
     const { told, says, files, ...rest } = await story(kind);
     const [base = ''] = files;
     const of = { file: base, format: 'raw', provenance: 'assumed' };
@@ -134,8 +123,8 @@ test.each<[Kind]>([['commit'], ['pull onto the base'], ['pull of everything']])(
 );
 
 test('with the chain left in its XML the guest does not start any more', async () => {
-  tellOnFailure(at);
-  await using _service = await inProcess(at, withoutCinder, withoutUnchain);
+  tellOnFailure(stage.at);
+  await using _service = await inProcess(stage.at, withoutCinder, withoutUnchain);
   const { told, overridden, overrides, starts } = await story('commit');
   expect({ told: told.kind, overridden, overrides, starts }).toEqual({
     told: 'deleted',
@@ -147,7 +136,7 @@ test('with the chain left in its XML the guest does not start any more', async (
 
 /** A guest that is started just before qemu-img is: its QEMU has the locks. */
 test('a guest that is started in the middle keeps its chain, and the delete fails', async () => {
-  tellOnFailure(at);
+  tellOnFailure(stage.at);
   let starting: () => Promise<void> = async () => {};
   const interrupted = wrapped(TOKEN.images, (made) =>
     instead(made, {
@@ -157,7 +146,7 @@ test('a guest that is started in the middle keeps its chain, and the delete fail
       },
     }),
   );
-  await using _service = await inProcess(at, withoutCinder, interrupted);
+  await using _service = await inProcess(stage.at, withoutCinder, interrupted);
   for (const kind of ['commit', 'pull onto the base'] as const) {
     const { volume, files, hash, path, guest: started } = await running(2);
     await using guest = started;
@@ -167,13 +156,13 @@ test('a guest that is started in the middle keeps its chain, and the delete fail
     const target = kind === 'commit' ? base : null;
     const info = { file_to_merge: kind === 'commit' ? first : base, merge_target_file: target };
     const id = volumes.put(volume, 'deleting');
-    expect(await askDelete(at, volume, id, info)).toMatchObject({ status: 204 });
+    expect(await askDelete(stage.at, volume, id, info)).toMatchObject({ status: 204 });
     expect(await volumes.hear(id)).toEqual({ kind: 'delete-failed' });
     expect(await guest.hash('vda')).toBe(hash);
     expect(await imageInfo(path(top), 'qcow2')).toMatchObject({ 'backing-filename': first });
     // The same request again is a merge by that QEMU.
     volumes.put(volume, 'deleting', id);
-    expect(await askDelete(at, volume, id, info)).toMatchObject({ status: 204 });
+    expect(await askDelete(stage.at, volume, id, info)).toMatchObject({ status: 204 });
     const done = () => volumes.verdict(id)?.kind === 'deleted';
     await waitFor('the merge of the guest that runs', async () => done());
     expect(await guest.hash('vda')).toBe(hash);
@@ -182,7 +171,7 @@ test('a guest that is started in the middle keeps its chain, and the delete fail
 
 /** A guest that was suspended starts with the XML that was saved along with its memory. */
 test('a guest that was suspended is refused, and would not start if it were not', async () => {
-  tellOnFailure(at);
+  tellOnFailure(stage.at);
   const unaware = wrapped(TOKEN.hypervisor, (made) =>
     instead(made, {
       look: async (disk) => {
@@ -198,7 +187,7 @@ test('a guest that was suspended is refused, and would not start if it were not'
   await virsh('managedsave', guest.name);
   await withService(async () => {
     const id = volumes.put(volume, 'deleting');
-    const refused = await askDelete(at, volume, id, info);
+    const refused = await askDelete(stage.at, volume, id, info);
     expect(refused).toMatchObject({ status: 400, says: expect.stringContaining('is suspended') });
   });
   await guest.start();
@@ -206,7 +195,7 @@ test('a guest that was suspended is refused, and would not start if it were not'
   await virsh('managedsave', guest.name);
   await withService(async () => {
     const id = volumes.put(volume, 'deleting');
-    expect(await askDelete(at, volume, id, info)).toMatchObject({ status: 204 });
+    expect(await askDelete(stage.at, volume, id, info)).toMatchObject({ status: 204 });
     expect(await volumes.hear(id)).toMatchObject({ kind: 'deleted' });
   }, unaware);
   await rm(path(first));
@@ -218,6 +207,6 @@ async function withService<T>(
   work: () => Promise<T>,
   ...modules: readonly ReturnType<typeof wrapped>[]
 ): Promise<T> {
-  await using _service = await inProcess(at, withoutCinder, ...modules);
+  await using _service = await inProcess(stage.at, withoutCinder, ...modules);
   return await work();
 }

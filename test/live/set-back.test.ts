@@ -4,33 +4,22 @@
  */
 import { randomUUID } from 'node:crypto';
 import { join } from 'node:path';
-import { afterAll, beforeAll, expect, test } from 'vitest';
+import { expect, test } from 'vitest';
 import { TOKEN, wrapped } from '#app/composition.ts';
 import type { VolumeId } from '#domain/ids.ts';
 import { err, ok } from '#domain/result.ts';
 import { instead } from './instead.ts';
 import { createImage, createOverlay, imageInfo } from './lab/images.ts';
-import { type Lab, openLab } from './lab/lab.ts';
 import { waitFor } from './lab/processes.ts';
-import { RememberedVolumes } from './remembered-volumes.ts';
 import { askCreate, askDelete } from './requests.ts';
-import { inProcess, type Place, place, tellOnFailure } from './service.ts';
+import { inProcess, tellOnFailure } from './service.ts';
+import { stageWithoutCinder } from './without-cinder.ts';
 
 const KIB = 1024;
 const MIB = 1024 * KIB;
 
-let lab: Lab<null>;
-let at: Place;
-
-beforeAll(async () => {
-  lab = await openLab({ cinder: false });
-  at = await place(join(lab.dir, 'chainkeeper'), 'http://127.0.0.1:9');
-});
-
-afterAll(() => lab?.[Symbol.asyncDispose]());
-
-const volumes = new RememberedVolumes();
-const withoutCinder = wrapped(TOKEN.volumes, () => volumes);
+const stage = stageWithoutCinder();
+const { volumes, withoutCinder } = stage;
 let qemu = 0;
 let gone: () => Promise<boolean> = async () => false;
 /** Where the tables would be flushed, QEMU dies. */
@@ -50,10 +39,10 @@ const withoutMend = wrapped(TOKEN.images, (made) => instead(made, { mend: async 
 async function story() {
   const volume = randomUUID() as VolumeId;
   const base = `volume-${volume}`;
-  const path = (name: string) => join(lab.images, name);
+  const path = (name: string) => join(stage.lab.images, name);
   await createImage(path(base), { format: 'raw', size: 16 * MIB });
   const disks = [{ path: path(base), format: 'raw', serial: volume }];
-  await using guest = await lab.guest({ disks, persistent: true });
+  await using guest = await stage.lab.guest({ disks, persistent: true });
   gone = async () => (await guest.state()) === 'shut off';
   volumes.attach(volume, guest.uuid);
   await guest.write('vda', 0, 4 * MIB, 0x10);
@@ -63,7 +52,7 @@ async function story() {
     const file = `${base}.${id}`;
     const below = files.at(-1) ?? base;
     await createOverlay(path(file), { name: below, format: below === base ? 'raw' : 'qcow2' });
-    expect(await askCreate(at, volume, id, file)).toMatchObject({ status: 200 });
+    expect(await askCreate(stage.at, volume, id, file)).toMatchObject({ status: 200 });
     expect(await volumes.hear(id)).toMatchObject({ kind: 'created' });
     await guest.write('vda', (byte & 15) * 64 * KIB, 512 * KIB, byte);
     files.push(file);
@@ -73,7 +62,7 @@ async function story() {
   qemu = await guest.pid();
   const id = volumes.put(volume, 'deleting');
   const info = { file_to_merge: base, merge_target_file: null };
-  expect(await askDelete(at, volume, id, info)).toMatchObject({ status: 204 });
+  expect(await askDelete(stage.at, volume, id, info)).toMatchObject({ status: 204 });
   const told = await volumes.hear(id);
   const [, middle = '', top = ''] = files;
   const header = await imageInfo(path(top), 'qcow2');
@@ -83,13 +72,13 @@ async function story() {
 }
 
 test('the header is set back, and the guest reads what it had', async () => {
-  tellOnFailure(at);
-  await using _service = await inProcess(at, withoutCinder, deadly);
+  tellOnFailure(stage.at);
+  await using _service = await inProcess(stage.at, withoutCinder, deadly);
   expect(await story()).toEqual({ told: 'delete-failed', whole: true, setBack: true });
 });
 
 test('without that the guest has lost what was pulled', async () => {
-  tellOnFailure(at);
-  await using _service = await inProcess(at, withoutCinder, deadly, withoutMend);
+  tellOnFailure(stage.at);
+  await using _service = await inProcess(stage.at, withoutCinder, deadly, withoutMend);
   expect(await story()).toEqual({ told: 'delete-failed', whole: false, setBack: false });
 });

@@ -4,31 +4,20 @@
  */
 import { randomUUID } from 'node:crypto';
 import { join } from 'node:path';
-import { afterAll, beforeAll, expect, test } from 'vitest';
+import { expect, test } from 'vitest';
 import { TOKEN, wrapped } from '#app/composition.ts';
 import type { VolumeId } from '#domain/ids.ts';
 import { createImage, createOverlay } from './lab/images.ts';
-import { type Lab, openLab } from './lab/lab.ts';
 import { waitFor } from './lab/processes.ts';
-import { RememberedVolumes } from './remembered-volumes.ts';
 import { askCreate } from './requests.ts';
-import { inProcess, type Place, place, tellOnFailure } from './service.ts';
+import { inProcess, tellOnFailure } from './service.ts';
+import { stageWithoutCinder } from './without-cinder.ts';
 
 const KIB = 1024;
 const MIB = 1024 * KIB;
 
-let lab: Lab<null>;
-let at: Place;
-
-beforeAll(async () => {
-  lab = await openLab({ cinder: false });
-  at = await place(join(lab.dir, 'chainkeeper'), 'http://127.0.0.1:9');
-});
-
-afterAll(() => lab?.[Symbol.asyncDispose]());
-
-const volumes = new RememberedVolumes();
-const withoutCinder = wrapped(TOKEN.volumes, () => volumes);
+const stage = stageWithoutCinder();
+const { volumes, withoutCinder } = stage;
 /** The guard taken away: whoever looks after a create never sees that Cinder gave it up. */
 const blind = wrapped(TOKEN.aftercare, (made) => {
   void made.stop();
@@ -39,17 +28,17 @@ const blind = wrapped(TOKEN.aftercare, (made) => {
 async function story(undone: boolean) {
   const volume = randomUUID() as VolumeId;
   const base = `volume-${volume}`;
-  const path = (name: string) => join(lab.images, name);
+  const path = (name: string) => join(stage.lab.images, name);
   await createImage(path(base), { format: 'raw', size: 16 * MIB });
   const disks = [{ path: path(base), format: 'raw', serial: volume }];
-  await using guest = await lab.guest({ disks, persistent: true });
+  await using guest = await stage.lab.guest({ disks, persistent: true });
   volumes.attach(volume, guest.uuid);
   volumes.believe(volume, base);
   await guest.write('vda', 0, 4 * MIB, 0x10);
   const id = volumes.put(volume, 'creating');
   const file = `${base}.${id}`;
   await createOverlay(path(file), { name: base, format: 'raw' });
-  expect(await askCreate(at, volume, id, file)).toMatchObject({ status: 200 });
+  expect(await askCreate(stage.at, volume, id, file)).toMatchObject({ status: 200 });
   expect(await volumes.hear(id)).toMatchObject({ kind: 'created' });
   await guest.write('vda', 64 * KIB, 512 * KIB, 0x21);
   volumes.put(volume, 'error', id);
@@ -67,13 +56,13 @@ async function story(undone: boolean) {
 }
 
 test('the guest is on the old file again, with all that it wrote', async () => {
-  tellOnFailure(at);
-  await using _service = await inProcess(at, withoutCinder);
+  tellOnFailure(stage.at);
+  await using _service = await inProcess(stage.at, withoutCinder);
   expect(await story(true)).toEqual({ whole: true });
 });
 
 test('without that the next start loses what was written since', async () => {
-  tellOnFailure(at);
-  await using _service = await inProcess(at, withoutCinder, blind);
+  tellOnFailure(stage.at);
+  await using _service = await inProcess(stage.at, withoutCinder, blind);
   expect(await story(false)).toEqual({ whole: false });
 });

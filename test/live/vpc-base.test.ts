@@ -1,42 +1,29 @@
 /** A volume that began as Hyper-V's vhd, which libvirt calls vpc. */
 import { randomUUID } from 'node:crypto';
 import { join } from 'node:path';
-import { afterAll, beforeAll, expect, test } from 'vitest';
-import { TOKEN, wrapped } from '#app/composition.ts';
+import { expect, test } from 'vitest';
 import type { SnapshotId, VolumeId } from '#domain/ids.ts';
 import { createImage, createOverlay } from './lab/images.ts';
-import { type Lab, openLab } from './lab/lab.ts';
-import { RememberedVolumes } from './remembered-volumes.ts';
 import { askCreate, askDelete, type DeleteInfo } from './requests.ts';
-import { inProcess, type Place, place, tellOnFailure } from './service.ts';
+import { inProcess, tellOnFailure } from './service.ts';
+import { stageWithoutCinder } from './without-cinder.ts';
 import { liveChain } from './witnesses.ts';
 
 const KIB = 1024;
 const MIB = 1024 * KIB;
 
-let lab: Lab<null>;
-let at: Place;
-
-beforeAll(async () => {
-  lab = await openLab({ cinder: false });
-  at = await place(join(lab.dir, 'chainkeeper'), 'http://127.0.0.1:9');
-});
-
-afterAll(() => lab?.[Symbol.asyncDispose]());
+const stage = stageWithoutCinder();
 
 test('a commit leaves the vpc base vpc, a pull onto it makes nothing else of it', async () => {
-  tellOnFailure(at);
-  const volumes = new RememberedVolumes();
-  await using _service = await inProcess(
-    at,
-    wrapped(TOKEN.volumes, () => volumes),
-  );
+  tellOnFailure(stage.at);
+  const { volumes, withoutCinder } = stage;
+  await using _service = await inProcess(stage.at, withoutCinder);
   const volume = randomUUID() as VolumeId;
   const base = `volume-${volume}`;
-  const path = (name: string) => join(lab.images, name);
+  const path = (name: string) => join(stage.lab.images, name);
   await createImage(path(base), { format: 'vpc', size: 16 * MIB });
   const disks = [{ path: path(base), format: 'vpc', serial: volume }];
-  await using guest = await lab.guest({ disks });
+  await using guest = await stage.lab.guest({ disks });
   volumes.attach(volume, guest.uuid);
   await guest.write('vda', 0, 4 * MIB, 0x10);
 
@@ -47,7 +34,7 @@ test('a commit leaves the vpc base vpc, a pull onto it makes nothing else of it'
     const file = `${base}.${id}`;
     const name = files.at(-1) ?? '';
     await createOverlay(path(file), { name, format: name === base ? 'vpc' : 'qcow2' });
-    expect(await askCreate(at, volume, id, file)).toMatchObject({ status: 200 });
+    expect(await askCreate(stage.at, volume, id, file)).toMatchObject({ status: 200 });
     const formats = [{ file, format: 'qcow2', provenance: 'reported' }];
     expect(await volumes.hear(id)).toEqual({ kind: 'created', formats });
     await guest.write('vda', (byte & 15) * 64 * KIB, 512 * KIB, byte);
@@ -59,7 +46,7 @@ test('a commit leaves the vpc base vpc, a pull onto it makes nothing else of it'
   const [, one = '', two = '', three = ''] = files;
   const formatsAfter = async (index: number, info: DeleteInfo) => {
     const id = volumes.put(volume, 'deleting', snapshots[index]);
-    expect(await askDelete(at, volume, id, info)).toMatchObject({ status: 204 });
+    expect(await askDelete(stage.at, volume, id, info)).toMatchObject({ status: 204 });
     const verdict = await volumes.hear(id);
     expect(await guest.hash('vda')).toBe(written);
     return verdict.kind === 'deleted' && verdict.formats;
