@@ -9,8 +9,8 @@ import type { Happening } from '#ports/hypervisor.ts';
 import { createImage, type ImageFormat, imageInfo } from '../live/lab/images.ts';
 import { type Lab, openLab } from '../live/lab/lab.ts';
 import { LIBVIRT_URI, virsh } from '../live/lab/libvirt.ts';
-import { Passphrase } from '../live/lab/luks.ts';
-import { run, waitFor } from '../live/lab/processes.ts';
+import { createWithLuks, Passphrase } from '../live/lab/luks.ts';
+import { waitFor } from '../live/lab/processes.ts';
 import { type HypervisorLab, hypervisorContract } from './hypervisor.ts';
 import { luksContract } from './luks.ts';
 import { refusalContract } from './refusals.ts';
@@ -159,9 +159,9 @@ async function lab(
 }
 
 /** The fewest rounds of key stretching that cryptsetup's format allows: 2 s otherwise. */
-const encrypted = (path: string): Promise<string> =>
-  run('qemu-img', [
-    ...['create', '-q', '-f', 'qcow2', '--object', 'secret,id=key,data=key'],
+const encrypted = (path: string): Promise<void> =>
+  createWithLuks([
+    ...['-q', '-f', 'qcow2', '--object', 'secret,id=key,data=key'],
     ...['-o', 'encrypt.format=luks,encrypt.key-secret=key,encrypt.iter-time=10', path],
     String(SIZE),
   ]);

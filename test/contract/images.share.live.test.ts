@@ -2,11 +2,13 @@ import { type ChildProcess, execFileSync, spawn } from 'node:child_process';
 import { once } from 'node:events';
 import { readdir, readFile, rm, symlink, truncate, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
+import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { expect, test } from 'vitest';
 import { ShareImages } from '#adapters/images/images.ts';
 import type { Layer } from '#domain/chain.ts';
 import { type FileName, QCOW2, RAW } from '#domain/ids.ts';
+import { createWithLuks } from '../live/lab/luks.ts';
 import { imagesContract, type OverlaySays, SIZE } from './images.ts';
 import { temporary } from './temporary-folder.ts';
 
@@ -34,8 +36,8 @@ async function qemuLab() {
       if (luks) sealed.add(name);
       const on = backing === null ? [] : ['-b', backing, '-F', format ?? 'raw'];
       // -u: that the backing file has this format is not looked at.
-      const made = ['create', '-q', '-u', '-f', 'qcow2', ...on, ...inside, name, String(SIZE)];
-      execFileSync('qemu-img', made, { cwd: folder.directory });
+      const path = join(folder.directory, name);
+      await createWithLuks(['-q', '-u', '-f', 'qcow2', ...on, ...inside, path, String(SIZE)]);
       // qemu-img insists on a format; old Cinders did not give one.
       if (backing !== null && format === null) {
         await silence(folder.path(name));
