@@ -12,7 +12,7 @@ import { ANYTHING, codeOf, type Outcome, type State } from '../../support/side.t
 import { CLUSTER, cell, emptyImage, type OnDisk, onDisk } from '../../support/tables.ts';
 import { disksOf, domainXml } from '../lab/guest-xml.ts';
 import { readExport } from '../lab/nbd.ts';
-import { alive, OWN_ID, waitFor } from '../lab/processes.ts';
+import { alive, OWN_ID, removeFolder, waitFor } from '../lab/processes.ts';
 import { Qmp, qmpArguments } from '../lab/qmp.ts';
 import type { Machine } from './machine.ts';
 
@@ -115,7 +115,7 @@ export class RealSide implements AsyncDisposable {
     if (this.#qmp !== null) await this.#end('kill').catch(() => {});
     await this.#machine.starter.forget(this.#server);
     await rm(`/var/log/libvirt/qemu/${this.#name}.log`, { force: true });
-    await rm(this.directory, { recursive: true, force: true });
+    await removeFolder(this.directory);
   }
 
   /** What QEMU said last: why it ended, if it did. */

@@ -1,10 +1,10 @@
 /** Stock Cinder on one machine: its three services, what they lean on, and a share for files. */
-import { chmod, mkdir, readFile, rm, writeFile } from 'node:fs/promises';
+import { chmod, mkdir, readFile, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { CinderClient } from './cinder-client.ts';
 import { cinderConf, mountPoint, SHARE } from './cinder-conf.ts';
 import { type Database, startDatabase } from './database.ts';
-import { Daemon, freePort, run, waitFor } from './processes.ts';
+import { Daemon, freePort, removeFolder, run, waitFor } from './processes.ts';
 import { type RabbitMq, startRabbitMq } from './rabbitmq.ts';
 
 export interface CinderOptions {
@@ -105,7 +105,7 @@ export class Cinder extends CinderClient implements AsyncDisposable {
     await this.#rabbit[Symbol.asyncDispose]();
     await this.#database?.[Symbol.asyncDispose]();
     await unmount(this.mount);
-    await rm(this.dir, { recursive: true, force: true });
+    await removeFolder(this.dir);
   }
 
   async #writeConf(): Promise<void> {

@@ -4,7 +4,7 @@
  * guests, daemons, mounts and the folder are gone, whatever happened in between.
  */
 import { randomUUID } from 'node:crypto';
-import { chmod, mkdir, mkdtemp, rm } from 'node:fs/promises';
+import { chmod, mkdir, mkdtemp } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { type Cinder, startCinder } from './cinder.ts';
@@ -12,7 +12,7 @@ import type { Attached } from './cinder-client.ts';
 import { Guest, type GuestOptions } from './guest.ts';
 import { type Libvirt, startLibvirt } from './libvirt.ts';
 import { ensurePackages } from './packages.ts';
-import { OWN_ID } from './processes.ts';
+import { OWN_ID, removeFolder } from './processes.ts';
 import { LAB_FOLDER, sweep } from './sweep.ts';
 
 export interface LabOptions {
@@ -45,7 +45,7 @@ export async function openLab(options: LabOptions): Promise<Lab> {
   await ensurePackages(options);
   await using parts = new AsyncDisposableStack();
   const dir = await mkdtemp(join(tmpdir(), `${LAB_FOLDER}${OWN_ID}-`));
-  parts.defer(() => rm(dir, { recursive: true, force: true }));
+  parts.defer(() => removeFolder(dir));
   await chmod(dir, 0o755); // QEMU runs as libvirt-qemu
   const images = join(dir, 'images');
   await mkdir(images);

@@ -2,12 +2,12 @@
  * QEMU's own monitor, through libvirt. It taints the guest ("custom-monitor") and changes
  * nothing else: libvirt does not see an export, nor what qemu-io writes.
  */
-import { chmod, mkdtemp, readFile, rm, stat } from 'node:fs/promises';
+import { chmod, mkdtemp, readFile, stat } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { hashSource } from './images.ts';
 import { virsh } from './libvirt.ts';
-import { waitFor } from './processes.ts';
+import { removeFolder, waitFor } from './processes.ts';
 
 interface Block {
   readonly qdev?: string;
@@ -122,7 +122,7 @@ export class Monitor {
         return await hashSource(['--image-opts', source], join(dir, 'copy'));
       } finally {
         await this.qmp('nbd-server-stop'); // and with it the export
-        await rm(dir, { recursive: true, force: true });
+        await removeFolder(dir);
       }
     });
   }

@@ -7,7 +7,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { unmount } from './cinder.ts';
 import { virsh } from './libvirt.ts';
-import { isOrphan, OWNER } from './processes.ts';
+import { isOrphan, OWNER, removeFolder } from './processes.ts';
 
 export const LAB_FOLDER = 'chainkeeper-lab-';
 
@@ -48,6 +48,6 @@ async function sweepFolders(): Promise<void> {
       const mount = line.split(' ')[1];
       if (mount?.startsWith(`${dir}/`)) await unmount(mount);
     }
-    await rm(dir, { recursive: true, force: true });
+    await removeFolder(dir);
   }
 }
