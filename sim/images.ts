@@ -30,7 +30,8 @@ export class SimImages implements Images {
     }
     this.opened.push(file);
     const { page, fileBytes } = headOf(found);
-    return ok(this.#parse(page, fileBytes));
+    const header = this.#parse(page, fileBytes);
+    return ok(header.ok ? ok({ ...header.value, inode: found.inode }) : header);
   }
 
   async mend(

@@ -27,6 +27,8 @@ export interface Header {
 /** A file as it is on disk, whatever a process that has it open still holds in memory. */
 export interface SimFile {
   readonly name: FileName;
+  /** Another file of the same name has another one. */
+  readonly inode: string;
   /** What it was made as. Its bytes may say otherwise to whoever probes it. */
   readonly format: Format;
   /** Virtual size. */
@@ -75,6 +77,7 @@ export class SimShare {
   readonly elsewhere = new Map<string, number>([['/etc/shadow', 0x53]]);
   /** Files that a QEMU has open, by how many nodes: it locks them. */
   readonly #users = new Map<SimFile, number>();
+  #made = 0;
   /** Clusters that can still be allocated by block jobs; then the disk is full. */
   space: number = Number.POSITIVE_INFINITY;
 
@@ -90,7 +93,8 @@ export class SimShare {
     const header = format === QCOW2 && access !== 'folder' ? says : null;
     const content = Array<Cluster>(clusters).fill('absent');
     const bytes = { clusters, content, places: new Map() };
-    const file = { name, format, ...bytes, header, access, luks, protocol };
+    const inode = String(++this.#made);
+    const file = { name, inode, format, ...bytes, header, access, luks, protocol };
     this.files.set(name, file);
     return file;
   }
@@ -111,7 +115,7 @@ export class SimShare {
     const outside = backing.replaceAll('/', '_') as FileName;
     const bytes = { clusters: content.length, content, places: new Map() };
     const plain = { access: 'free', luks: false, protocol: null } as const;
-    return { name: outside, format: RAW, ...bytes, header: null, ...plain };
+    return { name: outside, inode: backing, format: RAW, ...bytes, header: null, ...plain };
   }
 
   /** What `qemu-img info` without a format says: the bytes decide, also a raw file's. */

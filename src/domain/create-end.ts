@@ -16,8 +16,11 @@ export const fail = (saga: CreateSaga, reason: string, ...evidence: Evidence[]):
 export const withdraw = (saga: CreateSaga, reason: string): Step =>
   end(ended(saga, 'withdrawn', reason), null);
 
-export const park = (saga: CreateSaga, reason: string): Step =>
-  end(ended(saga, 'unknown', reason), null);
+export function park(saga: CreateSaga, reason: string): Step {
+  const inode = saga.at === 'switching' ? saga.plan.inode : undefined;
+  const last = ended(saga, 'unknown', reason);
+  return end(inode === undefined ? last : { ...last, inode }, null);
+}
 
 export function ended(
   saga: CreateSaga,
@@ -25,7 +28,7 @@ export function ended(
   reason: string,
   formats: End['formats'] = [],
   made?: Made,
-): CreateSaga {
+): Extract<CreateSaga, { at: 'end' }> {
   const { kind, request } = saga;
   const end = { kind, request, at: 'end', outcome, reason, formats } as const;
   return made === undefined ? end : { ...end, made: { before: made.before, after: made.after } };

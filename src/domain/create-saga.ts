@@ -1,10 +1,9 @@
 import { agrees, find, formatsOf } from './chain.ts';
 import { mendWith, switchTo, thawOf } from './create-effects.ts';
 import { ended, fail, park, refuse, withdraw } from './create-end.ts';
-import { shows } from './create-shows.ts';
+import { isSame, lieIn, shows } from './create-shows.ts';
 import { explain, explainFault, type Fault } from './failure.ts';
 import { QCOW2 } from './ids.ts';
-import { judgeOverlay } from './overlay.ts';
 import { type CreatePlan, type CreateRequest, type Limits, planCreate } from './plan-create.ts';
 import {
   ASKED,
@@ -69,6 +68,8 @@ export type CreateSaga = { readonly kind: 'create'; readonly request: CreateRequ
   | (End & {
       /** What the switch made of the chain, if it may have to be undone. */
       readonly made?: Made;
+      /** While the outcome is unknown: the overlay that was checked, as in its plan. */
+      readonly inode?: string;
     })
 );
 
@@ -205,14 +206,10 @@ function judge(saga: At<'switching'>, sight: Sight): Step {
 function verify(saga: At<'switching'>, view: DiskView, sight: Sight): Step {
   const { plan, request } = saga;
   const header = sight.headers[request.newFile];
-  const { before, size, key } = plan;
-  const expected = { backing: before.file, format: before.format, size, encrypted: key != null };
   if (header === undefined) return park(saga, 'its header was not read');
-  const verdict = judgeOverlay(header, expected);
-  // QEMU may mark an overlay dirty while it has it open; that alone is no lie.
-  const lies = verdict.verdict === 'accepted' ? [] : verdict.reasons;
-  const lie = lies.find((reason) => reason.kind !== 'state' || (header.ok && header.value.corrupt));
-  if (lie !== undefined) return park(saga, `the header changed under us: ${lie.says}`);
+  const lie = lieIn(header, plan);
+  if (lie !== null) return park(saga, `the header changed under us: ${lie}`);
+  if (!isSame(plan, header.ok ? header.value : {})) return park(saga, 'another file has its name');
   return created(
     saga,
     view,
@@ -243,6 +240,7 @@ function unswitched(saga: At<'switching'>, view: DiskView, sight: Sight): Step {
   if (status !== 'creating') return giveUp(status);
   if (plan.value.mend !== null) return giveUp('the overlay names another format than before');
   // It was switched to, and is out of use again: what was written to it would come back.
+  if (saga.begun && !isSame(saga.plan, plan.value)) return giveUp('another file has its name');
   if (saga.begun && plan.value.bytes !== saga.plan.bytes) return giveUp('it was written to');
   // Else it is safe: no QEMU opens the same overlay a second time (write lock, measured).
   const again = { ...saga, plan: plan.value, asking: true, ...(pending && { twice: true }) };

@@ -23,6 +23,8 @@ export interface CreatePlan {
   readonly size: number;
   /** Length of the overlay's file while nothing was written to it. */
   readonly bytes: number;
+  /** The overlay that was judged, by whatever name; left out where files have no such number. */
+  readonly inode?: string;
   /** What opens the overlay, when the volume is encrypted. */
   readonly key: VolumeKey | null;
   /** Set when the overlay's header must first be told the format of its backing file. */
@@ -81,6 +83,7 @@ export function planCreate(
     after: after.value,
     size,
     bytes: header.ok ? header.value.fileBytes : 0,
+    ...(header.ok && header.value.inode !== undefined && { inode: header.value.inode }),
     key,
     mend: mend && { backing: mend.backing, format: mend.format },
   });

@@ -1,6 +1,7 @@
 import type { SeenLayer } from './chain.ts';
 import { complete, type FileFormat, filesOf, find, formatsOf, layersOf, means } from './chain.ts';
 import type { CreateSaga } from './create-saga.ts';
+import { isSame } from './create-shows.ts';
 import { leftover } from './delete-end.ts';
 import type { DeleteSaga } from './delete-saga.ts';
 import { explain, type Refusal } from './failure.ts';
@@ -67,6 +68,8 @@ function created(saga: CreateEnd, sight: Sight): Settled {
   }
   const lie = headerLie(layer, layer.on, view, sight);
   if (lie !== null) return no(lie);
+  const header = sight.headers[newFile];
+  if (header?.ok && !isSame(saga, header.value)) return no(`another file is called ${newFile} now`);
   const formats: readonly FileFormat[] = [
     { file: newFile, format: QCOW2, provenance: layer.format === null ? 'assumed' : 'reported' },
   ];

@@ -67,7 +67,15 @@ export interface Job {
 }
 
 /** A file's header page, or why there is none. */
-export type HeaderView = Result<Qcow2Header, HeaderFlaw>;
+export type HeaderView = Result<SeenHeader, HeaderFlaw>;
+
+export interface SeenHeader extends Qcow2Header {
+  /**
+   * Tells the file that was read from another one of the same name. Left out where nobody can say,
+   * as of network disks. No device goes with it: a share has another one each time it is mounted.
+   */
+  readonly inode?: string;
+}
 
 /** What Cinder believes. `snapshot` is null when Cinder no longer has it. */
 export interface CinderView {

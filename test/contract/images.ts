@@ -93,6 +93,20 @@ export function imagesContract(name: string, open: () => Promise<ImagesLab>): vo
     }
   });
 
+  law('a file has a number of its own, which a mended one keeps', async (lab) => {
+    const says = { backing: 'base', format: QCOW2, luks: true };
+    const [file, other] = [await lab.overlay('a.qcow2', says), await lab.overlay('b.qcow2', says)];
+    const numberOf = async (of: FileName) => {
+      const read = await header(lab, of);
+      return read.ok ? read.value.inode : expect.unreachable();
+    };
+    const before = await numberOf(file);
+    expect(before).toMatch(/^\d+$/);
+    expect(await numberOf(other)).not.toBe(before);
+    expect(await lab.images.mend(lab.directory, file, 'base' as FileName, RAW)).toEqual(DONE);
+    expect(await numberOf(file)).toBe(before);
+  });
+
   law('mending gives a silent header its format', async (lab) => {
     const base = await lab.raw('base');
     const file = await lab.overlay('a.qcow2', { backing: base, format: null });

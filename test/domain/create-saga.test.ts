@@ -537,6 +537,52 @@ describe('to be mended', () => {
     expect(again.effect).toMatchObject({ do: 'snapshot', process: 'qemu-2' });
   });
 
+  describe('another file that has taken the name of the overlay', () => {
+    const named = (inode: string) => ({ new: header({ inode })('s1', 'qcow2') });
+    const looked = (inode: string) => ({
+      ...ready,
+      headers: { ...ready.headers, ...named(inode) },
+    });
+    const switching = along(ACCEPTED, saw(looked('7'))).saga;
+
+    test('is not called created, whichever QEMU has open', () => {
+      expect(switching).toMatchObject({ plan: { inode: '7' } });
+      const same = nextCreate(switching, saw({ ...done, headers: named('7') }));
+      expect(ending(same)).toBe('created, created');
+      expect(same.saga).not.toHaveProperty('inode');
+      for (const headers of [named('8'), NEW_HEADER]) {
+        const parked = nextCreate(switching, saw({ ...done, headers }));
+        expect(ending(parked)).toBe('unknown, silent');
+        expect(parked.saga).toMatchObject({ reason: 'another file has its name', inode: '7' });
+      }
+    });
+
+    test('is not asked for again, once the first may have been in use', () => {
+      for (const [event, said] of [
+        [DID, 'failed, create-failed'],
+        [failed(UNKNOWN), 'unknown, silent'],
+      ] as const) {
+        const next = along(switching, event, saw(looked('8')));
+        expect(ending(next)).toBe(said);
+        expect(next.saga).toMatchObject({ reason: expect.stringMatching('another file has its') });
+      }
+    });
+
+    test('may be used when the first was refused: it is checked as that was', () => {
+      const next = along(switching, failed(BUSY), saw(looked('8')), WOKE, saw(looked('8')));
+      expect(next).toMatchObject({ effect: SWITCH, saga: { plan: { inode: '8' } } });
+    });
+
+    test('is not known where a file has no number', () => {
+      const plain = nextCreate(SWITCHING, saw({ ...done, headers: named('8') }));
+      expect(ending(plain)).toBe('created, created');
+      expect(SWITCHING.plan).not.toHaveProperty('inode');
+      const lying = nextCreate(SWITCHING, saw({ ...done, headers: { new: header()('v', 'raw') } }));
+      expect(lying.saga).toMatchObject({ outcome: 'unknown' });
+      expect(lying.saga).not.toHaveProperty('inode');
+    });
+  });
+
   test('what was asked for twice, the first time without an answer, is not undone', () => {
     const again = along(SWITCHING, failed(UNKNOWN), saw(ready), DID);
     expect(again.saga).toMatchObject({ at: 'switching', twice: true });

@@ -88,6 +88,15 @@ describe('a create', () => {
     expect(refusal(CREATE_END, 'done', unread)).toBe('the header of new was not read');
   });
 
+  test('whose overlay another file has the name of is not done', () => {
+    const named = (inode: string) => ({ new: header({ inode })('s1', 'qcow2') });
+    const checked: CreateSaga = { ...CREATE_END, inode: '7' };
+    const seen = (inode: string) => glance(disk(CREATED), { headers: named(inode) });
+    expect(refusal(checked, 'done', seen('8'))).toBe('another file is called new now');
+    expect(refusal(checked, 'done', seen('7'))).toBe('end created');
+    expect(refusal(CREATE_END, 'done', seen('8'))).toBe('end created');
+  });
+
   test('of a guest that is off, whose XML ends at the overlay, is done', () => {
     const top = { file: file('new'), format: null, on: null };
     const off = glance(disk(top, { process: null }), { headers: { new: header()('s1', 'qcow2') } });

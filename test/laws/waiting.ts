@@ -5,10 +5,6 @@ import { expect, test } from 'vitest';
  * sim/world/laws.ts): each is missed by a test that is written as if it were there.
  */
 export const WAITING = {
-  'overlay pinned by its inode': {
-    law: 24,
-    why: 'between the look at its header and the switch the overlay is known by its name alone',
-  },
   'journal pruned of what Cinder has confirmed': {
     law: 31,
     why: 'the journal keeps every operation for ever',

@@ -2,10 +2,9 @@ import fc from 'fast-check';
 import { layersOf, type SeenLayer } from '#domain/chain.ts';
 import type { Fault } from '#domain/failure.ts';
 import type { ServerId, SnapshotId, VolumeId } from '#domain/ids.ts';
-import type { Qcow2Header } from '#domain/qcow2.ts';
 import { err, ok } from '#domain/result.ts';
 import type { Event } from '#domain/saga.ts';
-import type { DiskView, GuestView, HeaderView, Job, Sight } from '#domain/sight.ts';
+import type { DiskView, GuestView, HeaderView, Job, SeenHeader, Sight } from '#domain/sight.ts';
 import { file, format, stripped } from './chains.ts';
 
 export const SERVER = 'server-1' as ServerId;
@@ -14,7 +13,7 @@ export const SNAPSHOT = 'snapshot-1' as SnapshotId;
 export const SUBJECT = { volume: VOLUME, snapshot: SNAPSHOT, server: SERVER } as const;
 export const SIZE = 2 ** 30;
 
-export function header(says: Partial<Omit<Qcow2Header, 'backingFile' | 'backingFormat'>> = {}) {
+export function header(says: Partial<Omit<SeenHeader, 'backingFile' | 'backingFormat'>> = {}) {
   return (backing: string | null, backingFormat: string | null): HeaderView =>
     ok({
       version: 3,

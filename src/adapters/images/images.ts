@@ -82,9 +82,12 @@ export async function headerAt(path: string): Promise<Result<HeaderView, Fault>>
     return notOpened(error, file);
   }
   try {
-    const facts = await handle.stat();
+    // An inode number of XFS or NFS may be too large for a double.
+    const facts = await handle.stat({ bigint: true });
     if (!facts.isFile()) return flawed('not-regular', 'it is not a regular file');
-    return ok(parseHeader(await pageOf(handle, facts.size), facts.size));
+    const size = Number(facts.size);
+    const header = parseHeader(await pageOf(handle, size), size);
+    return ok(header.ok ? ok({ ...header.value, inode: String(facts.ino) }) : header);
   } catch (error) {
     return err({ kind: 'unreachable', who: 'the share', detail: `${file}: ${codeOf(error)}` });
   } finally {
