@@ -1,38 +1,11 @@
 import { describe, expect, test } from 'vitest';
-import type { SeenLayer } from '#domain/chain.ts';
-import { diagnose, type ListedSnapshot, type Past, type VolumeSight } from '#domain/diagnosis.ts';
-import type { FileName, Format, OperationId, SnapshotId } from '#domain/ids.ts';
+import { diagnose, type ListedSnapshot, type VolumeSight } from '#domain/diagnosis.ts';
+import type { SnapshotId } from '#domain/ids.ts';
 import type { Saga } from '#domain/saga.ts';
-import type { DiskView } from '#domain/sight.ts';
 import { chain, file, format, stripped } from '../support/chains.ts';
 import { CREATE, LIMITS } from '../support/scenes.ts';
-import { disk, header, headersOf, SERVER, SIZE, SUBJECT, VOLUME } from '../support/sights.ts';
-
-const ROW = { id: 'S' as SnapshotId, volume: VOLUME, status: 'available', progress: '100%' };
-const rows = (...them: Partial<ListedSnapshot>[]) => them.map((one) => ({ ...ROW, ...one }));
-const TWO = rows({ id: 'a' as SnapshotId }, { id: 'b' as SnapshotId });
-const past = (saga: Saga, unsent = 0): Past => ({ id: 'op-1' as OperationId, saga, unsent });
-
-/** A volume with s2 on s1 on the raw v, of which all the witnesses say the same, but for `says`. */
-function sight(
-  says: Partial<Omit<VolumeSight, 'guest'>> & {
-    readonly seen?: SeenLayer;
-    readonly is?: Partial<DiskView>;
-  } = {},
-): VolumeSight {
-  const { seen = chain('s2', 's1', 'v'), is = {}, ...rest } = says;
-  const guest = disk(seen, is);
-  return {
-    volume: VOLUME,
-    guest,
-    headers: headersOf(seen),
-    known: new Map<FileName, Format>(),
-    cinder: { active: guest.chain.file, attachments: 1, snapshots: TWO },
-    past: [],
-    limits: LIMITS,
-    ...rest,
-  };
-}
+import { header, headersOf, SERVER, SIZE, SUBJECT } from '../support/sights.ts';
+import { past, ROW, rows, sight, TWO } from '../support/volume-sights.ts';
 
 const codes = (it: VolumeSight) => diagnose(it).map(({ code }) => code);
 const only = (it: VolumeSight) => {
