@@ -15,6 +15,7 @@ import {
   OVER,
   quiesced,
   THAWING,
+  type Thawing,
   thaw,
   unquiesced,
   untried,
@@ -91,7 +92,7 @@ export function nextCreate(saga: CreateSaga, event: Event): Step {
       if (event.kind !== 'saw') return go(saga, look(saga));
       return decide(saga, event.sight, true);
     case 'switching':
-      if (saga.freeze?.at === 'thawing') return thawed(saga, saga.freeze.failed, event);
+      if (saga.freeze?.at === 'thawing') return thawed(saga, saga.freeze, event);
       if (event.kind === 'failed') return heed(saga, event.fault);
       if (event.kind === 'woke' && saga.asking) return answered({ ...saga, pending: true });
       if (event.kind === 'did') return answered({ ...saga, idle: true });
@@ -163,11 +164,10 @@ function answered(saga: At<'switching'>, said: Fault | null = null): Step {
   return go({ ...rest, freeze: THAWING }, thawOf(saga.plan), ...evidence);
 }
 
-function thawed(saga: At<'switching'>, failed: number, event: Event): Step {
-  const { freeze, next, evidence } = thaw(failed, event);
+function thawed(saga: At<'switching'>, thawing: Thawing, event: Event): Step {
+  const { freeze, next, evidence } = thaw(thawing, event);
   const effect = { thaw: thawOf(saga.plan), wait: WATCH, look: look(saga) }[next];
-  const same = freeze.at === 'thawing' && freeze.failed === failed;
-  return go(same ? saga : { ...saga, freeze }, effect, ...evidence);
+  return go(freeze === thawing ? saga : { ...saga, freeze }, effect, ...evidence);
 }
 
 function judge(saga: At<'switching'>, sight: Sight): Step {

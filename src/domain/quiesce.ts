@@ -19,14 +19,17 @@ export type Quiesce = 'auto' | 'required' | 'never';
  * in between. So a thaw of our own follows every freeze that may have been sent, whatever the
  * answer was and whoever lives to hear it; where nothing is frozen it does nothing.
  */
-export type Freeze =
-  | { readonly at: 'asked' | 'over' | 'dropped' }
-  | { readonly at: 'thawing'; readonly failed: number };
+export type Freeze = { readonly at: 'asked' | 'over' | 'dropped' } | Thawing;
+
+export interface Thawing {
+  readonly at: 'thawing';
+  readonly failed: number;
+}
 
 export const ASKED: Freeze = { at: 'asked' };
 export const OVER: Freeze = { at: 'over' };
 export const DROPPED: Freeze = { at: 'dropped' };
-export const THAWING: Freeze = { at: 'thawing', failed: 0 };
+export const THAWING: Thawing = { at: 'thawing', failed: 0 };
 
 /**
  * An agent that hangs in its freeze is given up after some six minutes (5 s for libvirt's
@@ -102,17 +105,15 @@ export interface Thaw {
 }
 
 /** Thaws until it is done, or there is nobody to thaw, or nothing helps. */
-export function thaw(failed: number, event: Event): Thaw {
-  const freeze: Freeze = { at: 'thawing', failed };
+export function thaw(freeze: Thawing, event: Event): Thaw {
   if (event.kind === 'did') return { freeze: OVER, next: 'look', evidence: [] };
   if (event.kind !== 'failed') return { freeze, next: 'thaw', evidence: [] };
   const { fault } = event;
   const evidence = [noted(fault)];
   if (fault.kind === 'unreachable') return { freeze, next: 'wait', evidence };
   if (isGone(fault)) return { freeze: OVER, next: 'look', evidence };
-  if (failed + 1 < MOST_THAWS) {
-    return { freeze: { at: 'thawing', failed: failed + 1 }, next: 'wait', evidence };
-  }
+  const failed = freeze.failed + 1;
+  if (failed < MOST_THAWS) return { freeze: { at: 'thawing', failed }, next: 'wait', evidence };
   const detail = `no thaw in ${MOST_THAWS} attempts: ${explainFault(fault)}`;
   return { freeze: OVER, next: 'look', evidence: [...evidence, { kind: 'left-frozen', detail }] };
 }

@@ -457,6 +457,12 @@ describe('to be mended', () => {
     expect(ending(next)).toBe('unknown, silent');
   });
 
+  test('after an attempt that never answered, what cannot be asked for again is not waited for', () => {
+    const next = along(SWITCHING, failed(UNKNOWN), saw({ ...ready, headers: {} }));
+    expect(ending(next)).toBe('unknown, silent');
+    expect(next.saga).toMatchObject({ reason: expect.stringContaining('it is not there') });
+  });
+
   test('an attempt from before a restart may still come through', () => {
     // The first call waits in a guest that is being frozen; the second gives up on the lock.
     const again = along(reloaded(SWITCHING), WOKE, saw(ready));
@@ -476,7 +482,13 @@ describe('to be mended', () => {
   test('a disk that went after a refusal was never switched', () => {
     const gone = saw({ ...withdrawn, guest: GONE });
     const busy = along(SWITCHING, failed(BUSY));
-    expect(ending(along(busy.saga, gone))).toBe('withdrawn, silent');
+    const last = along(busy.saga, gone);
+    expect(ending(last)).toBe('withdrawn, silent');
+    expect(last.saga).toMatchObject({ reason: 'the snapshot is gone in Cinder' });
+    expect(ending(along(SWITCHING, DID, gone)), 'it was done').toBe('unknown, silent');
+    // While the disk is there to be seen, that decides.
+    const inUse = along(busy.saga, saw({ ...done, cinder: withdrawn.cinder }));
+    expect(inUse.saga).toMatchObject({ outcome: 'withdrawn', made: { after: { file: 'new' } } });
     // Unless another attempt may have been, or none was refused.
     expect(ending(along(SWITCHING, failed(UNKNOWN), gone))).toBe('unknown, silent');
     const again = along(SWITCHING, failed(UNKNOWN), saw(ready), failed(BUSY)).saga;

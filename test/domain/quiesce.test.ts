@@ -1,7 +1,7 @@
 import fc from 'fast-check';
 import { describe, expect, test, vi } from 'vitest';
 import { type CreateSaga, nextCreate } from '#domain/create-saga.ts';
-import type { Fault } from '#domain/failure.ts';
+import { explainFault, type Fault } from '#domain/failure.ts';
 import { planCreate } from '#domain/plan-create.ts';
 import { MOST_THAWS, mayBeFrozen, type Quiesce } from '#domain/quiesce.ts';
 import type { Event, Next } from '#domain/saga.ts';
@@ -75,6 +75,7 @@ describe('whether a freeze is asked for', () => {
     ['required', { agent: 'none' }, 'failed (create-failed), refused'],
     // The file systems of a guest that is shut off are at rest.
     ['auto', { process: null }, 'snapshot, decided'],
+    ['auto', { process: null, agent: 'disconnected' }, 'snapshot, decided'],
     ['required', { process: null, agent: 'disconnected' }, 'snapshot, decided'],
   ])('%s, of a guest with %j: %s', (mode, seen, word) => {
     expect(story(accepted(mode), ready(seen))).toEqual([word]);
@@ -117,6 +118,47 @@ describe('what follows a freeze', () => {
       const story = tried('auto', failed(says(code)), ready(), DID, switched);
       expect(story).toEqual(['look, fault', ...without]);
     }
+  });
+
+  test('auto: what failed with a freeze is not frozen later either', () => {
+    const busy = [failed(BUSY), ready(), WOKE, ready()] as const;
+    const story = tried('auto', failed(UNFROZEN), DID, ready(), ...busy, DID, ready());
+    expect(story.slice(2)).toEqual([
+      ...['snapshot, not-quiesced', 'look, fault', 'watch', 'look', 'snapshot'],
+      ...['look', 'watch'],
+    ]);
+    // The answer is looked at at once: nothing has yet been asked for in vain.
+    const again = tried('auto', failed(UNFROZEN), DID, ready(), WOKE, ready());
+    expect(again.at(-1)).toBe('snapshot');
+  });
+
+  test('how it went is said', () => {
+    const details = (...happened: readonly Event[]) => {
+      let saga = nextCreate(accepted('auto'), ready()).saga;
+      const said = happened.flatMap((event) => {
+        const next = nextCreate(saga, event);
+        saga = next.saga;
+        return next.evidence;
+      });
+      return said.filter(({ kind }) => /quiesced|frozen/.test(kind)).map(({ detail }) => detail);
+    };
+    expect(details(DID, DID, switched)).toEqual([
+      'its file systems were frozen while it was switched',
+    ]);
+    expect(details(failed(UNKNOWN), DID, switched)).toEqual([
+      'nobody knows: an attempt never answered, and was thawed',
+    ]);
+    expect(details(failed(UNFROZEN), DID, ready())).toEqual([explainFault(UNFROZEN)]);
+    expect(details(failed(UNKNOWN), DID, ready())).toEqual(['the attempt never answered']);
+    const vain = Array.from({ length: MOST_THAWS }, () => [failed(SILENT), WOKE]).flat();
+    expect(details(DID, ...vain.slice(0, -1))).toEqual([
+      `no thaw in 60 attempts: ${explainFault(SILENT)}`,
+    ]);
+    const silent = ready({ agent: 'disconnected' });
+    expect(nextCreate(accepted('auto'), silent).evidence.at(-1)).toEqual({
+      kind: 'not-quiesced',
+      detail: "the guest's agent is not connected",
+    });
   });
 
   test('auto: what fails without a freeze as well fails', () => {
@@ -168,6 +210,13 @@ describe('a thaw', () => {
     for (const code of ['changed', 42]) {
       expect(tried('auto', DID, failed(says(code))).at(-1)).toBe('look, fault');
     }
+  });
+
+  test('that changes nothing is not written down', () => {
+    const asked = nextCreate(accepted('auto'), ready()).saga;
+    const { saga } = nextCreate(asked, DID);
+    for (const event of [WOKE, failed(AWAY)]) expect(nextCreate(saga, event).saga).toBe(saga);
+    for (const event of [DID, failed(SILENT)]) expect(nextCreate(saga, event).saga).not.toBe(saga);
   });
 
   test('is tried for minutes, and then somebody must know', () => {
