@@ -1,4 +1,5 @@
 import type { CreateSaga } from '#domain/create-saga.ts';
+import { goneOf } from '#domain/delete-end.ts';
 import type { DeleteSaga } from '#domain/delete-saga.ts';
 import type { Refusal } from '#domain/failure.ts';
 import type { FileName, ServerId } from '#domain/ids.ts';
@@ -95,9 +96,6 @@ async function wasMergedBy(journal: Journal, attempt: Operation, file: FileName)
     .slice(0, Math.max(0, at))
     .some(({ saga }) => saga.at === 'end' && saga.outcome === 'merged' && goneOf(saga) === file);
 }
-
-const goneOf = (saga: Saga): FileName | null =>
-  saga.kind === 'delete' && saga.at === 'end' ? saga.gone : null;
 
 /** How many of a volume's deletes are looked through. */
 const LATER = 64;

@@ -23,8 +23,8 @@ export class Mailbox implements Disposable {
     this.#stop = hypervisor.listen((happening) => this.#hear(happening));
   }
 
-  /** From now on only this disk's jobs count; what came before was another job's. */
-  expect(target: string): void {
+  /** From now on only this disk's jobs count, or none; what came before was another job's. */
+  expect(target: string | null): void {
     this.#target = target;
     this.#waiting = [];
   }

@@ -36,7 +36,7 @@ export class Runner {
   /** By volume: the operations in the order in which they were accepted; the first one runs. */
   readonly #queues = new Map<VolumeId, Operation[]>();
   /** When each operation was asked for, by the monotonic clock. */
-  readonly #asked = new Map<OperationId, number>();
+  readonly #asked = new WeakMap<Operation, number>();
   readonly #running = new Map<OperationId, Running>();
   readonly #listeners: ((ended: Operation) => void)[] = [];
   #stopped = false;
@@ -94,7 +94,7 @@ export class Runner {
     const { clock } = this.#world;
     // Only for the time before this process need the wall clock be believed.
     const before = Math.max(0, clock.now() - operation.askedAt);
-    this.#asked.set(operation.id, clock.monotonic() - before);
+    this.#asked.set(operation, clock.monotonic() - before);
     const queue = this.#queues.get(volume);
     if (queue !== undefined) queue.push(operation);
     else {
@@ -120,18 +120,18 @@ export class Runner {
   #begin(operation: Operation): void {
     const { clock, hypervisor } = this.#world;
     const mailbox = new Mailbox(hypervisor, operation.saga.request.server, clock);
-    const done = this.#drive(operation, mailbox).catch((defect) => this.#broken(operation, defect));
-    const over = done.finally(() => this.#leave(operation));
-    const running = { done: over, mailbox, again: false, writing: null, aborts: [] };
+    const idle = { done: Promise.resolve(), again: false, writing: null, aborts: [] };
+    const running: Running = { ...idle, mailbox };
     this.#running.set(operation.id, running);
+    running.done = this.#drive(operation, running)
+      .catch((defect) => this.#broken(operation, defect))
+      .finally(() => this.#leave(operation, running));
   }
 
-  #leave(operation: Operation): void {
-    const running = this.#running.get(operation.id);
-    running?.mailbox[Symbol.dispose]();
+  #leave(operation: Operation, running: Running): void {
+    running.mailbox[Symbol.dispose]();
     answerAll(running, null);
     this.#running.delete(operation.id);
-    this.#asked.delete(operation.id);
     this.#world.sender.forget(operation.saga.request.snapshot);
     const { volume } = operation.saga.request;
     const queue = this.#queues.get(volume) ?? [];
@@ -143,67 +143,67 @@ export class Runner {
 
   /** It is taken out of the queue first: nobody begins it while that is written down. */
   async #abortWaiting(id: OperationId): Promise<Overruled> {
-    const { journal, sender, telemetry } = this.#world;
-    const queue = [...this.#queues.values()].find((all) => all.some((one) => one.id === id));
-    const at = queue?.findIndex((one) => one.id === id) ?? -1;
-    const operation = queue?.[at];
-    if (operation === undefined) return null;
-    const step = aborting(operation.saga);
-    if (!step.ok) return step;
-    queue?.splice(at, 1);
-    this.#asked.delete(id);
-    const { saga, evidence, tell } = step.value;
-    const notice = await journal.commit(id, { saga, evidence, tell, formats: [] });
+    for (const queue of this.#queues.values()) {
+      const operation = queue.find((one) => one.id === id);
+      if (operation === undefined) continue;
+      const step = aborting(operation.saga);
+      if (!step.ok) return step;
+      queue.splice(queue.indexOf(operation), 1);
+      await this.#write(operation, step.value, step.value.evidence);
+      return ok(null);
+    }
+    return null;
+  }
+
+  /** What a step found, and what Cinder must hear of it, is one entry of the journal. */
+  async #write(operation: Operation, step: Next<Saga>, evidence: readonly Evidence[]) {
+    const { journal, sender, telemetry, clock } = this.#world;
+    const { saga, tell } = step;
+    const entry = { saga, evidence, tell, formats: learnt(saga) };
+    const notice = await journal.commit(operation.id, entry);
     if (notice !== null) sender.post(notice);
     logStep(telemetry, operation, evidence, saga);
-    return ok(null);
+    if (saga.at !== 'end') return;
+    const ended = { ...operation, saga, updatedAt: clock.now() };
+    for (const hear of this.#listeners) hear(ended);
   }
 
   /** The only loop in the program. */
-  async #drive(operation: Operation, mailbox: Mailbox): Promise<void> {
-    const { journal, sender, telemetry } = this.#world;
+  async #drive(operation: Operation, running: Running): Promise<void> {
+    const { mailbox } = running;
     let saga = operation.saga;
-    let event: Event = { kind: 'woke' };
+    let event: Event = WOKE;
     let last: Evidence | null = null;
     const age = () => this.#age(operation);
     // A job that an earlier process began: how it ends is told to this one.
-    const target = expecting(saga);
-    if (target !== null) mailbox.expect(target);
+    mailbox.expect(expecting(saga));
     while (!this.#stopped) {
-      const running = this.#running.get(operation.id);
       const overruled = overrule(running, saga);
       const step = overruled ?? next(saga, event);
-      if (running?.again && isWithdrawn(step.saga)) {
+      if (running.again && isWithdrawn(step.saga)) {
         running.again = false;
-        event = { kind: 'woke' };
+        event = WOKE;
         continue;
       }
       const evidence = step.evidence.filter((one) => !sameEvidence(one, last));
       last = step.evidence.at(-1) ?? last;
       // What Cinder must hear belongs to an end, which is another state.
       if (step.saga !== saga || evidence.length > 0) {
-        const entry = { saga: step.saga, evidence, tell: step.tell, formats: learnt(step.saga) };
-        const writing = journal.commit(operation.id, entry);
-        if (running !== undefined) running.writing = writing;
-        const notice = await writing;
-        if (notice !== null) sender.post(notice);
-        logStep(telemetry, operation, evidence, step.saga);
+        running.writing = this.#write(operation, step, evidence);
+        await running.writing;
       }
       saga = step.saga;
       if (overruled !== null) answerAll(running, ok(null));
-      if (saga.at === 'end') {
-        const ended = { ...operation, saga, updatedAt: this.#world.clock.now() };
-        for (const hear of this.#listeners) hear(ended);
-      }
       if (step.effect === null) return;
-      if (step.progress !== null) sender.progress(saga.request.snapshot, step.progress);
+      const { snapshot } = saga.request;
+      if (step.progress !== null) this.#world.sender.progress(snapshot, step.progress);
       event = await perform(this.#world, step.effect, saga, { mailbox, age });
     }
   }
 
-  #age({ id }: Operation): number {
+  #age(operation: Operation): number {
     const now = this.#world.clock.monotonic();
-    return now - (this.#asked.get(id) ?? now);
+    return now - (this.#asked.get(operation) ?? now);
   }
 
   /** We contradict ourselves. The process ends; the second time the operation is set aside. */
@@ -223,9 +223,11 @@ export class Runner {
   }
 }
 
+const WOKE: Event = { kind: 'woke' };
+
 /** An operation that is being driven. */
 interface Running {
-  readonly done: Promise<void>;
+  done: Promise<void>;
   readonly mailbox: Mailbox;
   /** It was asked for again since it last meant to withdraw. */
   again: boolean;
@@ -238,16 +240,16 @@ interface Running {
 export type Overruled = Result<null, Refusal> | null;
 
 /** The end that operators asked for, or null; those who come too late are told so. */
-function overrule(running: Running | undefined, saga: Saga): Next<Saga> | null {
-  if (running === undefined || running.aborts.length === 0) return null;
+function overrule(running: Running, saga: Saga): Next<Saga> | null {
+  if (running.aborts.length === 0) return null;
   const step = aborting(saga);
   if (step.ok) return step.value;
   answerAll(running, step);
   return null;
 }
 
-function answerAll(running: Running | undefined, it: Overruled): void {
-  for (const answer of running?.aborts.splice(0) ?? []) answer(it);
+function answerAll({ aborts }: Running, it: Overruled): void {
+  for (const answer of aborts.splice(0)) answer(it);
 }
 
 const isWithdrawn = (saga: Saga): boolean => saga.at === 'end' && saga.outcome === 'withdrawn';

@@ -1,6 +1,7 @@
 import { describe, expect, test, vi } from 'vitest';
 import type { OperationId } from '#domain/ids.ts';
 import { err } from '#domain/result.ts';
+import type { Saga } from '#domain/saga.ts';
 import { CALLER, Desk, NEVER } from './support/desk.ts';
 
 vi.setConfig({ testTimeout: 30_000 });
@@ -25,9 +26,10 @@ function onceAccepted(desk: Desk, then: (look: () => unknown) => unknown): void 
   };
 }
 
+const outcomeOf = (saga: Saga) => (saga.at === 'end' ? saga.outcome : saga.at);
 const outcome = async (desk: Desk, id: OperationId) => {
-  const saga = (await desk.journal.operation(id))?.saga;
-  return saga?.at === 'end' ? saga.outcome : saga?.at;
+  const operation = await desk.journal.operation(id);
+  return operation && outcomeOf(operation.saga);
 };
 
 describe('abort', () => {
@@ -56,6 +58,77 @@ describe('abort', () => {
     await desk.idle();
     expect(await outcome(desk, running)).toBe('merged');
     expect(await outcome(desk, waiting)).toBe('failed');
+  });
+
+  test('what waits is found in the queue of its own volume, and whoever listens hears of it', async () => {
+    const desk = new Desk({ tickMs: 60_000 });
+    const { root } = desk.cloud;
+    const slow = desk.deletion(await desk.taken(2), 0);
+    await asked(desk, desk.service.delete(slow, CALLER));
+    desk.between = (port, method, call) =>
+      port === 'libvirt' && method === 'snapshot' ? NEVER : call();
+    await asked(desk, desk.service.create(desk.prepared(root), CALLER));
+    await desk.clock.advance(2_000);
+    const here = await asked(desk, desk.service.create(desk.prepared(), CALLER));
+    const there = await asked(desk, desk.service.create(desk.prepared(root), CALLER));
+    const heard: string[] = [];
+    desk.runner.whenEnded(({ id, saga }) => heard.push(`${id} ${outcomeOf(saga)}`));
+    for (const id of [there, here]) {
+      const from = desk.log.length;
+      expect(await desk.clock.until(desk.operator.abort(id))).toMatchObject({ ok: true });
+      expect(heard.splice(0)).toEqual([`${id} failed`]);
+      expect(desk.log.slice(from, from + 2)).toEqual([
+        'aborted: by an operator, while it was waiting',
+        'failed: an operator aborted it before anything was changed',
+      ]);
+      expect(await desk.clock.until(desk.operator.abort(id))).toMatchObject({ ok: false });
+    }
+  });
+
+  test('an undo that waits is aborted without a word to Cinder', async () => {
+    const desk = new Desk({ tickMs: 60_000, aftercare: false });
+    await asked(desk, desk.service.delete(desk.deletion(await desk.taken(2), 0), CALLER));
+    await desk.clock.advance(2_000);
+    const { snapshot, newFile } = desk.prepared();
+    const { server, volume } = desk.cloud;
+    const request = { server, volume, snapshot, newFile };
+    const before = { file: 'a', format: 'raw', provenance: 'reported', on: null } as never;
+    const made = { before, after: { ...(before as object), file: newFile, on: before } as never };
+    const at = desk.clock.now();
+    const operation = {
+      id: 'undo' as OperationId,
+      saga: { kind: 'undo', request, made, at: 'waiting' },
+      accepted: true,
+      ...CALLER,
+      ...{ askedAt: at, updatedAt: at },
+    } as const;
+    await desk.journal.ask(operation);
+    desk.runner.start(operation);
+    expect(await desk.runner.abort(operation.id)).toEqual({ ok: true, value: null });
+    expect(await outcome(desk, operation.id)).toBe('failed');
+    await desk.clock.advance(5_000);
+    expect(desk.told(snapshot)).toEqual([]);
+  });
+
+  test('what has begun and waits for another that has is not taken out', async () => {
+    const desk = new Desk();
+    const { server } = desk.cloud;
+    const [first, second] = [desk.prepared(), desk.prepared()];
+    const at = desk.clock.now();
+    const times = { accepted: true, askedAt: at, updatedAt: at, ...CALLER };
+    const limits = { maxChainDepth: 8 };
+    const saga = { kind: 'create', request: { ...first, server }, at: 'accepted', limits } as const;
+    const said = { kind: 'create', request: { ...second, server }, at: 'confirming' } as const;
+    const [one, two] = [
+      { id: 'one' as OperationId, saga, ...times },
+      { id: 'two' as OperationId, saga: said, ...times },
+    ];
+    for (const it of [one, two]) await desk.journal.ask(it);
+    for (const it of [one, two]) desk.runner.start(it);
+    expect(await desk.runner.abort(two.id)).toMatchObject({ error: { kind: 'has-begun' } });
+    await desk.idle();
+    expect(await outcome(desk, two.id)).toBe('failed');
+    expect(desk.log.join()).not.toContain('aborted');
   });
 
   test('the step that is in flight ends first, and no other one begins', async () => {

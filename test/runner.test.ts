@@ -399,6 +399,69 @@ test('that an attempt of the process before may still come is written down at on
   expect(await pendingNow()).toBe(true);
 });
 
+describe('asked for again', () => {
+  /** A create that Cinder gives up before it is looked at; `seen` is called at each look of ours. */
+  async function givenUp(seen: (nth: number, give: (status: string) => void) => void) {
+    const desk = new Desk();
+    const saga = createAt(desk, 'accepted');
+    const row = desk.cloud.cinder.snapshots.get(saga.request.snapshot)!;
+    row.status = 'error';
+    const id = await left(desk, 'a', saga);
+    let looks = 0;
+    desk.between = async (port, method, call) => {
+      const answer = await call();
+      if (port !== 'libvirt' || method !== 'look') return answer;
+      looks++;
+      seen(looks, (status) => Object.assign(row, { status }));
+      void desk.runner.join(id);
+      return answer;
+    };
+    return { desk, id, looks: () => looks };
+  }
+
+  test('what it saw before that is no reason to withdraw', async () => {
+    const { desk, id, looks } = await givenUp((nth, give) => {
+      if (nth === 2) give('creating');
+    });
+    await desk.boot();
+    await desk.idle();
+    expect(await outcome(desk, id)).toBe('created');
+    expect(looks()).toBeGreaterThan(2);
+  });
+
+  test('nor is each end one that is put off', async () => {
+    const desk = new Desk();
+    const id = await left(desk, 'a', createAt(desk, 'accepted'));
+    let switched = 0;
+    desk.between = async (port, method, call) => {
+      if (port === 'libvirt' && method === 'snapshot') switched++;
+      const answer = await call();
+      void desk.runner.join(id);
+      return answer;
+    };
+    await desk.boot();
+    await desk.clock.advance(20_000);
+    expect(await outcome(desk, id)).toBe('created');
+    expect(switched).toBe(1);
+  });
+
+  test('nobody has: one look is enough', async () => {
+    const desk = new Desk();
+    const saga = createAt(desk, 'accepted');
+    desk.cloud.cinder.snapshots.get(saga.request.snapshot)!.status = 'error';
+    const id = await left(desk, 'a', saga);
+    let looks = 0;
+    desk.between = (port, method, call) => {
+      if (port === 'libvirt' && method === 'look') looks++;
+      return call();
+    };
+    await desk.boot();
+    await desk.idle();
+    expect(await outcome(desk, id)).toBe('withdrawn');
+    expect(looks).toBe(1);
+  });
+});
+
 test('a header with another format is mended on the share before it is used', async () => {
   const desk = new Desk();
   const asked = desk.prepared(desk.cloud.disk, { backingFormat: null });

@@ -53,10 +53,11 @@ type Above = Pick<Layer, 'file' | 'format'>;
 function under({ file, format }: Above, headers: Sight['headers']): Result<Above | null, Refusal> {
   if (format !== QCOW2) return ok(null);
   const header = headers[file] ?? NOT_READ;
+  const unusable = (says: string) => err(broken(file, `cannot be used: ${says}`));
+  if (!header.ok) return unusable(header.error.says);
   const verdict = judgeHeader(header, {});
-  if (verdict.verdict !== 'accepted' || !header.ok) {
-    const says = verdict.verdict === 'accepted' ? [] : verdict.reasons.map((flaw) => flaw.says);
-    return err(broken(file, `cannot be used: ${says.join('; ')}`));
+  if (verdict.verdict !== 'accepted') {
+    return unusable(verdict.reasons.map(({ says }) => says).join('; '));
   }
   const { backingFile, backingFormat } = header.value;
   if (backingFile === null || backingFormat === null) return ok(null);

@@ -3,7 +3,7 @@ import type { DeleteSaga } from './delete-saga.ts';
 import type { Refusal } from './failure.ts';
 import type { FileName } from './ids.ts';
 import type { DeletePlan } from './plan-delete.ts';
-import { type End, type Evidence, end, type Next } from './saga.ts';
+import { type End, type Evidence, end, type Next, type Saga } from './saga.ts';
 import type { Sight } from './sight.ts';
 
 /** The ways in which a delete ends without a merge, and the words for what it was about. */
@@ -69,6 +69,9 @@ export function ended(
 ): DeleteEnd {
   return { kind: 'delete', request: saga.request, at: 'end', outcome, reason, formats, gone };
 }
+
+/** The file that a delete has, or may have, merged away; null of whatever else. */
+export const goneOf = (saga: Saga): FileName | null => ('gone' in saga ? saga.gone : null);
 
 /** The file that a merge leaves behind for Cinder to remove. */
 export function leftover(plan: Pick<DeletePlan, 'merge' | 'before'>): FileName {

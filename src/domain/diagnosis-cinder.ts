@@ -10,7 +10,7 @@ export function cinderFindings(sight: VolumeSight): readonly Finding[] {
   return [
     ...attachments(sight),
     ...(busy ? [] : drift(sight)),
-    ...(sight.cinder.snapshots ?? []).flatMap((row) => stuck(sight, row)),
+    ...(sight.cinder.snapshots?.flatMap((row) => stuck(sight, row)) ?? []),
     ...(busy ? [] : counted(sight)),
   ];
 }

@@ -1,4 +1,5 @@
 import { find, layersOf, means, type SeenLayer } from './chain.ts';
+import { goneOf } from './delete-end.ts';
 import type { Finding, VolumeSight } from './diagnosis.ts';
 import { type FileName, type Format, QCOW2 } from './ids.ts';
 import { judgeHeader } from './overlay.ts';
@@ -43,7 +44,7 @@ function wrongName(sight: VolumeSight, layer: SeenLayer, header: Qcow2Header): F
 }
 
 const mergedAway = ({ past }: VolumeSight, file: string | null): boolean =>
-  past.some(({ saga }) => saga.kind === 'delete' && saga.at === 'end' && saga.gone === file);
+  past.some(({ saga }) => goneOf(saga) === file);
 
 /** A format that is left out is one that the next start would find out by probing. */
 function wrongFormat(sight: VolumeSight, layer: SeenLayer, header: Qcow2Header): Finding | null {
@@ -68,7 +69,7 @@ function flaws(sight: VolumeSight, { file }: SeenLayer, header: Qcow2Header): re
   const reasons = verdict.verdict === 'accepted' ? [] : verdict.reasons;
   return (
     reasons
-      .filter(({ kind }) => kind !== 'backing-format' && kind !== 'backing-name')
+      .filter(({ kind }) => kind !== 'backing-format')
       // QEMU may mark what it has open.
       .filter(({ kind }) => kind !== 'state' || header.corrupt || guest.process === null)
       .map(({ kind, says }) => ({

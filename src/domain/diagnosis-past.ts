@@ -1,7 +1,8 @@
 import { find } from './chain.ts';
+import { goneOf } from './delete-end.ts';
 import type { Finding, Past, VolumeSight } from './diagnosis.ts';
 import { pathOf } from './diagnosis-headers.ts';
-import { settling, type Verdict } from './settling.ts';
+import { settling } from './settling.ts';
 
 /** What our own journal says that somebody should know. */
 export function pastFindings(sight: VolumeSight): readonly Finding[] {
@@ -26,9 +27,7 @@ function unsent({ id, unsent: count, saga }: Past): readonly Finding[] {
 
 function unknown(sight: VolumeSight, { id, saga }: Past): readonly Finding[] {
   if (saga.at !== 'end' || saga.outcome !== 'unknown') return [];
-  const { guest, headers, known } = sight;
-  const seen = { guest, headers, known, cinder: null, late: false };
-  const provable = (['done', 'failed'] as const).find((as: Verdict) => settling(saga, as, seen).ok);
+  const provable = (['done', 'failed'] as const).find((as) => settling(saga, as, sight).ok);
   return [
     {
       code: 'operation-unknown',
@@ -53,10 +52,7 @@ function unproven(
   if (gone === null || find(sight.guest.chain, gone) !== null) return [];
   // The XML of a guest that is off may end above it.
   if (sight.guest.process === null) return [];
-  const merged = later.some(
-    (one) => one.saga.kind === 'delete' && one.saga.at === 'end' && one.saga.gone === gone,
-  );
-  if (merged) return [];
+  if (later.some((one) => goneOf(one.saga) === gone)) return [];
   return [
     {
       code: 'merge-unproven',

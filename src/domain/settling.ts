@@ -9,11 +9,14 @@ import { type FileName, QCOW2 } from './ids.ts';
 import type { DeletePlan } from './plan-delete.ts';
 import { err, ok, type Result } from './result.ts';
 import { type Evidence, end, go, type Next, type Saga } from './saga.ts';
-import type { DiskView, Sight } from './sight.ts';
+import type { DiskView, Sight as Everything } from './sight.ts';
 import type { UndoSaga } from './undo-saga.ts';
 
 /** What a person says became of an operation whose outcome is unknown. */
 export type Verdict = 'done' | 'failed';
+
+/** What Cinder says is no proof of anything here. */
+type Sight = Pick<Everything, 'guest' | 'headers' | 'known'>;
 
 type CreateEnd = Extract<CreateSaga, { at: 'end' }>;
 type DeleteEnd = Extract<DeleteSaga, { at: 'end' }>;

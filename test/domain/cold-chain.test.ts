@@ -57,6 +57,11 @@ test('what the XML names is reported, what only a header names is assumed', () =
   ]);
 });
 
+test('a format that the XML leaves out is assumed, the topmost too', () => {
+  const cold = coldChain(off(stripped(long)), { headers, known });
+  expect(cold).toMatchObject({ value: { file: 's3', format: QCOW2, provenance: 'assumed' } });
+});
+
 test('a base may be qcow2, or what a protocol calls raw, and ends the chain', () => {
   const qcow2 = chain('s1', 'v:qcow2');
   expect(names(coldChain(off(qcow2), { headers: headersOf(qcow2), known }))).toEqual([
@@ -92,6 +97,11 @@ describe('there is no answer', () => {
     ['what is below is', lie('s1', header()('v', 'luks')), /s1 stands on v, which is encrypted/],
     ['it is corrupt', lie('s1', header({ corrupt: true })('v', 'raw')), /s1 .*corrupt/],
     ['the XML says otherwise', lie('s2', header()('v', 'raw')), /the XML has s3 \(qcow2\) on s2/],
+    [
+      'there are two reasons',
+      lie('s1', header({ dataFile: true, corrupt: true })('v', 'raw')),
+      /s1 cannot be used: it keeps its data in another file; it is marked corrupt/,
+    ],
   ])('when %s', (_, seen, says) => {
     const cold = coldChain(off(), { headers: seen, known });
     if (cold.ok) expect.unreachable();
@@ -112,7 +122,15 @@ describe('there is no answer', () => {
   test('when the XML calls a layer otherwise than the header above it', () => {
     const cold = coldChain(off(chain('s3', 's2', 's1', 'v:vmdk')), { headers, known });
     if (cold.ok) expect.unreachable();
-    expect(explain(cold.error)).toContain('v (vmdk)');
+    expect(explain(cold.error)).toContain(
+      's3 heads the chain s3 (qcow2) on s2 (qcow2) on s1 (qcow2) on v (raw), and the XML has ' +
+        's3 (qcow2) on s2 (qcow2) on s1 (qcow2) on v (vmdk)',
+    );
+    const silent = coldChain(off(stripped(chain('s3', 's1', 'v'))), { headers, known });
+    if (silent.ok) expect.unreachable();
+    expect(explain(silent.error)).toMatch(
+      /and the XML has s3 \(no format\) on s1 \(no format\) on v \(no format\)(?! on)/,
+    );
   });
 
   test('when it is deeper than libvirt would follow', () => {
@@ -135,6 +153,7 @@ describe('the next header that may be read', () => {
     ['is none whose format is left out', header()('v', null), seen, known, null],
     ['is none behind a path', header()('/v', 'qcow2'), seen, known, null],
     ['is none where none is named', header()(null, null), seen, known, null],
+    ['is none where only a format is', header()(null, 'qcow2'), seen, known, null],
     ['is none of a header that is none', missing, seen, known, null],
     ['is none that is recorded as raw', qcow2, seen, new Map([[file('v'), RAW]]), null],
     ['is none that the XML calls raw', qcow2, chain('s1', 'v'), known, null],

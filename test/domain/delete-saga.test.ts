@@ -579,6 +579,9 @@ describe('to be mended', () => {
       expect(stuck).toMatchObject({ at: 'merging', doubts });
     }
     expect(ending(along(stuck, between))).toBe('unknown, silent');
+    // Also when a second attempt was refused: the first may be what is coming.
+    const twice = along(merging, failed(UNKNOWN), saw(ready), failed(REFUSED), between);
+    expect(twice).toMatchObject({ saga: { at: 'merging' }, effect: { do: 'watch', soon: true } });
     // Whoever was answered that nothing began sees another hand in it.
     expect(ending(along(merging, failed(AWAY), between))).toBe('failed, delete-failed');
   });

@@ -321,6 +321,20 @@ describe('a snapshot that Cinder waits for', () => {
   });
 });
 
+test.each(['creating', 'deleting', 'error', 'error_deleting'])(
+  'a snapshot that is %s need not have an overlay',
+  (status) => {
+    const listed = rows({}, {}, { id: id('c'), status });
+    expect(codes(sight({ cinder: knows('s2', listed) }))).not.toContain('snapshot-without-layer');
+  },
+);
+
+test('a layer between others is qcow2, whether libvirt says so or not', () => {
+  const known = new Map([[file('v'), format('raw')]]);
+  const old = sight({ seen: stripped(WHOLE), headers: lying('s1', 'raw'), known });
+  expect(codes(old)).toEqual(['header-format']);
+});
+
 describe('a header that names a file which is in no chain', () => {
   const behind = (...saga: readonly Saga[]) => {
     const headers = { ...headersOf(WHOLE), s1: header()('s0', 'qcow2') };

@@ -45,6 +45,14 @@ test('a header with other names says those, and otherwise what it said', () => {
   );
 });
 
+test('what stood there before is wiped, to the last sector of it', () => {
+  const head = qcow2({ backing: 'o'.repeat(900), crypt: 2, extensions: [luks()] });
+  expect(parseHeader(head.page, head.fileBytes).ok).toBe(true);
+  const anew = repoint(head.page, 'n' as FileName, 'raw' as Format);
+  expect(anew).toHaveLength(1536);
+  expect(Buffer.from(anew ?? []).toString('latin1')).not.toContain('oo');
+});
+
 test('a name that does not fit into the first cluster is not written', () => {
   const head = qcow2({ clusterBits: 9, crypt: 2, extensions: [luks(512n, 512n)] });
   expect(parseHeader(head.page, head.fileBytes).ok).toBe(true);

@@ -377,6 +377,11 @@ test('a LUKS pointer means encrypted, and bitmaps are noticed', () => {
   expect(bitmaps).toMatchObject({ value: { bitmaps: true } });
 });
 
+test.each([1n, 2n ** 24n])('a LUKS header of %i bytes is within the limits', (length) => {
+  const head = roomy(qcow2({ crypt: 2, extensions: [luks(65_536n, length)] }));
+  expect(parse(head)).toMatchObject({ value: { encryption: 'luks' } });
+});
+
 /** QEMU refuses the first three itself; the others are limits of our own. */
 test.each<[string, Extension, RegExp]>([
   ['is longer than one', [TYPE.luks, '\0'.repeat(24)], /pointer of 24 bytes$/],

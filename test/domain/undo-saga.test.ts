@@ -105,8 +105,8 @@ describe('only what Cinder has given up, and is provably ours', () => {
     ['taken after all', asked(still, 'available'), 'withdrawn: the snapshot is available in '],
     ['still creating', asked(still, 'creating'), 'withdrawn: the snapshot is creating in Cinder'],
     ['taken, and reset', asked(still, 'error', 'new'), 'withdrawn: the snapshot is error, but '],
-    ['a third file', asked(still, 'error', 'x'), 'unknown: new is in use: the snapshot is error,'],
-    ['no word', asked(still, null, null), 'unknown: new is in use: the snapshot is gone, and its '],
+    ['a third file', asked(still, 'error', 'x'), 'is error, and its attachment names x'],
+    ['no word', asked(still, null, null), 'is gone, and its attachment names no file'],
     ['not in use', asked(back, 'error'), 'withdrawn: new is not in use'],
     ['not on top', asked(another, 'error'), 'unknown: new is in use: the chain became another '],
     ['shut off', asked(off(), 'error'), 'withdrawn: the guest is shut off, and what it wrote'],
@@ -141,6 +141,10 @@ describe('while it is mirrored', () => {
     expect(along(canceling, saw(ready)).effect).toEqual(SOON);
     expect(ending(along(canceling, saw(still)))).toBe(
       'withdrawn: the snapshot is available in Cinder',
+    );
+    const weary = { ...canceling, doubts: 30 };
+    expect(ending(along(weary, saw(ready)))).toMatch(
+      /^unknown: new is in use: .*, and the active commit does not end$/,
     );
     expect(ending(along(canceling, saw(back)))).toMatch(/^unknown: .*, and s1 is active$/);
   });

@@ -3,7 +3,7 @@ import type { Bug } from './bug.ts';
 
 const RUNNER = 'src/runner.ts';
 const SENDER = 'src/sender.ts';
-const COMMIT = 'const writing = journal.commit(operation.id, entry);';
+const COMMIT = 'running.writing = this.#write(operation, step, evidence);';
 const PERFORM = 'await perform(this.#world, step.effect, step.saga, { mailbox, age });';
 const UPDATE = 'await this.#world.volumes.update(saga.request.snapshot, step.tell);';
 const QUEUES = 'readonly #queues = new Map<VolumeId, Operation[]>();';
@@ -40,7 +40,11 @@ export const JOURNAL_BUGS: readonly Bug[] = [
     name: 'the word is not in the same entry as the step',
     habit: 'Nova',
     laws: [14, 15],
-    edit: { file: RUNNER, find: 'tell: step.tell,', put: 'tell: null,' },
+    edit: {
+      file: RUNNER,
+      find: 'const entry = { saga, evidence, tell, formats: learnt(saga) };',
+      put: 'const entry = { saga, evidence, tell: null, formats: learnt(saga) };',
+    },
   },
   {
     name: 'evidence is dropped',
