@@ -1,5 +1,14 @@
 import type { SeenLayer } from './chain.ts';
-import { complete, type FileFormat, filesOf, find, formatsOf, layersOf, means } from './chain.ts';
+import {
+  changedBy,
+  complete,
+  type FileFormat,
+  filesOf,
+  find,
+  formatsOf,
+  layersOf,
+  means,
+} from './chain.ts';
 import type { CreateSaga } from './create-saga.ts';
 import { isSame } from './create-shows.ts';
 import { leftover } from './delete-end.ts';
@@ -39,10 +48,10 @@ export function settling(saga: Saga, as: Verdict, sight: Sight): Settled {
 /** The files whose headers a verdict rests on. */
 export function headersToSettle(saga: Saga): readonly FileName[] {
   if (saga.kind === 'create') return [saga.request.newFile];
-  if (saga.kind === 'undo') return [];
-  if (saga.at !== 'end' || saga.plan === undefined) return [];
-  const below = floorOf(saga.plan);
-  return below === null ? [saga.plan.repointed] : [saga.plan.repointed, below];
+  const plan = saga.kind === 'delete' && saga.at === 'end' ? saga.plan : undefined;
+  if (plan === undefined) return [];
+  const below = floorOf(plan);
+  return below === null ? [plan.repointed] : [plan.repointed, below];
 }
 
 /** Cinder hears nothing of an undo: it has given the snapshot up before. */
@@ -111,12 +120,10 @@ function merged(saga: DeleteEnd, sight: Sight): Settled {
   if (lie !== null) return no(lie);
   const after = complete(view.chain, sight.known);
   if (!after.ok) return after;
-  const pull = plan.merge.kind === 'pull';
-  const changed = [...(pull ? [upper.file] : []), ...(below === null ? [] : [below])];
-  const formats = formatsOf(changed, view.chain, after.value);
+  const formats = formatsOf(changedBy(plan.before, plan.merge), view.chain, after.value);
   const evidence: Evidence = { kind: 'completed', detail: `${gone} is no longer in the chain` };
   const { kind, request } = saga;
-  if (!pull) {
+  if (plan.merge.kind === 'commit') {
     const last = { ...bare(saga), outcome: 'merged', reason: DONE, formats, gone } as const;
     return ok(end(last, { kind: 'deleted', formats }, said('done'), evidence));
   }

@@ -85,6 +85,12 @@ test('of several facts each is told apart from the next', () => {
   );
 });
 
+test('a delete that is about another snapshot is told what it would have destroyed', () => {
+  expect(explain(refusals['other-snapshot'])).toContain(
+    'in the chain too: what another snapshot needs would be merged. Delete the snapshot again',
+  );
+});
+
 test('a pull of everything is named as one', () => {
   const sentence = explain({ ...refusals['not-one-layer'], onto: null });
   expect(sentence).toContain('s2 and the end of the chain');

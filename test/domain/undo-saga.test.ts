@@ -147,6 +147,10 @@ describe('while it is mirrored', () => {
       /^unknown: new is in use: .*, and the active commit does not end$/,
     );
     expect(ending(along(canceling, saw(back)))).toMatch(/^unknown: .*, and s1 is active$/);
+    const anew = glance(disk(CREATED, { process: 'qemu-2', job: mirror(false) }));
+    expect(ending(along(canceling, saw(anew))), 'the job of another QEMU').toBe(
+      'withdrawn: the snapshot is available in Cinder',
+    );
   });
 
   test('somebody else pivots, or cancels', () => {
@@ -154,6 +158,11 @@ describe('while it is mirrored', () => {
     const again = along(committing, ended('canceled'), saw(still));
     expect(again.effect).toEqual(ASK);
     expect(along(again.saga, saw(asked(still, 'error'))).saga).toMatchObject({ tries: 2 });
+    // Back on the old file, and somebody is at work there: it is not flushed under their hands.
+    const busy = glance(disk(BEFORE, { job: { kind: 'copy', done: 0, total: 1 } }));
+    expect(ending(along(committing, saw(busy)))).toBe(
+      'withdrawn: a copy job is at work on the disk',
+    );
   });
 
   test('it is asked for three times', () => {
@@ -211,6 +220,11 @@ describe('while it is mirrored', () => {
       effect: { do: 'commit-active', process: 'qemu-2' },
     });
     expect(ending(along(committing, saw(off())))).toMatch(/^withdrawn: the guest is shut off/);
+    // What the dead one had refused says nothing of the next one.
+    const refused = along(committing, failed(REFUSED)).saga;
+    expect(along(refused, saw(asked(anew, 'error')))).toMatchObject({
+      saga: { at: 'committing', process: 'qemu-2', tries: 2, refused: null },
+    });
   });
 });
 
@@ -238,6 +252,11 @@ describe('while it is switched back', () => {
     });
     const anew = glance(disk(CREATED, { process: 'qemu-2' }));
     expect(along(pivoting, saw(asked(anew, 'error'))).saga.at).toBe('committing');
+    const theirs = glance(disk(CREATED, { process: 'qemu-2', job: mirror(true) }));
+    expect(ending(along(pivoting, saw(asked(theirs, 'error'))))).toBe(
+      'withdrawn: a active-commit job is at work on the disk',
+    );
+    expect(along(pivoting, saw(turning)).saga, 'no doubt while it happens').toEqual(pivoting);
     const done = glance(disk(BEFORE, { process: 'qemu-2' }));
     expect(along(pivoting, saw(done))).toMatchObject({
       effect: { do: 'flush', process: 'qemu-2' },
@@ -250,7 +269,11 @@ test('a flush is asked for until it is done', () => {
   expect(next).toMatchObject({ saga: { at: 'flushing' }, effect: WATCH });
   expect(along(flushing, WOKE).effect).toEqual(LOOK);
   const anew = glance(disk(BEFORE, { process: 'qemu-2' }));
-  expect(along(flushing, saw(anew)).effect).toMatchObject({ do: 'flush', process: 'qemu-2' });
+  const asked = along(flushing, saw(anew));
+  expect(asked.effect).toMatchObject({ do: 'flush', process: 'qemu-2' });
+  expect(asked.saga).toEqual({ ...flushing, process: 'qemu-2' });
+  expect(along(flushing, DID).saga).toMatchObject({ outcome: 'undone', formats: [] });
+  expect(nextUndo(waiting, failed(AWAY))).toMatchObject({ saga: waiting, effect: WATCH });
   expect(ending(along(flushing, saw(still)))).toMatch(/changed before it was flushed: new is act/);
 });
 
