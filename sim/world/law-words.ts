@@ -67,6 +67,8 @@ export class WordLaws implements Watcher {
     const [first, overlay] = args as [{ volume?: string; chain?: Layer } | string, FileName];
     const intended = this.#world.journal.all.some(({ saga, accepted }) => {
       if (!accepted || !states.includes(saga.at)) return false;
+      // A create merges nothing; it may have a header written anew by a pull.
+      if (method === 'merge' && saga.at === 'switching' && saga.heals === undefined) return false;
       if (typeof first !== 'string' && first.volume !== undefined)
         return saga.request.volume === first.volume;
       if (saga.kind === 'create') return saga.request.newFile === overlay;
@@ -192,7 +194,7 @@ export class WordLaws implements Watcher {
 /** In which state an operation must be on disk before the method is called. */
 const INTENTS: Readonly<Record<string, readonly string[]>> = {
   snapshot: ['switching'],
-  merge: ['merging'],
+  merge: ['merging', 'switching'],
   flush: ['flushing'],
   commitActive: ['committing'],
   pivot: ['pivoting'],

@@ -1,7 +1,8 @@
 import { agrees, find, formatsOf } from './chain.ts';
 import { mendWith, switchTo, thawOf } from './create-effects.ts';
 import { ended, fail, park, refuse, withdraw } from './create-end.ts';
-import { isSame, lieIn, shows } from './create-shows.ts';
+import { heal, isSame, liesIn } from './create-header.ts';
+import { shows } from './create-shows.ts';
 import { explain, explainFault, type Fault } from './failure.ts';
 import { QCOW2 } from './ids.ts';
 import { type CreatePlan, type CreateRequest, type Limits, planCreate } from './plan-create.ts';
@@ -63,6 +64,8 @@ export type CreateSaga = { readonly kind: 'create'; readonly request: CreateRequ
       readonly asking?: boolean;
       /** It said yes, and the next look showed nothing new: it is asked again after a pause. */
       readonly idle?: boolean;
+      /** How often a header that lies was to be healed. */
+      readonly heals?: number;
       /** Left out while no freeze of the guest's file systems was asked for. */
       readonly freeze?: Freeze;
     }
@@ -207,13 +210,14 @@ function verify(saga: At<'switching'>, view: DiskView, sight: Sight): Step {
   const { plan, request } = saga;
   const header = sight.headers[request.newFile];
   if (header === undefined) return park(saga, 'its header was not read');
-  const lie = lieIn(header, plan);
-  if (lie !== null) return park(saga, `the header changed under us: ${lie}`);
+  const lies = liesIn(header, plan);
+  if (lies.length > 0) return heal(saga, lies, view);
   if (!isSame(plan, header.ok ? header.value : {})) return park(saga, 'another file has its name');
   return created(
     saga,
     view,
     { kind: 'switched', detail: `${view.target} is on ${view.chain.file}` },
+    ...(saga.heals === undefined ? [] : [{ kind: 'mended', detail: request.newFile } as const]),
     ...quiesced(saga.freeze, saga.pending),
   );
 }

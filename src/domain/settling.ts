@@ -9,8 +9,8 @@ import {
   layersOf,
   means,
 } from './chain.ts';
+import { isSame } from './create-header.ts';
 import type { CreateSaga } from './create-saga.ts';
-import { isSame } from './create-shows.ts';
 import { leftover } from './delete-end.ts';
 import type { DeleteSaga } from './delete-saga.ts';
 import { explain, type Refusal } from './failure.ts';

@@ -68,6 +68,17 @@ const BELIEFS: readonly Belief[] = [
     },
   },
   {
+    // qcow2_change_backing_file: the driver of the node that is open, whatever the header said.
+    name: 'a pull onto the file right below writes the true format, and moves nothing',
+    acts: [overlay('f1', 'base', 'qcow2'), write(1, 0x11), pull('base', true)],
+    holds: (_, all) => {
+      const [made, , healed] = all.map(({ state }) => state);
+      expect(made?.files.f1?.header).toMatchObject({ backing: 'base', format: 'qcow2' });
+      expect(healed?.files.f1?.header).toMatchObject({ backing: 'base', format: 'raw' });
+      expect(healed?.chain).toEqual(made?.chain);
+    },
+  },
+  {
     // qemuDomainBlockCommit: names are looked up, then the job, then flags and adjacency.
     name: 'a job in the way hides wrong flags, and a wrong name hides the job',
     acts: [

@@ -549,6 +549,56 @@ describe('to be mended', () => {
     expect(again.effect).toMatchObject({ do: 'snapshot', process: 'qemu-2' });
   });
 
+  describe('a header that lost its format once it is in use', () => {
+    const lies = { new: header()('s1', null) };
+    const seen = (says = {}) => saw({ ...done, headers: lies, ...says });
+    const PULL = {
+      ...{ do: 'merge', target: 'vda', process: 'qemu-1', chain: ['new', 's1', 'v'] },
+      merge: { kind: 'pull', onto: 's1' },
+    };
+
+    test('is written anew by QEMU, which knows it, and then it is created', () => {
+      const healing = nextCreate(SWITCHING, seen());
+      expect(healing).toMatchObject({ effect: PULL, saga: { at: 'switching', heals: 1 } });
+      expect(healing.evidence).toEqual([
+        { kind: 'decided', detail: 'pull onto s1, so that the header says qcow2' },
+      ]);
+      const job = { kind: 'pull', done: 0, total: 1 } as const;
+      const busy = seen({ guest: disk(CREATED, { job }) });
+      expect(along(healing.saga, DID, busy).effect).toEqual({ do: 'watch', soon: false });
+      const told = along(healing.saga, DID, saw(done));
+      expect(ending(told)).toBe('created, created');
+      expect(told.evidence.map(({ kind }) => kind)).toEqual(['switched', 'mended']);
+      expect(told.evidence[1]).toMatchObject({ detail: 'new' });
+    });
+
+    test('three times, whatever the answer; after that it is left to a person', () => {
+      for (const answer of [DID, WOKE, failed(UNKNOWN), failed(REFUSED)]) {
+        let { saga } = nextCreate(SWITCHING, seen());
+        for (let heals = 2; heals <= 3; heals++) {
+          const again = along(saga, answer, seen());
+          expect(again).toMatchObject({ effect: PULL, saga: { heals } });
+          saga = again.saga;
+        }
+        const last = along(saga, answer, seen());
+        expect(ending(last)).toBe('unknown, silent');
+        expect(last.saga).toMatchObject({
+          reason: expect.stringMatching(/^the header changed under us: it calls s1 nothing/),
+        });
+      }
+    });
+
+    test('unless more is wrong with it, or no QEMU is there to write it', () => {
+      const off = seen({ guest: disk(CREATED, { process: null }) });
+      expect(ending(nextCreate(SWITCHING, off))).toBe('unknown, silent');
+      const more = nextCreate(SWITCHING, seen({ headers: { new: header()('v', null) } }));
+      expect(ending(more)).toBe('unknown, silent');
+      expect(more.saga).toMatchObject({
+        reason: expect.stringMatching(/: it names v, and .*; it calls s1 nothing/),
+      });
+    });
+  });
+
   describe('another file that has taken the name of the overlay', () => {
     const named = (inode: string) => ({ new: header({ inode })('s1', 'qcow2') });
     const looked = (inode: string) => ({

@@ -1,14 +1,18 @@
 /**
- * Somebody puts another file in the overlay's place while it is made the active layer: QEMU has the
- * one open that was checked, and the next start opens the other (law 24).
+ * Somebody has their hands on the overlay while it is made the active layer: puts another file in
+ * its place, so that QEMU has the one open that was checked and the next start opens the other (law
+ * 24), or writes its header anew, so that the next start takes a raw file for qcow2 (law 6).
  */
 import { randomUUID } from 'node:crypto';
-import { rename } from 'node:fs/promises';
+import { open, rename } from 'node:fs/promises';
 import { join } from 'node:path';
 import { expect, test } from 'vitest';
+import { headerAt } from '#adapters/images/images.ts';
 import { type Hexagon, TOKEN, wrapped } from '#app/composition.ts';
-import type { VolumeId } from '#domain/ids.ts';
-import { ok } from '#domain/result.ts';
+import { type FileName, QCOW2, type VolumeId } from '#domain/ids.ts';
+import { parseHeader } from '#domain/qcow2.ts';
+import { repoint } from '#domain/qcow2-writing.ts';
+import { ok, type Result } from '#domain/result.ts';
 import type { Operation } from '#ports/journal.ts';
 import { instead } from './instead.ts';
 import { createImage, createOverlay } from './lab/images.ts';
@@ -35,16 +39,31 @@ const unnumbered = wrapped(TOKEN.images, (made) =>
 );
 
 /** Another overlay with the same header takes the name, right after the switch. */
-const swapping = wrapped(TOKEN.hypervisor, (made) =>
-  instead(made, {
-    snapshot: async (order) => {
-      const answer = await made.snapshot(order);
-      const path = join(order.directory, order.file);
-      await rename(`${path}.other`, path);
-      return answer;
-    },
-  }),
-);
+const swapping = meddled((path) => rename(`${path}.other`, path));
+
+/** The header calls the raw file below qcow2, right after the switch. */
+const relabelling = meddled(async (path) => {
+  await using file = await open(path, 'r+');
+  const page = new Uint8Array(65_536);
+  await file.read(page, 0, page.length, 0);
+  const { backingFile } = present(parseHeader(page, (await file.stat()).size));
+  const anew = repoint(page, backingFile as FileName, QCOW2);
+  await file.write(anew ?? expect.unreachable(), 0, anew?.length, 0);
+});
+
+function meddled(then: (path: string) => Promise<unknown>) {
+  return wrapped(TOKEN.hypervisor, (made) =>
+    instead(made, {
+      snapshot: async (order) => {
+        const answer = await made.snapshot(order);
+        await then(join(order.directory, order.file));
+        return answer;
+      },
+    }),
+  );
+}
+
+const present = <T, E>(it: Result<T, E>): T => (it.ok ? it.value : expect.unreachable());
 
 async function story({ runner }: Hexagon) {
   const volume = randomUUID() as VolumeId;
@@ -73,8 +92,10 @@ async function story({ runner }: Hexagon) {
   await guest.kill9();
   await guest.startFromTopOnly({ vda: { path: path(file), format: 'qcow2' } });
   const whole = (await guest.hash('vda')) === before;
+  const header = present(present(await headerAt(path(file))));
   const { outcome, reason } = saga.at === 'end' ? saga : expect.unreachable();
-  return { outcome, reason, told: volumes.verdict(id)?.kind ?? null, whole };
+  const told = volumes.verdict(id)?.kind ?? null;
+  return { outcome, reason, told, whole, below: header.backingFormat };
 }
 
 test('a create is not called done when the next start would open another file', async () => {
@@ -85,6 +106,7 @@ test('a create is not called done when the next start would open another file', 
     reason: 'another file has its name',
     told: null,
     whole: false,
+    below: 'raw',
   });
 });
 
@@ -92,4 +114,10 @@ test('without that Cinder goes on from a file that the guest never wrote to', as
   tellOnFailure(stage.at);
   await using service = await inProcess(stage.at, withoutCinder, swapping, unnumbered);
   expect(await story(service)).toMatchObject({ outcome: 'created', told: 'created', whole: false });
+});
+
+test('a header that calls the file below something else is healed before a create is done', async () => {
+  tellOnFailure(stage.at);
+  await using service = await inProcess(stage.at, withoutCinder, relabelling);
+  expect(await story(service)).toMatchObject({ outcome: 'created', below: 'raw', whole: true });
 });
