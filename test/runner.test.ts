@@ -429,6 +429,23 @@ describe('asked for again', () => {
     expect(looks()).toBeGreaterThan(2);
   });
 
+  test('once: what it sees after that counts', async () => {
+    const desk = new Desk();
+    const saga = createAt(desk, 'accepted');
+    desk.cloud.cinder.snapshots.get(saga.request.snapshot)!.status = 'error';
+    const id = await left(desk, 'a', saga);
+    let looks = 0;
+    desk.between = async (port, method, call) => {
+      const answer = await call();
+      if (port === 'libvirt' && method === 'look' && ++looks === 1) void desk.runner.join(id);
+      return answer;
+    };
+    await desk.boot();
+    await desk.clock.advance(60_000);
+    expect(await outcome(desk, id)).toBe('withdrawn');
+    expect(looks).toBe(2);
+  });
+
   test('nor is each end one that is put off', async () => {
     const desk = new Desk();
     const id = await left(desk, 'a', createAt(desk, 'accepted'));
@@ -439,10 +456,14 @@ describe('asked for again', () => {
       void desk.runner.join(id);
       return answer;
     };
-    await desk.boot();
+    desk.build();
+    const heard: string[] = [];
+    desk.runner.whenEnded(({ saga }) => heard.push(saga.at === 'end' ? saga.outcome : saga.at));
+    await desk.clock.until(desk.runner.resume());
     await desk.clock.advance(20_000);
     expect(await outcome(desk, id)).toBe('created');
     expect(switched).toBe(1);
+    expect(heard).toEqual(['created']);
   });
 
   test('nobody has: one look is enough', async () => {
@@ -744,4 +765,25 @@ test('a runner that is idle holds nothing', async () => {
   expect(await desk.answered(desk.service.create(asked, CALLER))).toMatchObject({ ok: false });
   expect(desk.runner.busy(desk.cloud.volume)).toBe(false);
   await desk.clock.until(desk.runner.idle());
+});
+
+test('of an operation that is over nothing is heard any more', async () => {
+  const desk = new Desk();
+  const { hypervisor } = desk.cloud;
+  const listening = new Set<unknown>();
+  let most = 0;
+  const listen = hypervisor.listen.bind(hypervisor);
+  vi.spyOn(hypervisor, 'listen').mockImplementation((listener) => {
+    const stop = listen(listener);
+    listening.add(listener);
+    most = Math.max(most, listening.size);
+    return () => {
+      listening.delete(listener);
+      stop();
+    };
+  });
+  await left(desk, 'a', createAt(desk, 'accepted'));
+  await desk.boot();
+  await desk.idle();
+  expect([most, listening.size]).toEqual([1, 0]);
 });
