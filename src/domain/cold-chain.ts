@@ -52,8 +52,9 @@ type Above = Pick<Layer, 'file' | 'format'>;
 
 function under({ file, format }: Above, headers: Sight['headers']): Result<Above | null, Refusal> {
   if (format !== QCOW2) return ok(null);
-  const header = headers[file] ?? NOT_READ;
+  const header = headers[file];
   const unusable = (says: string) => err(broken(file, `cannot be used: ${says}`));
+  if (header === undefined) return unusable('its header was not read');
   if (!header.ok) return unusable(header.error.says);
   const verdict = judgeHeader(header, {});
   if (verdict.verdict !== 'accepted') {
@@ -92,5 +93,3 @@ const broken = (file: FileName, problem: string): Refusal => ({
   file,
   problem,
 });
-
-const NOT_READ: HeaderView = err({ kind: 'missing', says: 'its header was not read' });

@@ -4,6 +4,8 @@ import { next } from '#domain/sagas.ts';
 import { WOKE } from '../support/sights.ts';
 import { states } from '../support/states.ts';
 
+const WHY = 'an operator aborted it before anything was changed';
+
 test.each(states())('$kind $at', (saga) => {
   const step = aborting(saga);
   if (!['waiting', 'accepted', 'mending'].includes(saga.at)) {
@@ -12,7 +14,14 @@ test.each(states())('$kind $at', (saga) => {
   }
   expect(step).toMatchObject({
     value: {
-      saga: { kind: saga.kind, request: saga.request, at: 'end', outcome: 'failed', formats: [] },
+      saga: {
+        kind: saga.kind,
+        request: saga.request,
+        at: 'end',
+        outcome: 'failed',
+        formats: [],
+        reason: WHY,
+      },
       evidence: [{ kind: 'aborted', detail: `by an operator, while it was ${saga.at}` }],
       tell: saga.kind === 'undo' ? null : { kind: `${saga.kind}-failed` },
       effect: null,

@@ -57,6 +57,18 @@ test('what the XML names is reported, what only a header names is assumed', () =
   ]);
 });
 
+test('what the XML names is reported, to the last layer', () => {
+  const cold = coldChain(off(), { headers, known });
+  if (!cold.ok) expect.unreachable(explain(cold.error));
+  const provenances = layersOf(cold.value).map((layer) => layer.provenance);
+  expect(provenances).toEqual(Array(4).fill('reported'));
+});
+
+test('a header that has a format and no name ends the chain', () => {
+  const alone = { s1: header()(null, 'raw') };
+  expect(names(coldChain(off(chain('s1:qcow2')), { headers: alone, known }))).toEqual(['s1:qcow2']);
+});
+
 test('a format that the XML leaves out is assumed, the topmost too', () => {
   const cold = coldChain(off(stripped(long)), { headers, known });
   expect(cold).toMatchObject({ value: { file: 's3', format: QCOW2, provenance: 'assumed' } });

@@ -486,6 +486,9 @@ describe('to be mended', () => {
     expect(ending(last)).toBe('withdrawn, silent');
     expect(last.saga).toMatchObject({ reason: 'the snapshot is gone in Cinder' });
     expect(ending(along(SWITCHING, DID, gone)), 'it was done').toBe('unknown, silent');
+    // Cinder still wants it: whether it was switched or not, nothing the guest wrote is lost.
+    const wanted = along(busy.saga, saw({ ...ready, guest: GONE }));
+    expect(ending(wanted)).toBe('created, created');
     // While the disk is there to be seen, that decides.
     const inUse = along(busy.saga, saw({ ...done, cinder: withdrawn.cinder }));
     expect(inUse.saga).toMatchObject({ outcome: 'withdrawn', made: { after: { file: 'new' } } });
@@ -659,6 +662,21 @@ describe('to be mended', () => {
   test('an active overlay whose header was not read is not yet created', () => {
     const next = nextCreate(SWITCHING, saw({ ...done, headers: {} }));
     expect(next.tell).toBeNull();
+  });
+
+  test('an active overlay is encrypted where the volume is, and nowhere else', () => {
+    const key = { format: 'luks', engine: 'qemu', secret: 'uuid-1' };
+    const keys = (...names: string[]) => names.map((name) => ({ ...key, file: file(name) }));
+    const luks = header({ encryption: 'luks' })('s1', 'qcow2');
+    const sealed = { ...ready, guest: disk(BEFORE, { keys: keys('s1', 'v') }) };
+    const switching = along(ACCEPTED, saw({ ...sealed, headers: { new: luks } })).saga;
+    expect(switching).toMatchObject({ at: 'switching', plan: { key: { secret: 'uuid-1' } } });
+    const guest = disk(CREATED, { keys: keys('new', 's1', 'v') });
+    const end = (saga: CreateSaga, headers: object) =>
+      ending(nextCreate(saga, saw({ ...done, guest, headers: headers as typeof NEW_HEADER })));
+    expect(end(switching, { new: luks })).toBe('created, created');
+    expect(end(switching, NEW_HEADER)).toBe('unknown, silent');
+    expect(end(SWITCHING, { new: luks })).toBe('unknown, silent');
   });
 
   test('an active overlay that is marked corrupt is not created', () => {

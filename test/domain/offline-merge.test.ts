@@ -39,6 +39,7 @@ const outcome = ({ saga, tell }: Step) =>
   saga.at === 'end' && saga.kind === 'delete'
     ? `${saga.outcome}, ${tell?.kind ?? 'silent'}, ${saga.gone}`
     : saga.at;
+const SYNCED = { kind: 'flushed', detail: 'the header is on disk' };
 const why = (words: string) => expect.stringContaining(words);
 const doing = ({ effect }: Step) => effect?.do;
 
@@ -67,18 +68,19 @@ describe.each(DELETES)('a $name while the guest is off', (it) => {
   const copied = along(copying, DID);
   const repointed = isPull ? copied : along(copied, see(before), DID);
   const synced = along(repointed, see(after), DID);
+  const copyOf = { kind: 'completed', detail: `what ${gone} has is copied, and on disk` };
   const running = { chain: it.after, process: 'qemu-1' };
 
   test('goes step by step, each written down before the next', () => {
     expect(first).toMatchObject({
       saga: { at: 'offline', doing: 'unchain', unchained: false },
       effect: { do: 'unchain', target: 'vda' },
-      evidence: [{ kind: 'decided' }],
+      evidence: [{ kind: 'decided', detail: why(', while the guest is shut off') }],
     });
     expect(copying.effect).toMatchObject({ do: 'copy', directory: '/mnt', merge: it.merge });
     const { plan } = copying.saga as Offline;
     expect(copying.effect).toMatchObject({ chain: plan.before });
-    expect(copied).toMatchObject({ saga: { copied: true }, evidence: [{ kind: 'completed' }] });
+    expect(copied).toMatchObject({ saga: { copied: true }, evidence: [copyOf] });
     expect(copied.effect).toEqual({ do: 'look', headers: [it.repointed], cinder: false });
     const repoint = along(copied, see(before));
     if (!isPull) {
@@ -96,7 +98,7 @@ describe.each(DELETES)('a $name while the guest is off', (it) => {
       directory: '/mnt',
       file: it.repointed,
     });
-    expect(synced).toMatchObject({ saga: { synced: true }, evidence: [{ kind: 'flushed' }] });
+    expect(synced).toMatchObject({ saga: { synced: true }, evidence: [SYNCED] });
     const last = along(synced, see(after));
     expect(outcome(last)).toBe(`merged, deleted, ${gone}`);
     const files = changedBy(it.before, it.merge);
@@ -290,6 +292,7 @@ describe.each(DELETES)('a $name while the guest is off', (it) => {
   test('a guest that is gone, or there twice', () => {
     const last = along(copied, saw(sight(GONE, 'deleting')));
     expect(outcome(last)).toBe(`failed, delete-failed, ${gone}`);
+    expect(last.saga).toMatchObject({ reason: why('No guest server-1') });
     expect(outcome(along(copied, saw(sight(AMBIGUOUS, 'deleting'))))).toBe('unknown, silent, null');
   });
 
