@@ -108,9 +108,9 @@ export const core = new ContainerModule(({ bind }) => {
   provide(
     bind,
     TOKEN.operate,
-    [hypervisor, images, volumes, journal, telemetry, runner, sender, TOKEN.service],
-    (hypervisor, images, volumes, journal, telemetry, runner, sender, service) => {
-      const ports = { hypervisor, images, volumes, journal, telemetry };
+    [hypervisor, images, volumes, journal, clock, telemetry, runner, sender, TOKEN.service],
+    (hypervisor, images, volumes, journal, clock, telemetry, runner, sender, service) => {
+      const ports = { hypervisor, images, volumes, journal, clock, telemetry };
       return new Operator({ ...ports, runner, sender, service });
     },
   );

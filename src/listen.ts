@@ -8,7 +8,10 @@ import type { Config } from './config.ts';
 export async function listen(hexagon: Hexagon, config: Config): Promise<AsyncDisposable> {
   const { assisted, inspect, operate, telemetry, clock, hypervisor } = hexagon;
   await using opening = new AsyncDisposableStack();
-  const admin = await listenAdmin({ inspect, operate, telemetry }, config.operator.socket);
+  const admin = await listenAdmin(
+    { assisted, inspect, operate, telemetry, clock },
+    config.operator.socket,
+  );
   if (!admin.ok) throw new StartupProblem(admin.error);
   opening.use(admin.value);
   const { api } = config;

@@ -4,6 +4,7 @@ import type { OperationId } from '#domain/ids.ts';
 import { err, ok, type Result } from '#domain/result.ts';
 import { headersToSettle, settling, type Verdict } from '#domain/settling.ts';
 import type { Trouble } from '#ports/assisted-snapshots.ts';
+import type { Clock } from '#ports/clock.ts';
 import type { Operation } from '#ports/journal.ts';
 import type { Operate } from '#ports/operate.ts';
 import type { Telemetry } from '#ports/telemetry.ts';
@@ -18,6 +19,7 @@ export interface OperateWorld extends LookWorld {
   readonly sender: Sender;
   readonly service: Service;
   readonly telemetry: Telemetry;
+  readonly clock: Clock;
 }
 
 type Said = Result<Operation, Trouble> | null;
@@ -38,6 +40,22 @@ export class Operator implements Operate {
     if (answer !== null) return refused(answer.error);
     const why = aborting(now.saga);
     return why.ok ? fault(STOPPING) : refused(why.error);
+  }
+
+  async ended(id: OperationId, withinMs: number): Promise<void> {
+    const { journal, runner, clock } = this.#world;
+    const over = new AbortController();
+    // Heard before it is looked up, or the end could come in between.
+    const deafen = runner.whenEnded((operation) => {
+      if (operation.id === id) over.abort();
+    });
+    try {
+      const operation = await journal.operation(id);
+      if (operation === null || operation.saga.at === 'end') return;
+      await clock.sleep(withinMs, over.signal);
+    } finally {
+      deafen();
+    }
   }
 
   async settle(id: OperationId, as: Verdict): Promise<Said> {

@@ -38,7 +38,7 @@ export class Runner {
   /** When each operation was asked for, by the monotonic clock. */
   readonly #asked = new WeakMap<Operation, number>();
   readonly #running = new Map<OperationId, Running>();
-  readonly #listeners: ((ended: Operation) => void)[] = [];
+  readonly #listeners = new Set<(ended: Operation) => void>();
   #stopped = false;
 
   constructor(world: RunnerWorld) {
@@ -71,9 +71,10 @@ export class Runner {
     await running.writing;
   }
 
-  /** Calls `listener` with every operation that comes to its end from now on. */
-  whenEnded(listener: (ended: Operation) => void): void {
-    this.#listeners.push(listener);
+  /** Calls `listener` with every operation that comes to its end, until what it answers is called. */
+  whenEnded(listener: (ended: Operation) => void): () => void {
+    this.#listeners.add(listener);
+    return () => this.#listeners.delete(listener);
   }
 
   /**

@@ -189,6 +189,39 @@ describe('abort', () => {
   });
 });
 
+describe('the end of an operation', () => {
+  const waited = async (desk: Desk, id: OperationId, withinMs: number) => {
+    const from = desk.clock.now();
+    await desk.clock.until(desk.operator.ended(id, withinMs));
+    return desk.clock.now() - from;
+  };
+
+  test('is waited for until it comes, and no longer', async () => {
+    const desk = new Desk({ tickMs: 2_000 });
+    const request = desk.deletion(await desk.taken(2), 0);
+    const id = await asked(desk, desk.service.delete(request, CALLER));
+    expect(await waited(desk, id, 1_000)).toBe(1_000);
+    expect(await outcome(desk, id)).toBe('merging');
+    const took = await waited(desk, id, 600_000);
+    expect(took).toBeGreaterThan(0);
+    expect(took).toBeLessThan(60_000);
+    expect(await outcome(desk, id)).toBe('merged');
+    expect(await waited(desk, id, 600_000), 'it is over').toBe(0);
+    expect(await waited(desk, 'nobody' as OperationId, 600_000)).toBe(0);
+  });
+
+  test('of another operation ends no wait', async () => {
+    const desk = new Desk({ tickMs: 60_000 });
+    const slow = desk.deletion(await desk.taken(2), 0);
+    const id = await asked(desk, desk.service.delete(slow, CALLER));
+    const { root } = desk.cloud;
+    const waiting = waited(desk, id, 10_000);
+    const other = await asked(desk, desk.service.create(desk.prepared(root), CALLER));
+    expect(await waiting).toBe(10_000);
+    expect(await outcome(desk, other)).toBe('created');
+  });
+});
+
 describe('settle', () => {
   /** A create whose switch came through, or did not, and was never answered. */
   async function parkedCreate(desk: Desk, through: boolean) {

@@ -13,4 +13,6 @@ export interface Operate {
    * Cinder hears of it. A pull that is done is flushed first: it is then open once more.
    */
   settle(id: OperationId, as: Verdict): Promise<Result<Operation, Trouble> | null>;
+  /** Waits for its end, so long at most; not at all for one that is not there. */
+  ended(id: OperationId, withinMs: number): Promise<void>;
 }

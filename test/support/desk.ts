@@ -135,7 +135,7 @@ export class Desk {
     const aftercare = this.#cares
       ? new Aftercare({ ...ports, clock, telemetry, runner, die })
       : null;
-    const operator = new Operator({ ...ports, telemetry, runner, sender, service });
+    const operator = new Operator({ ...ports, clock, telemetry, runner, sender, service });
     this.#parts = { runner, sender, service, operator, aftercare };
     this.cloud.serve(service);
   }

@@ -3,12 +3,15 @@ import { connect } from 'node:net';
 import { dirname } from 'node:path';
 import fastify, { type FastifyInstance, type FastifyReply } from 'fastify';
 import { z } from 'zod';
-import type { Refusal } from '#domain/failure.ts';
-import { fileName, type OperationId, type SnapshotId, type VolumeId } from '#domain/ids.ts';
+import type { OperationId, VolumeId } from '#domain/ids.ts';
 import { err, ok, type Result } from '#domain/result.ts';
+import type { AssistedSnapshots } from '#ports/assisted-snapshots.ts';
+import type { Clock } from '#ports/clock.ts';
 import type { Inspect } from '#ports/inspect.ts';
 import type { Operate } from '#ports/operate.ts';
 import type { Telemetry } from '#ports/telemetry.ts';
+import { callerOf } from '../nova-api/request-id.ts';
+import { parseRequest, planOf, submit, words } from './admin-requests.ts';
 import {
   chainJson,
   diagnosisJson,
@@ -21,6 +24,8 @@ import {
 } from './report-json.ts';
 
 export interface AdminWorld {
+  readonly assisted: AssistedSnapshots;
+  readonly clock: Pick<Clock, 'uuid'>;
   readonly inspect: Inspect;
   readonly operate: Operate;
   readonly telemetry: Telemetry;
@@ -53,8 +58,10 @@ export async function listenAdmin(
 }
 
 /** The routes alone, to be served anywhere. */
-export function adminApp({ inspect, operate, telemetry }: AdminWorld): FastifyInstance {
+export function adminApp(world: AdminWorld): FastifyInstance {
+  const { inspect, operate, telemetry, clock } = world;
   const app = fastify({
+    genReqId: () => `req-${clock.uuid()}`,
     bodyLimit: 65536,
     requestIdHeader: false,
     requestTimeout: 60_000,
@@ -73,7 +80,8 @@ export function adminApp({ inspect, operate, telemetry }: AdminWorld): FastifyIn
     return reply.code(500).send(errorJson('defect', 'This is a bug: see the log of the service.'));
   });
   chains(app, inspect);
-  operations(app, inspect);
+  operations(app, inspect, operate);
+  requests(app, world);
   orders(app, operate);
   return app;
 }
@@ -96,14 +104,15 @@ function chains(app: FastifyInstance, inspect: Inspect): void {
     return formatsJson(volume, await inspect.formats(volume));
   });
   app.post('/v1/plans', async (request, reply) => {
-    const plan = await planOf(inspect, request.body);
+    const asked = parseRequest(request.body);
+    const plan = asked.ok ? await planOf(inspect, asked.value) : asked;
     if (plan.ok) return planJson(plan.value);
     const { status, body } = troubleJson(plan.error);
     return reply.code(status).send(body);
   });
 }
 
-function operations(app: FastifyInstance, inspect: Inspect): void {
+function operations(app: FastifyInstance, inspect: Inspect, operate: Operate): void {
   app.get('/v1/operations', async (request, reply) => {
     const query = Query.safeParse(request.query);
     if (!query.success) return reply.code(400).send(errorJson('bad-request', words(query.error)));
@@ -112,9 +121,28 @@ function operations(app: FastifyInstance, inspect: Inspect): void {
   });
   app.get<{ Params: { id: string } }>('/v1/operations/:id', async (request, reply) => {
     const { id } = request.params;
+    const query = Wait.safeParse(request.query);
+    if (!query.success) return reply.code(400).send(errorJson('bad-request', words(query.error)));
+    await operate.ended(id as OperationId, query.data.wait * 1000);
     const report = await inspect.operation(id as OperationId);
     if (report !== null) return operationReportJson(report);
     return reply.code(404).send(errorJson('not-found', `There is no operation ${id}.`));
+  });
+}
+
+/**
+ * What Cinder asks of Nova, from Nova's own compute service on this host: the same request, the same
+ * journal, and the same answer as over HTTP. `operation` is null when Cinder knows no such snapshot.
+ */
+function requests(app: FastifyInstance, { assisted, telemetry }: AdminWorld): void {
+  app.post('/v1/operations', async (request, reply) => {
+    const caller = callerOf(request.id, request.headers);
+    const asked = parseRequest(request.body);
+    const answer = asked.ok ? await submit(assisted, asked.value, caller) : asked;
+    if (answer.ok) return reply.code(202).send({ operation: answer.value.operation });
+    const { status, body } = troubleJson(answer.error);
+    telemetry.log('warning', `refused: ${body.error.message}`, caller);
+    return reply.code(status).send(body);
   });
 }
 
@@ -142,59 +170,14 @@ function orders(app: FastifyInstance, operate: Operate): void {
 }
 
 const Settle = z.strictObject({ as: z.enum(['done', 'failed']) });
+const Wait = z.strictObject({
+  /** How many seconds to wait for the end. */
+  wait: z.coerce.number().min(0).max(60).default(0),
+});
 const Query = z.strictObject({
   state: z.enum(['open', 'ended', 'all']).default('all'),
   limit: z.coerce.number().int().min(1).max(10_000).default(100),
 });
-const Id = z.string().regex(/^[A-Za-z0-9_-]{1,64}$/, 'must be an id');
-const File = z.string().transform((text, context) => {
-  const name = fileName(text);
-  if (name === null) context.addIssue('must be a bare file name');
-  return name ?? z.NEVER;
-});
-const Subject = {
-  volume: Id.transform((id) => id as VolumeId),
-  snapshot: Id.transform((id) => id as SnapshotId),
-};
-/** Cinder's delete_info, as it sends it (cinder/volume/drivers/remotefs.py:1984-2012). */
-const DeleteInfo = z.looseObject({
-  volume_id: Id.optional(),
-  file_to_merge: File.nullable(),
-  merge_target_file: File.nullable(),
-});
-const Plan = z.discriminatedUnion('kind', [
-  z.strictObject({ kind: z.literal('create'), ...Subject, new_file: File }),
-  z.strictObject({ kind: z.literal('delete'), ...Subject, delete_info: DeleteInfo }),
-]);
-
-async function planOf(inspect: Inspect, body: unknown): ReturnType<Inspect['planCreate']> {
-  const parsed = Plan.safeParse(body);
-  if (!parsed.success) return badRequest(words(parsed.error));
-  const { data } = parsed;
-  const { volume, snapshot } = data;
-  if (data.kind === 'create') {
-    return inspect.planCreate({ volume, snapshot, newFile: data.new_file });
-  }
-  const { volume_id, file_to_merge, merge_target_file } = data.delete_info;
-  if (volume_id !== undefined && volume_id !== volume) {
-    return badRequest(`delete_info is about volume ${volume_id}, not about ${volume}.`);
-  }
-  return inspect.planDelete({
-    volume,
-    snapshot,
-    fileToMerge: file_to_merge,
-    mergeTarget: merge_target_file,
-  });
-}
-
-function badRequest(problem: string) {
-  const refusal: Refusal = { kind: 'bad-request', problem };
-  return err({ kind: 'refused' as const, refusal });
-}
-
-const words = (error: z.ZodError): string =>
-  error.issues.map(({ path, message }) => `${path.join('.') || 'body'}: ${message}`).join('; ');
-
 /** Removes a socket that nobody listens on, or says why there is no room. */
 async function clearTheWay(socket: string): Promise<string | null> {
   const there = lstatSync(socket, { throwIfNoEntry: false });

@@ -102,7 +102,10 @@ export function operationReportJson({ operation, evidence, notices }: OperationR
 }
 
 /** A refusal is the asker's to change; a fault is the world's. */
-export function troubleJson(trouble: Trouble): { readonly status: number; readonly body: object } {
+export function troubleJson(trouble: Trouble): {
+  readonly status: number;
+  readonly body: ReturnType<typeof errorJson>;
+} {
   if (trouble.kind === 'refused') {
     const { refusal } = trouble;
     return { status: 400, body: errorJson(refusal.kind, explain(refusal)) };

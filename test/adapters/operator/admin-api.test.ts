@@ -13,6 +13,8 @@ import {
   CHAIN,
   LYING,
   OPEN,
+  pretendAssisted,
+  pretendClock,
   pretendInspect,
   pretendOperate,
   pretendTelemetry,
@@ -26,16 +28,25 @@ afterAll(() => rmSync(folder, { recursive: true }));
 let it = pretendInspect();
 let telemetry = pretendTelemetry();
 let orders = pretendOperate();
+let cinder = pretendAssisted();
+const world = () => ({
+  inspect: it.inspect,
+  operate: orders.operate,
+  assisted: cinder.assisted,
+  clock: pretendClock,
+  telemetry,
+});
 beforeEach(() => {
+  cinder = pretendAssisted();
   orders = pretendOperate();
   it = pretendInspect();
   telemetry = pretendTelemetry();
 });
 
-async function get(url: string, payload?: object) {
-  const app = adminApp({ inspect: it.inspect, operate: orders.operate, telemetry });
+async function get(url: string, payload?: object, headers = {}) {
+  const app = adminApp(world());
   const method = payload === undefined ? 'GET' : 'POST';
-  const answer = await app.inject({ url, method, ...(payload && { payload }) });
+  const answer = await app.inject({ url, method, headers, ...(payload && { payload }) });
   return { status: answer.statusCode, body: answer.json() };
 }
 
@@ -235,9 +246,66 @@ describe('errors', () => {
   });
 });
 
+describe("what Nova's compute service hands on", () => {
+  const GLOBAL = 'req-0a1b2c3d-9dad-41d1-80b4-00c04fd430c8';
+  const subject = { volume: 'volume-1', snapshot: 'snapshot-1' };
+  const create = { kind: 'create', ...subject, new_file: 'volume-1.snapshot-1' };
+  const files = { file_to_merge: 's1', merge_target_file: null };
+  const remove = { kind: 'delete', ...subject, delete_info: { volume_id: 'volume-1', ...files } };
+
+  test('is asked as Cinder would ask it, under its request id', async () => {
+    const headers = { 'x-openstack-request-id': GLOBAL };
+    expect(await get('/v1/operations', create, headers)).toEqual({
+      status: 202,
+      body: { operation: OPEN.id },
+    });
+    await get('/v1/operations', remove);
+    const requestId = `req-${pretendClock.uuid()}`;
+    expect(cinder.asked).toEqual([
+      { ...subject, newFile: 'volume-1.snapshot-1', requestId, globalRequestId: GLOBAL },
+      { ...subject, fileToMerge: 's1', mergeTarget: null, requestId, globalRequestId: null },
+    ]);
+  });
+
+  test('of a snapshot that Cinder does not know there is no operation', async () => {
+    cinder.answer = ok({ operation: null });
+    expect(await get('/v1/operations', create)).toEqual({ status: 202, body: { operation: null } });
+  });
+
+  test.each([
+    ['a refusal', ROTTEN, 400, 'not-attached', /^Volume volume-1 is not attached/],
+    ['libvirt away', AWAY, 503, 'unreachable', /^libvirt/],
+  ])('%s is said in a sentence, and logged', async (_, trouble, status, kind, says) => {
+    cinder.answer = err(trouble);
+    const answer = await get('/v1/operations', create);
+    const message = expect.stringMatching(says);
+    expect(answer).toEqual({ status, body: { error: { kind, message } } });
+    expect(telemetry.lines).toEqual([expect.stringMatching(/^warning refused: /)]);
+  });
+
+  test.each([
+    { ...create, new_file: '../x' },
+    { ...create, kind: 'drop' },
+    { ...create, more: 1 },
+    { ...remove, delete_info: files, volume: 7 },
+    { ...remove, delete_info: { ...files, volume_id: 'other' } },
+    {},
+  ])('%j is no request', async (body) => {
+    expect(await get('/v1/operations', body)).toMatchObject({ status: 400 });
+    expect(cinder.asked).toEqual([]);
+  });
+
+  test('its end is waited for, for as long as is asked', async () => {
+    expect(await get('/v1/operations/op-1?wait=30')).toMatchObject({ status: 200 });
+    expect(orders.ordered).toEqual([{ ended: 'op-1', withinMs: 30_000 }]);
+    for (const wait of ['-1', '61', 'x']) {
+      expect(await get(`/v1/operations/op-1?wait=${wait}`)).toMatchObject({ status: 400 });
+    }
+  });
+});
+
 describe('the socket', () => {
-  const listen = (socket: string) =>
-    listenAdmin({ inspect: it.inspect, operate: orders.operate, telemetry }, socket);
+  const listen = (socket: string) => listenAdmin(world(), socket);
 
   test('is for owner and group, and gone afterwards', async () => {
     const socket = join(folder, 'new', 'folder', 'a.sock');

@@ -16,6 +16,8 @@ import {
   LYING,
   OPEN,
   PLAN,
+  pretendAssisted,
+  pretendClock,
   pretendInspect,
   pretendOperate,
   pretendTelemetry,
@@ -32,7 +34,13 @@ let api: AdminApi;
 
 beforeAll(async () => {
   const listening = await listenAdmin(
-    { inspect: it.inspect, operate: orders.operate, telemetry: pretendTelemetry() },
+    {
+      inspect: it.inspect,
+      operate: orders.operate,
+      assisted: pretendAssisted().assisted,
+      clock: pretendClock,
+      telemetry: pretendTelemetry(),
+    },
     socket,
   );
   if (!listening.ok) throw new Error(listening.error);

@@ -1,6 +1,6 @@
 import type { OperationId } from '#domain/ids.ts';
 import { err, ok, type Result } from '#domain/result.ts';
-import type { Trouble } from '#ports/assisted-snapshots.ts';
+import type { Answer, AssistedSnapshots, Caller, Trouble } from '#ports/assisted-snapshots.ts';
 import type { ChainReport, Diagnosis, Inspect, PlanReport } from '#ports/inspect.ts';
 import type { Operation } from '#ports/journal.ts';
 import type { Operate } from '#ports/operate.ts';
@@ -133,6 +133,9 @@ export function pretendOperate() {
       it.ordered.push({ abort: id });
       return it.answer;
     },
+    ended: async (id, withinMs) => {
+      if (withinMs > 0) it.ordered.push({ ended: id, withinMs });
+    },
     settle: async (id, as) => {
       it.ordered.push({ settle: id, as });
       return it.answer;
@@ -140,6 +143,19 @@ export function pretendOperate() {
   };
   return Object.assign(it, { operate });
 }
+
+/** What Cinder's requests get, and what was asked by whom. */
+export function pretendAssisted() {
+  const it = { asked: [] as unknown[], answer: ok({ operation: OPEN.id }) as Answer };
+  const note = async (request: object, caller: Caller) => {
+    it.asked.push({ ...request, ...caller });
+    return it.answer;
+  };
+  const assisted: AssistedSnapshots = { create: note, delete: note };
+  return Object.assign(it, { assisted });
+}
+
+export const pretendClock = { uuid: () => '6ba7b810-9dad-41d1-80b4-00c04fd430c8' };
 
 export function pretendTelemetry(): Telemetry & { readonly lines: string[] } {
   const lines: string[] = [];

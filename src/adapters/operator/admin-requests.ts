@@ -1,0 +1,77 @@
+import { z } from 'zod';
+import type { Refusal } from '#domain/failure.ts';
+import { fileName, type SnapshotId, type VolumeId } from '#domain/ids.ts';
+import { err, ok, type Result } from '#domain/result.ts';
+import type {
+  Answer,
+  AssistedCreate,
+  AssistedDelete,
+  AssistedSnapshots,
+  Caller,
+  Trouble,
+} from '#ports/assisted-snapshots.ts';
+import type { Inspect } from '#ports/inspect.ts';
+
+const Id = z.string().regex(/^[A-Za-z0-9_-]{1,64}$/, 'must be an id');
+const File = z.string().transform((text, context) => {
+  const name = fileName(text);
+  if (name === null) context.addIssue('must be a bare file name');
+  return name ?? z.NEVER;
+});
+const Subject = {
+  volume: Id.transform((id) => id as VolumeId),
+  snapshot: Id.transform((id) => id as SnapshotId),
+};
+/** Cinder's delete_info, as it sends it (cinder/volume/drivers/remotefs.py:1984-2012). */
+const DeleteInfo = z.looseObject({
+  volume_id: Id.optional(),
+  file_to_merge: File.nullable(),
+  merge_target_file: File.nullable(),
+});
+const Asked = z.discriminatedUnion('kind', [
+  z.strictObject({ kind: z.literal('create'), ...Subject, new_file: File }),
+  z.strictObject({ kind: z.literal('delete'), ...Subject, delete_info: DeleteInfo }),
+]);
+
+export type AskedOf =
+  | ({ readonly kind: 'create' } & AssistedCreate)
+  | ({ readonly kind: 'delete' } & AssistedDelete);
+
+/** What Cinder asks, as `chainkeeper plan` and Nova's compute service hand it on. */
+export function parseRequest(body: unknown): Result<AskedOf, Trouble> {
+  const parsed = Asked.safeParse(body);
+  if (!parsed.success) return badRequest(words(parsed.error));
+  const { data } = parsed;
+  const { volume, snapshot } = data;
+  if (data.kind === 'create')
+    return ok({ kind: 'create', volume, snapshot, newFile: data.new_file });
+  const { volume_id, file_to_merge, merge_target_file } = data.delete_info;
+  if (volume_id !== undefined && volume_id !== volume) {
+    return badRequest(`delete_info is about volume ${volume_id}, not about ${volume}.`);
+  }
+  const files = { fileToMerge: file_to_merge, mergeTarget: merge_target_file };
+  return ok({ kind: 'delete', volume, snapshot, ...files });
+}
+
+/** What would come of it. */
+export const planOf = (inspect: Inspect, { kind, ...asked }: AskedOf) =>
+  kind === 'create'
+    ? inspect.planCreate(asked as AssistedCreate)
+    : inspect.planDelete(asked as AssistedDelete);
+
+export const submit = (
+  assisted: AssistedSnapshots,
+  { kind, ...asked }: AskedOf,
+  caller: Caller,
+): Promise<Answer> =>
+  kind === 'create'
+    ? assisted.create(asked as AssistedCreate, caller)
+    : assisted.delete(asked as AssistedDelete, caller);
+
+function badRequest(problem: string): Result<never, Trouble> {
+  const refusal: Refusal = { kind: 'bad-request', problem };
+  return err({ kind: 'refused', refusal });
+}
+
+export const words = (error: z.ZodError): string =>
+  error.issues.map(({ path, message }) => `${path.join('.') || 'body'}: ${message}`).join('; ');
