@@ -15,6 +15,7 @@ import { instead } from './instead.ts';
 import type { Cinder } from './lab/cinder.ts';
 import { createImage, headerOf, imageInfo } from './lab/images.ts';
 import { attachedGuest, type Lab, openLab } from './lab/lab.ts';
+import { startNova } from './nova/nova.ts';
 import { inProcess, type Place, place, tellOnFailure } from './service.ts';
 import { expectAgreement, liveChain } from './witnesses.ts';
 
@@ -34,41 +35,44 @@ beforeAll(async () => {
 
 afterAll(() => lab?.[Symbol.asyncDispose]());
 
+/**
+ * A snapshot of a raw volume to which its guest wrote a qcow2 header; that names another file of the
+ * share as its backing.
+ */
+async function snapshotOfForger() {
+  const { cinder } = lab;
+  const { volumeId, attached, guest } = await attachedGuest(lab, { persistent: true });
+  // The only names that Cinder's probe lets pass look like this (remotefs.py:901-911).
+  const other = `volume-${volumeId}.facade`;
+  const size = (await imageInfo(attached.path, 'raw'))['virtual-size'];
+  await createImage(join(attached.mountPoint, other), { format: 'raw', size: MIB });
+  await writeFile(join(attached.mountPoint, other), "somebody else's".padEnd(MIB, '!'));
+  const forged = join(lab.images, `${volumeId}.forged`);
+  const backing = { name: other, format: 'raw' } as const;
+  await createImage(forged, { format: 'qcow2', size, backing, checkBacking: false });
+  const bytes = await readFile(forged);
+  const sectors = Math.ceil(bytes.length / 512) * 512;
+  await writeFile(forged, Buffer.concat([bytes], sectors));
+  await chmod(forged, 0o644);
+  await guest.writeFile('vda', 0, sectors, forged);
+  await guest.write('vda', 8 * MIB, 64 * KIB, 0x17);
+  const before = await guest.hash('vda');
+
+  const id = await cinder.createSnapshot(volumeId);
+  await cinder.waitSnapshot(id, 'available');
+  const overlay = `${attached.path}.${id}`;
+  const header = parseHeader(await headerOf(overlay), 10 * MIB);
+  const says = header.ok ? header.value.backingFormat : header.error.says;
+  expect(await guest.hash('vda'), 'while it runs all is well').toBe(before);
+  // Moved to another host, or its XML written anew: only the headers are left to believe.
+  await guest.destroy();
+  await guest.startFromTopOnly();
+  const after = await guest.hash('vda');
+  const live = await liveChain(guest, volumeId);
+  return { id, says, same: after === before, live: live.map((layer) => layer.format) };
+}
+
 describe('a guest writes a qcow2 header to its raw volume', () => {
-  /** A snapshot of such a volume; the header names another file of the share as its backing. */
-  async function snapshotOfForger() {
-    const { cinder } = lab;
-    const { volumeId, attached, guest } = await attachedGuest(lab, { persistent: true });
-    // The only names that Cinder's probe lets pass look like this (remotefs.py:901-911).
-    const other = `volume-${volumeId}.facade`;
-    const size = (await imageInfo(attached.path, 'raw'))['virtual-size'];
-    await createImage(join(attached.mountPoint, other), { format: 'raw', size: MIB });
-    await writeFile(join(attached.mountPoint, other), "somebody else's".padEnd(MIB, '!'));
-    const forged = join(lab.images, `${volumeId}.forged`);
-    const backing = { name: other, format: 'raw' } as const;
-    await createImage(forged, { format: 'qcow2', size, backing, checkBacking: false });
-    const bytes = await readFile(forged);
-    const sectors = Math.ceil(bytes.length / 512) * 512;
-    await writeFile(forged, Buffer.concat([bytes], sectors));
-    await chmod(forged, 0o644);
-    await guest.writeFile('vda', 0, sectors, forged);
-    await guest.write('vda', 8 * MIB, 64 * KIB, 0x17);
-    const before = await guest.hash('vda');
-
-    const id = await cinder.createSnapshot(volumeId);
-    await cinder.waitSnapshot(id, 'available');
-    const overlay = `${attached.path}.${id}`;
-    const header = parseHeader(await headerOf(overlay), 10 * MIB);
-    const says = header.ok ? header.value.backingFormat : header.error.says;
-    expect(await guest.hash('vda'), 'while it runs all is well').toBe(before);
-    // Moved to another host, or its XML written anew: only the headers are left to believe.
-    await guest.destroy();
-    await guest.startFromTopOnly();
-    const after = await guest.hash('vda');
-    const live = await liveChain(guest, volumeId);
-    return { id, says, same: after === before, live: live.map((layer) => layer.format) };
-  }
-
   test('the overlay is told the true format before it is used', async () => {
     tellOnFailure(at, lab.cinder);
     await using service = await inProcess(at);
@@ -102,6 +106,14 @@ describe('a guest writes a qcow2 header to its raw volume', () => {
     const { id: _, ...seen } = await snapshotOfForger();
     expect(seen).toEqual({ says: QCOW2, same: false, live: [QCOW2, QCOW2, RAW] });
   });
+});
+
+test("the same guest with Nova's own driver", async () => {
+  await using nova = await startNova(lab);
+  await lab.cinder.setNovaEndpoint(nova.url);
+  const { id: _, ...seen } = await snapshotOfForger();
+  await lab.cinder.setNovaEndpoint(at.url);
+  expect(seen).toEqual({ says: QCOW2, same: false, live: [QCOW2, QCOW2, RAW] });
 });
 
 describe("Cinder still has the 90% of a delete that failed under Nova's care", () => {

@@ -20,14 +20,27 @@ const CINDER = {
   '/usr/sbin/mount.nfs': ['nfs-common'],
 } as const;
 
+/** For comparison: the driver that Cinder's calls are made for. */
+const NOVA = {
+  '/usr/lib/python3/dist-packages/nova/virt/libvirt/driver.py': ['python3-nova'],
+  '/usr/lib/python3/dist-packages/libvirt.py': ['python3-libvirt'],
+} as const;
+
+export interface Wanted {
+  readonly cinder: boolean;
+  readonly nova?: boolean;
+}
+
 /**
  * Installs what is missing and returns its names. RUNLEVEL=1 keeps invoke-rc.d from starting
  * services: the lab starts its own, and Debian's RabbitMQ would listen on every interface.
  */
-export async function ensurePackages(wanted: { cinder: boolean }): Promise<readonly string[]> {
-  const table: Record<string, readonly string[]> = wanted.cinder
-    ? { ...HYPERVISOR, ...CINDER }
-    : HYPERVISOR;
+export async function ensurePackages(wanted: Wanted): Promise<readonly string[]> {
+  const table: Record<string, readonly string[]> = {
+    ...HYPERVISOR,
+    ...(wanted.cinder && CINDER),
+    ...(wanted.nova && NOVA),
+  };
   const missing = Object.keys(table)
     .filter((file) => !existsSync(file))
     .flatMap((file) => table[file]!);

@@ -1,58 +1,68 @@
 """Nova's compute side, as far as Cinder's assisted snapshots go.
 
-Debian's unmodified nova.virt.libvirt.driver.LibvirtDriver does the work; around it is as little as
-it can do with: the two calls of os-assisted-volume-snapshots over HTTP, an instance that is known
-by its uuid, and a volume API that tells Cinder what nova/volume/cinder.py tells it.
+A driver of Debian's unmodified Nova does the work, loaded as nova-compute loads it; around it is as
+little as it can do with: the two calls of os-assisted-volume-snapshots over HTTP, one instance for
+each guest, a mapping of the volume that is kept in memory, and a client of Cinder's REST API.
 
-usage: serve.py PORT CINDER_ENDPOINT TOKEN PROJECT LIBVIRT_URI
+usage: serve.py PORT CINDER_ENDPOINT TOKEN PROJECT LIBVIRT_URI DRIVER [MODULE_PATH SOCKET]
 """
-
-import http.server
-import json
-import re
-import sys
-import threading
-import urllib.parse
-import urllib.request
 
 import eventlet
 
-eventlet.monkey_patch()
+eventlet.monkey_patch()  # before whatever takes sockets and threads as they were
 
+import http.server  # noqa: E402
+import json  # noqa: E402
+import re  # noqa: E402
+import sys  # noqa: E402
+import threading  # noqa: E402
+import types  # noqa: E402
+import urllib.parse  # noqa: E402
+import urllib.request  # noqa: E402
+
+import nova.virt  # noqa: E402
 from nova import conf  # noqa: E402
+from nova import context  # noqa: E402
 from nova import objects  # noqa: E402
+from nova.objects import block_device  # noqa: E402
+from nova.virt import driver  # noqa: E402
 from nova.virt import fake  # noqa: E402
-from nova.virt.libvirt import driver  # noqa: E402
+from nova.volume import cinder  # noqa: E402
 
-PORT, CINDER, TOKEN, PROJECT, URI = sys.argv[1:]
+PORT, CINDER, TOKEN, PROJECT, URI, DRIVER = sys.argv[1:7]
+MAPPINGS = {}
 
 
-class VolumeApi(object):
-    """What nova.volume.cinder.API says, with a plain HTTP client."""
+class VolumeSnapshots(object):
+    """python-cinderclient's, as far as Nova uses it here."""
 
-    def update_snapshot_status(self, _context, snapshot_id, status):
-        words = {'status': status, 'progress': '90%'}  # nova/volume/cinder.py
-        body = {'os-update_snapshot_status': words}
-        ask('POST', '/snapshots/%s/action' % snapshot_id, body)
+    @staticmethod
+    def update_snapshot_status(snapshot_id, words):
+        ask('POST', '/snapshots/%s/action' % snapshot_id, {'os-update_snapshot_status': words})
+
+
+class VolumeApi(cinder.API):
+    """Nova's own, but for the client that wants a Keystone."""
 
     def get_snapshot(self, _context, snapshot_id):
         return ask('GET', '/snapshots/%s' % snapshot_id)['snapshot']
 
+    def attachment_get(self, _context, attachment_id):
+        found = ask('GET', '/attachments/%s' % attachment_id)['attachment']
+        return {'connection_info': found['connection_info']}
 
-class Driver(driver.LibvirtDriver):
-    """The database of Nova's compute service is not here: nothing else is replaced."""
 
-    def __init__(self):
-        super(Driver, self).__init__(fake.FakeVirtAPI())
-        self._volume_api = VolumeApi()
+class Mapping(block_device.BlockDeviceMapping):
+    """A row of Nova's block device mapping; there is no database."""
 
-    def _volume_refresh_connection_info(self, _context, _instance, _volume_id):
-        pass
+    def save(self):
+        self.obj_reset_changes()
 
 
 def ask(method, path, body=None):
     data = None if body is None else json.dumps(body).encode()
-    headers = {'X-Auth-Token': TOKEN, 'Content-Type': 'application/json'}
+    headers = {'X-Auth-Token': TOKEN, 'Content-Type': 'application/json',
+               'OpenStack-API-Version': 'volume 3.65'}
     url = '%s/v3/%s%s' % (CINDER, PROJECT, path)
     request = urllib.request.Request(url, data, headers, method=method)
     with urllib.request.urlopen(request) as answer:
@@ -60,18 +70,32 @@ def ask(method, path, body=None):
     return json.loads(text) if text else None
 
 
-def instance_with(nova, volume_id):
+def instance_with(volume_id):
     """Nova knows from its database which instance has a volume."""
-    for guest in nova._host.list_guests(only_running=False):
+    for guest in NOVA._host.list_guests(only_running=False):
         if volume_id in guest.get_xml_desc():
-            made = objects.Instance(uuid=guest.uuid, system_metadata={})
-            return made
+            return objects.Instance(uuid=guest.uuid, system_metadata={}, image_ref='')
     raise LookupError('no guest has %s' % volume_id)
+
+
+def mapping(_context, volume_id, _instance_uuid):
+    if volume_id not in MAPPINGS:
+        volume = ask('GET', '/volumes/%s' % volume_id)['volume']
+        MAPPINGS[volume_id] = Mapping(
+            context.get_admin_context(), id=1, uuid=volume_id, volume_id=volume_id,
+            attachment_id=volume['attachments'][0]['attachment_id'], connection_info='{}',
+            source_type='volume', destination_type='volume', device_type='disk', disk_bus='virtio',
+            guest_format=None, boot_index=None, delete_on_termination=False, device_name='/dev/vda',
+            volume_size=1, volume_type=None, image_id=None, snapshot_id=None, no_device=False,
+            tag=None)
+    return MAPPINGS[volume_id]
 
 
 class Api(http.server.BaseHTTPRequestHandler):
     def do_GET(self):
-        self.answer(200, {})
+        found = re.search('/mappings/([^/]+)$', self.path)
+        at = found and MAPPINGS.get(found.group(1))
+        self.answer(200, json.loads(at.connection_info) if at else {})
 
     def do_POST(self):
         asked = json.loads(self.rfile.read(int(self.headers['Content-Length'])))['snapshot']
@@ -89,7 +113,7 @@ class Api(http.server.BaseHTTPRequestHandler):
 
     def cast(self, what, volume_id, *words):
         """nova-api hands it to nova-compute, and answers without waiting."""
-        work = (None, instance_with(NOVA, volume_id), volume_id) + words
+        work = (context.get_admin_context(), instance_with(volume_id), volume_id) + words
         threading.Thread(target=what, args=work, daemon=True).start()
 
     def answer(self, status, body):
@@ -108,5 +132,13 @@ conf.CONF([], project='nova', default_config_files=[])
 conf.CONF.set_override('connection_uri', URI, 'libvirt')
 conf.CONF.set_override('virt_type', 'qemu', 'libvirt')
 objects.register_all()
-NOVA = Driver()
+objects.BlockDeviceMapping.get_by_volume_and_instance = mapping
+cinder.cinderclient = lambda _context, **_words: types.SimpleNamespace(
+    volume_snapshots=VolumeSnapshots)
+if len(sys.argv) > 7:
+    nova.virt.__path__.append(sys.argv[7])  # where a package would have put the file
+NOVA = driver.load_compute_driver(fake.FakeVirtAPI(), DRIVER)
+NOVA._volume_api = VolumeApi()
+if len(sys.argv) > 8:
+    conf.CONF.set_override('socket', sys.argv[8], 'chainkeeper')
 http.server.ThreadingHTTPServer(('127.0.0.1', int(PORT)), Api).serve_forever()
