@@ -28,7 +28,7 @@ export function learnt(saga: Saga): readonly FileFormat[] {
 /** The disk of which a block job that an earlier process began may still tell, or null. */
 export function expecting(saga: Saga): string | null {
   if (saga.at === 'merging') return saga.plan.target;
-  return saga.kind === 'undo' && 'target' in saga ? saga.target : null;
+  return 'target' in saga ? saga.target : null;
 }
 
 /** Set aside for a person, because of a defect of ours. */
