@@ -71,7 +71,7 @@ export class Runner {
     await running.writing;
   }
 
-  /** Calls `listener` with every operation that comes to its end, until what it answers is called. */
+  /** Calls `listener` with every operation that ends, until what is answered is called. */
   whenEnded(listener: (ended: Operation) => void): () => void {
     this.#listeners.add(listener);
     return () => this.#listeners.delete(listener);

@@ -60,7 +60,7 @@ describe('abort', () => {
     expect(await outcome(desk, waiting)).toBe('failed');
   });
 
-  test('what waits is found in the queue of its own volume, and whoever listens hears of it', async () => {
+  test('what waits is found in the queue of its own volume, and its end is heard', async () => {
     const desk = new Desk({ tickMs: 60_000 });
     const { root } = desk.cloud;
     const slow = desk.deletion(await desk.taken(2), 0);

@@ -400,7 +400,7 @@ test('that an attempt of the process before may still come is written down at on
 });
 
 describe('asked for again', () => {
-  /** A create that Cinder gives up before it is looked at; `seen` is called at each look of ours. */
+  /** A create that Cinder gives up before it is looked at; `seen` is called at each look. */
   async function givenUp(seen: (nth: number, give: (status: string) => void) => void) {
     const desk = new Desk();
     const saga = createAt(desk, 'accepted');

@@ -24,9 +24,9 @@ export const mendWith = (request: CreateRequest, plan: CreatePlan): Effect => ({
 });
 
 /**
- * A pull onto the file that is right below moves no data, and QEMU writes the format that it has for
- * that file into the overlay's header (measured, test/contract/disk.ts). The name it takes from the
- * header itself, so that must be right.
+ * A pull onto the file that is right below moves no data, and QEMU writes the format that it has
+ * for that file into the overlay's header (measured, test/contract/disk.ts). The name it takes from
+ * the header itself, so that must be right.
  */
 export const healWith = (plan: CreatePlan, { target, process, chain }: Running): Effect => ({
   do: 'merge',

@@ -457,7 +457,7 @@ describe('to be mended', () => {
     expect(ending(next)).toBe('unknown, silent');
   });
 
-  test('after an attempt that never answered, what cannot be asked for again is not waited for', () => {
+  test('an attempt never answered, and it cannot be asked for again: nobody waits', () => {
     const next = along(SWITCHING, failed(UNKNOWN), saw({ ...ready, headers: {} }));
     expect(ending(next)).toBe('unknown, silent');
     expect(next.saga).toMatchObject({ reason: expect.stringContaining('it is not there') });

@@ -46,7 +46,8 @@ test.each<[string, VolumeSight, string[]]>([
     sight({ cinder: knows('x') }),
     [
       'error active-stranger: Cinder names x as in use, and the guest writes to s2; x is not in ' +
-        'its chain at all. do not restart the guest; correct "active" in Cinder\'s .info file to s2',
+        'its chain at all. do not restart the guest; correct "active" in ' +
+        "Cinder's .info file to s2",
     ],
   ],
   [
@@ -54,8 +55,8 @@ test.each<[string, VolumeSight, string[]]>([
     sight({ seen: chain('v.a', 's1', 'v'), cinder: knows('s1') }),
     [
       'error active-behind: Cinder names s1 as in use, and the guest writes to v.a, which stands ' +
-        "above it. do not restart the guest; Cinder's attachment is stale: correct it to v.a, and " +
-        'with Nova run nova-manage volume_attachment refresh before the next start',
+        "above it. do not restart the guest; Cinder's attachment is stale: correct it to v.a, " +
+        'and with Nova run nova-manage volume_attachment refresh before the next start',
     ],
   ],
   [
@@ -121,9 +122,9 @@ test.each<[string, VolumeSight, string[]]>([
     'a header that names nothing',
     sight({ headers: lying(null, null) }),
     [
-      'error header-lies: the header of s2 names nothing below it, and the guest has s1: its next ' +
-        `start would read another disk. virsh shutdown ${SERVER}; once it is off, and before it ` +
-        'starts again: qemu-img rebase -u -f qcow2 -F qcow2 -b s1 /mnt/s2',
+      'error header-lies: the header of s2 names nothing below it, and the guest has s1: its ' +
+        `next start would read another disk. virsh shutdown ${SERVER}; once it is off, and ` +
+        'before it starts again: qemu-img rebase -u -f qcow2 -F qcow2 -b s1 /mnt/s2',
     ],
   ],
   [
@@ -143,8 +144,8 @@ test.each<[string, VolumeSight, string[]]>([
     'a header that the XML overrides',
     sight({ headers: lying('v', 'raw'), is: { process: null } }),
     [
-      'error config-overrides: the header of s2 names v below it, and the XML of the guest, which ' +
-        'is off, has s1: the XML wins. before the guest is started: ' +
+      'error config-overrides: the header of s2 names v below it, and the XML of the guest, ' +
+        'which is off, has s1: the XML wins. before the guest is started: ' +
         'qemu-img rebase -u -f qcow2 -F qcow2 -b s1 /mnt/s2',
     ],
   ],
@@ -167,24 +168,24 @@ test.each<[string, VolumeSight, string[]]>([
       'error header-lies: the header of s1 names x below it, and the guest has v: its next start ' +
         `would read another disk. virsh shutdown ${SERVER}; once it is off, and before it starts ` +
         'again: qemu-img rebase -u -f qcow2 -F FORMAT -b v /mnt/s1',
-      'warning unknown-format: libvirt does not say what v is, and nothing is recorded. virsh edit ' +
-        `${SERVER}: name its format in the XML; it is never guessed`,
+      'warning unknown-format: libvirt does not say what v is, and nothing is recorded. virsh ' +
+        `edit ${SERVER}: name its format in the XML; it is never guessed`,
     ],
   ],
   [
     'no plain overlay',
     sight({ headers: { ...headersOf(WHOLE), s2: header({ snapshots: 2 })('s1', 'qcow2') } }),
     [
-      'warning unsafe-overlay: s2 is no plain overlay: it holds 2 internal snapshots. chainkeeper ' +
-        'header /mnt/s2 --size 1073741824',
+      'warning unsafe-overlay: s2 is no plain overlay: it holds 2 internal snapshots. ' +
+        'chainkeeper header /mnt/s2 --size 1073741824',
     ],
   ],
   [
     'no local file',
     sight({ is: { source: { kind: 'other', type: 'block device' } } }),
     [
-      'warning unsupported-source: the source of vda is a block device, which is not looked into. ' +
-        'if it is a folder of volumes, add it to [libvirt] volume_directories',
+      'warning unsupported-source: the source of vda is a block device, which is not looked ' +
+        'into. if it is a folder of volumes, add it to [libvirt] volume_directories',
     ],
   ],
   [

@@ -180,7 +180,7 @@ test('law 24: an overlay with other data in its place is never called created', 
   expect(ending).not.toContain('A available');
 });
 
-test('law 6: an overlay that lost its format meanwhile is healed before it is called created', async () => {
+test('law 6: an overlay that lost its format is healed before it is called created', async () => {
   const { told, ending } = await swapped('itself, with no format');
   expect(told.sometimes.has('a create ends unknown')).toBe(false);
   expect(told.sometimes.has('Cinder is told created')).toBe(true);

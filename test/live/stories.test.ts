@@ -36,8 +36,8 @@ beforeAll(async () => {
 afterAll(() => lab?.[Symbol.asyncDispose]());
 
 /**
- * A snapshot of a raw volume to which its guest wrote a qcow2 header; that names another file of the
- * share as its backing.
+ * A snapshot of a raw volume to which its guest wrote a qcow2 header; that names another file of
+ * the share as its backing.
  */
 async function snapshotOfForger() {
   const { cinder } = lab;
@@ -110,6 +110,7 @@ describe('a guest writes a qcow2 header to its raw volume', () => {
 
 test("the same guest with Nova's own driver", async () => {
   await using nova = await startNova(lab);
+  nova.tellOnFailure();
   await lab.cinder.setNovaEndpoint(nova.url);
   const { id: _, ...seen } = await snapshotOfForger();
   await lab.cinder.setNovaEndpoint(at.url);

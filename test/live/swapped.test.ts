@@ -116,7 +116,7 @@ test('without that Cinder goes on from a file that the guest never wrote to', as
   expect(await story(service)).toMatchObject({ outcome: 'created', told: 'created', whole: false });
 });
 
-test('a header that calls the file below something else is healed before a create is done', async () => {
+test('a header that calls the file below something else is healed first', async () => {
   tellOnFailure(stage.at);
   await using service = await inProcess(stage.at, withoutCinder, relabelling);
   expect(await story(service)).toMatchObject({ outcome: 'created', below: 'raw', whole: true });

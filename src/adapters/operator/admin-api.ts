@@ -131,8 +131,9 @@ function operations(app: FastifyInstance, inspect: Inspect, operate: Operate): v
 }
 
 /**
- * What Cinder asks of Nova, from Nova's own compute service on this host: the same request, the same
- * journal, and the same answer as over HTTP. `operation` is null when Cinder knows no such snapshot.
+ * What Cinder asks of Nova, from Nova's own compute service on this host: the same request, the
+ * same journal, and the same answer as over HTTP. `operation` is null when Cinder knows no such
+ * snapshot.
  */
 function requests(app: FastifyInstance, { assisted, telemetry }: AdminWorld): void {
   app.post('/v1/operations', async (request, reply) => {
