@@ -13,6 +13,8 @@ const CONTRIB = join(import.meta.dirname, '../../../contrib/nova');
 export interface Nova extends AsyncDisposable {
   /** What goes into Cinder's `[nova] endpoint`. */
   readonly url: string;
+  /** Prints the end of its log when the test that runs fails. */
+  tellOnFailure(): void;
   /** Nova's own copy of an attachment, as it was last refreshed; {} before that. */
   mapping(volumeId: string): Promise<{ readonly data?: { name: string; format: string } }>;
 }
@@ -35,7 +37,6 @@ export async function startNova(
   // Debian's Python, whose packages they are.
   const daemon = Daemon.start('nova', '/usr/bin/python3', args, { log });
   const url = `http://127.0.0.1:${port}/v2.1`;
-  onTestFailed(() => console.log(tail(log, 100)));
   try {
     await waitFor('Nova', async () => {
       daemon.mustRun();
@@ -47,5 +48,6 @@ export async function startNova(
   }
   const mapping: Nova['mapping'] = async (id) =>
     (await fetch(`${url}/mappings/${id}`)).json() as ReturnType<Nova['mapping']>;
-  return { url, mapping, [Symbol.asyncDispose]: () => daemon.stop(0) };
+  const tellOnFailure = () => onTestFailed(() => console.log(tail(log, 100)));
+  return { url, mapping, tellOnFailure, [Symbol.asyncDispose]: () => daemon.stop(0) };
 }

@@ -49,7 +49,7 @@ class VolumeApi(cinder.API):
 
     def attachment_get(self, _context, attachment_id):
         found = ask('GET', '/attachments/%s' % attachment_id)['attachment']
-        return {'connection_info': found['connection_info']}
+        return cinder._translate_attachment_ref(found)
 
 
 class Mapping(block_device.BlockDeviceMapping):
@@ -81,9 +81,11 @@ def instance_with(volume_id):
 def mapping(_context, volume_id, _instance_uuid):
     if volume_id not in MAPPINGS:
         volume = ask('GET', '/volumes/%s' % volume_id)['volume']
+        attachment_id = volume['attachments'][0]['attachment_id']
         MAPPINGS[volume_id] = Mapping(
             context.get_admin_context(), id=1, uuid=volume_id, volume_id=volume_id,
-            attachment_id=volume['attachments'][0]['attachment_id'], connection_info='{}',
+            attachment_id=attachment_id,
+            connection_info='{"as it was": "when it was attached"}',
             source_type='volume', destination_type='volume', device_type='disk', disk_bus='virtio',
             guest_format=None, boot_index=None, delete_on_termination=False, device_name='/dev/vda',
             volume_size=1, volume_type=None, image_id=None, snapshot_id=None, no_device=False,
