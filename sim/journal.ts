@@ -1,4 +1,5 @@
 import type { FileName, Format, OperationId, VolumeId } from '#domain/ids.ts';
+import type { Saga } from '#domain/saga.ts';
 import type { Clock } from '#ports/clock.ts';
 import type {
   Entry,
@@ -144,6 +145,31 @@ export class SimJournal implements Journal {
 
   async formats(volume: VolumeId): Promise<ReadonlyMap<FileName, Format>> {
     return new Map(this.#pages.formats.get(volume));
+  }
+
+  async prune(before: number, limit: number, over: (saga: Saga) => boolean): Promise<number> {
+    const { operations, notices, evidence, defects } = this.#pages;
+    const volumeOf = ({ saga }: Operation) => saga.request.volume;
+    const gone = operations
+      .filter((one, at) => {
+        const { id, saga, accepted, updatedAt } = one;
+        if (!accepted || saga.at !== 'end' || updatedAt >= before || !over(saga)) return false;
+        if (notices.some(({ operation, state }) => operation === id && state === 'pending')) {
+          return false;
+        }
+        return operations
+          .slice(at + 1)
+          .some((later) => later.accepted && volumeOf(later) === volumeOf(one));
+      })
+      .slice(0, limit);
+    for (const one of gone) {
+      const its = ({ operation }: { operation: OperationId }) => operation === one.id;
+      for (const row of evidence.filter(its)) remove(evidence, row);
+      for (const row of notices.filter(its)) remove(notices, row);
+      for (const key of [...defects.keys()]) if (key.startsWith(`${one.id} `)) defects.delete(key);
+      remove(operations, one);
+    }
+    return gone.length;
   }
 
   async defect(id: OperationId): Promise<number> {

@@ -22,6 +22,7 @@ import type { Telemetry } from '#ports/telemetry.ts';
 import type { Volumes } from '#ports/volumes.ts';
 import { Aftercare } from './aftercare.ts';
 import type { CinderConfig, Config } from './config.ts';
+import { Housekeeping } from './housekeeping.ts';
 import { Inspector } from './inspect.ts';
 import { look } from './look.ts';
 import { Operator } from './operate.ts';
@@ -54,6 +55,7 @@ export const TOKEN = {
   sender: token<Sender>('Sender'),
   runner: token<Runner>('Runner'),
   aftercare: token<Aftercare>('Aftercare'),
+  housekeeping: token<Housekeeping>('Housekeeping'),
   service: token<Service>('Service'),
   assisted: token<AssistedSnapshots>('AssistedSnapshots'),
   operate: token<Operate>('Operate'),
@@ -96,6 +98,12 @@ export const core = new ContainerModule(({ bind }) => {
     [hypervisor, volumes, journal, clock, telemetry, runner, settings],
     (hypervisor, volumes, journal, clock, telemetry, runner, { die }) =>
       new Aftercare({ hypervisor, volumes, journal, clock, telemetry, runner, die }),
+  );
+  provide(
+    bind,
+    TOKEN.housekeeping,
+    [journal, clock, settings],
+    (journal, clock, { die }) => new Housekeeping({ journal, clock, die }),
   );
   provide(
     bind,
@@ -235,6 +243,8 @@ export async function compose(...modules: readonly ContainerModule[]): Promise<H
   building.defer(() => runner.stop());
   const aftercare = await container.getAsync<Aftercare>(TOKEN.aftercare);
   building.defer(() => aftercare.stop());
+  const housekeeping = await container.getAsync<Housekeeping>(TOKEN.housekeeping);
+  building.defer(() => housekeeping.stop());
   const hexagon = {
     assisted: await container.getAsync<AssistedSnapshots>(TOKEN.assisted),
     inspect: await container.getAsync<Inspect>(TOKEN.inspect),
@@ -246,6 +256,7 @@ export async function compose(...modules: readonly ContainerModule[]): Promise<H
   };
   await runner.resume();
   await aftercare.resume();
+  housekeeping.start();
   const running = building.move();
   return { ...hexagon, [Symbol.asyncDispose]: () => running.disposeAsync() };
 }

@@ -63,6 +63,12 @@ export interface Journal extends AsyncDisposable {
   settle(seq: number, state: 'accepted' | 'obsolete'): Promise<void>;
   /** The recorded formats of a volume's files. */
   formats(volume: VolumeId): Promise<ReadonlyMap<FileName, Format>>;
+  /**
+   * Forgets operations that nobody asks for any more, the oldest first, `limit` at most, and
+   * answers how many: those that were last changed before `before`, of which Cinder has heard all,
+   * and that `over` lets go. The newest of each volume stays.
+   */
+  prune(before: number, limit: number, over: (saga: Saga) => boolean): Promise<number>;
   /** Counts a defect met in this state of this operation, and answers how many there were. */
   defect(id: OperationId): Promise<number>;
 }

@@ -1,4 +1,4 @@
-import { expect, test } from 'vitest';
+import { describe, expect, test } from 'vitest';
 import type { CreateSaga } from '#domain/create-saga.ts';
 import type { DeleteSaga } from '#domain/delete-saga.ts';
 import {
@@ -191,6 +191,88 @@ export function journalContract(name: string, open: () => Promise<JournalLab>): 
     expect(await again.defect(a)).toBe(1);
   });
 
+  describe(`${name}: pruning`, () => {
+    const LATER = 2_000_000_000_000;
+    const all = async (journal: Journal) => ids(await journal.operations({ limit: 100 }));
+    const prune = (journal: Journal, { before = LATER, limit = 100 } = {}) =>
+      journal.prune(before, limit, ({ at }) => at === 'end');
+
+    /** Operations of one volume, all at their end, with evidence, the last word heard. */
+    async function ended(journal: Journal, ...names: string[]): Promise<void> {
+      for (const id of names) {
+        await accepted(journal, id);
+        const notice = await journal.commit(id as OperationId, { ...FULL, formats: [] });
+        await journal.settle(notice?.seq ?? 0, 'accepted');
+      }
+    }
+
+    law('forgets what is over, with all that belongs to it', async (lab) => {
+      const { journal } = lab;
+      await ended(journal, 'a', 'b', 'c');
+      await journal.defect('a' as OperationId);
+      expect(await prune(journal)).toBe(2);
+      const again = await lab.reopen();
+      expect(await all(again)).toEqual(['c']);
+      expect(await again.operation('a' as OperationId)).toBeNull();
+      expect(await again.evidence('a' as OperationId)).toEqual([]);
+      expect((await again.notices({})).map(({ operation }) => operation)).toEqual(['c']);
+      expect(await again.evidence('c' as OperationId)).toHaveLength(2);
+      expect(await prune(again)).toBe(0);
+    });
+
+    law('keeps the newest of each volume', async ({ journal }) => {
+      const other = { ...REQUEST, volume: 'other' as VolumeId };
+      const last: Saga = { ...END, kind: 'create', request: other };
+      await accepted(journal, 'x', { ...saga(), request: other });
+      await journal.commit('x' as OperationId, entry({ saga: last }));
+      await ended(journal, 'a', 'b');
+      expect(await prune(journal)).toBe(1);
+      expect(await all(journal)).toEqual(['b', 'x']);
+    });
+
+    law('keeps what is open, what Cinder has not heard, and what it is told to', async (lab) => {
+      const { journal } = lab;
+      await accepted(journal, 'open');
+      await accepted(journal, 'unheard');
+      await journal.commit('unheard' as OperationId, FULL);
+      await ended(journal, 'kept', 'a', 'b');
+      const forget = ({ at }: Saga) => at === 'end';
+      expect(await journal.prune(LATER, 100, () => false)).toBe(0);
+      expect(await journal.prune(LATER, 100, forget)).toBe(2);
+      expect(await all(journal)).toEqual(['b', 'unheard', 'open']);
+      expect(await journal.formats(VOLUME), 'a format is never forgotten').toHaveProperty(
+        'size',
+        1,
+      );
+    });
+
+    law('keeps what was changed since', async ({ journal }) => {
+      await ended(journal, 'a', 'b', 'c');
+      const { updatedAt = 0 } = (await journal.operation('a' as OperationId)) ?? {};
+      expect(await prune(journal, { before: updatedAt })).toBe(0);
+      expect(await prune(journal, { before: updatedAt - 1 })).toBe(0);
+      expect(await prune(journal, { before: LATER })).toBe(2);
+    });
+
+    law('takes the oldest first, and no more than it is told', async ({ journal }) => {
+      await ended(journal, 'a', 'b', 'c', 'd');
+      expect(await prune(journal, { limit: 2 })).toBe(2);
+      expect(await all(journal)).toEqual(['d', 'c']);
+    });
+
+    law('gives no number out again', async (lab) => {
+      await ended(lab.journal, 'a', 'b');
+      const [last] = seqs(await lab.journal.notices({}))
+        .toSorted(ascending)
+        .toReversed();
+      await prune(lab.journal);
+      const again = await lab.reopen();
+      await accepted(again, 'c');
+      const notice = await again.commit('c' as OperationId, FULL);
+      expect(notice?.seq).toBeGreaterThan(last ?? Number.POSITIVE_INFINITY);
+    });
+  });
+
   law('what was given or taken is a copy', async ({ journal }) => {
     const asked = structuredClone(operation('a'));
     await journal.ask(asked);
@@ -223,7 +305,7 @@ const deleteOf = (snapshot: SnapshotId): DeleteSaga => ({
   at: 'accepted',
 });
 
-const END: Saga = {
+const END: CreateSaga = {
   kind: 'create',
   request: REQUEST,
   at: 'end',

@@ -2,7 +2,6 @@ import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { expect, test } from 'vitest';
 import { LAWS, MISSING_GUARDS } from '#sim/world/laws.ts';
-import { WAITING } from './waiting.ts';
 
 /** Where a law is held: the file under test/, and the words of a test in it. */
 type Held = readonly [file: string, words: string];
@@ -29,6 +28,8 @@ const HELD: Readonly<Record<number, readonly Held[]>> = {
     ['laws/paths.test.ts', 'law 24: whatever is accepted as a name'],
     ['laws/paths.test.ts', 'law 24: it is the file that was looked at'],
     ['laws/paths.test.ts', 'law 24: an overlay with another header in its place'],
+    ['laws/paths.test.ts', 'law 24: an overlay with other data in its place'],
+    ['live/swapped.test.ts', 'not called done when the next start would open another file'],
     ['contract/images.share.test.ts', 'a link, wherever it leads, is not followed'],
   ],
   25: [
@@ -44,6 +45,7 @@ const HELD: Readonly<Record<number, readonly Held[]>> = {
   ],
   31: [
     ['laws/bounds.test.ts', 'law 31: a program at rest holds nothing'],
+    ['laws/bounds.test.ts', 'law 31: the journal does not grow with what is over'],
     ['adapters/nova-api/contract.test.ts', 'a full queue says so at once'],
     ['sender.test.ts', 'of a snapshot that was told everything nothing is kept'],
     ['contract/images.share.test.ts', 'a file handle is never left open'],
@@ -93,14 +95,6 @@ test('laws have one number each, from 1 to 38', () => {
   }
 });
 
-test('every guard that is to come has a law, and every test that waits names its guard', () => {
-  for (const { law } of [...Object.values(MISSING_GUARDS), ...Object.values(WAITING)]) {
-    expect(NUMBERS).toContain(law);
-  }
-  const texts = ['paths', 'bounds'].map((name) =>
-    readFileSync(join(import.meta.dirname, `${name}.test.ts`), 'utf8'),
-  );
-  for (const guard of Object.keys(WAITING)) {
-    expect(texts.some((text) => text.includes(`'${guard}',\n  'law `))).toBe(true);
-  }
+test('every guard that is to come has a law', () => {
+  for (const { law } of Object.values(MISSING_GUARDS)) expect(NUMBERS).toContain(law);
 });

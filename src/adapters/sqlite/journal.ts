@@ -1,7 +1,7 @@
 import { DatabaseSync, type SQLInputValue, type StatementSync } from 'node:sqlite';
-import type { FileName, Format, OperationId, SnapshotId, VolumeId } from '#domain/ids.ts';
+import type { FileName, Format, OperationId, VolumeId } from '#domain/ids.ts';
 import { err, ok, type Result } from '#domain/result.ts';
-import type { Evidence } from '#domain/saga.ts';
+import type { Evidence, Saga } from '#domain/saga.ts';
 import type { Clock } from '#ports/clock.ts';
 import type {
   Entry,
@@ -12,6 +12,7 @@ import type {
   Operation,
   OperationFilter,
 } from '#ports/journal.ts';
+import { FORGETTABLE, noticeOf, operationOf } from './rows.ts';
 import { SCHEMA, SCHEMA_VERSION } from './schema.ts';
 
 /**
@@ -92,8 +93,7 @@ export class SqliteJournal implements Journal {
   async commit(id: OperationId, entry: Entry): Promise<Notice | null> {
     const { saga } = entry;
     const now = this.#clock.now();
-    this.#db.exec('BEGIN IMMEDIATE');
-    try {
+    return this.#atOnce(() => {
       this.#run(
         'UPDATE operation SET at = ?, saga = ?, updated_at = ? WHERE id = ?',
         saga.at,
@@ -111,13 +111,8 @@ export class SqliteJournal implements Journal {
           one.provenance,
         );
       }
-      const notice = entry.tell === null ? null : this.#tell(id, entry);
-      this.#db.exec('COMMIT');
-      return notice;
-    } catch (error) {
-      this.#db.exec('ROLLBACK');
-      throw error;
-    }
+      return entry.tell === null ? null : this.#tell(id, entry);
+    });
   }
 
   async unfinished(): Promise<readonly Operation[]> {
@@ -170,6 +165,24 @@ export class SqliteJournal implements Journal {
     return new Map(rows.map((row) => [row.file as FileName, row.format as Format]));
   }
 
+  async prune(before: number, limit: number, over: (saga: Saga) => boolean): Promise<number> {
+    const gone: string[] = [];
+    for (const { id, saga } of this.#prepared(FORGETTABLE).iterate(before)) {
+      if (!over(JSON.parse(String(saga)))) continue;
+      gone.push(String(id));
+      if (gone.length >= limit) break;
+    }
+    this.#atOnce(() => {
+      for (const id of gone) {
+        for (const table of ['evidence', 'notice', 'defect']) {
+          this.#run(`DELETE FROM ${table} WHERE operation = ?`, id);
+        }
+        this.#run('DELETE FROM operation WHERE id = ?', id);
+      }
+    });
+    return gone.length;
+  }
+
   async defect(id: OperationId): Promise<number> {
     const [row] = this.#all(
       `INSERT INTO defect SELECT id, at, 1 FROM operation WHERE id = ?
@@ -181,6 +194,19 @@ export class SqliteJournal implements Journal {
 
   async [Symbol.asyncDispose](): Promise<void> {
     if (this.#db.isOpen) this.#db.close();
+  }
+
+  /** All of it or nothing. */
+  #atOnce<T>(change: () => T): T {
+    this.#db.exec('BEGIN IMMEDIATE');
+    try {
+      const made = change();
+      this.#db.exec('COMMIT');
+      return made;
+    } catch (error) {
+      this.#db.exec('ROLLBACK');
+      throw error;
+    }
   }
 
   #note(id: OperationId, one: Evidence, now: number): void {
@@ -250,28 +276,6 @@ function migrate(db: DatabaseSync, path: string): string | null {
   if (version === 0) db.exec(`BEGIN; ${SCHEMA} PRAGMA user_version=${SCHEMA_VERSION}; COMMIT`);
   db.exec('DELETE FROM operation WHERE accepted = 0');
   return null;
-}
-
-function operationOf(row: Record<string, unknown>): Operation {
-  return {
-    id: row.id as OperationId,
-    saga: JSON.parse(String(row.saga)),
-    accepted: row.accepted === 1,
-    requestId: String(row.request_id),
-    globalRequestId: row.global_request_id as string | null,
-    askedAt: Number(row.asked_at),
-    updatedAt: Number(row.updated_at),
-  };
-}
-
-function noticeOf(row: Record<string, unknown>): Notice {
-  return {
-    seq: Number(row.seq),
-    operation: row.operation as OperationId,
-    snapshot: row.snapshot as SnapshotId,
-    update: JSON.parse(String(row.body)),
-    state: row.state as Notice['state'],
-  };
 }
 
 const messageOf = (error: unknown): string => (error instanceof Error ? error.message : `${error}`);

@@ -1,0 +1,38 @@
+import type { OperationId, SnapshotId } from '#domain/ids.ts';
+import type { Notice, Operation } from '#ports/journal.ts';
+
+export function operationOf(row: Record<string, unknown>): Operation {
+  return {
+    id: row.id as OperationId,
+    saga: JSON.parse(String(row.saga)),
+    accepted: row.accepted === 1,
+    requestId: String(row.request_id),
+    globalRequestId: row.global_request_id as string | null,
+    askedAt: Number(row.asked_at),
+    updatedAt: Number(row.updated_at),
+  };
+}
+
+export function noticeOf(row: Record<string, unknown>): Notice {
+  return {
+    seq: Number(row.seq),
+    operation: row.operation as OperationId,
+    snapshot: row.snapshot as SnapshotId,
+    update: JSON.parse(String(row.body)),
+    state: row.state as Notice['state'],
+  };
+}
+
+/**
+ * What may be forgotten, but for what the saga itself says. The newest of a volume stays, and
+ * whoever has the last number of a table: SQLite would give it out again.
+ */
+export const FORGETTABLE = `
+  SELECT id, saga FROM operation AS one
+  WHERE at = 'end' AND accepted = 1 AND updated_at < ?
+    AND NOT EXISTS (SELECT 1 FROM notice WHERE operation = one.id AND state = 'pending')
+    AND EXISTS (SELECT 1 FROM operation
+      WHERE volume = one.volume AND seq > one.seq AND accepted = 1)
+    AND id IS NOT (SELECT operation FROM evidence ORDER BY seq DESC LIMIT 1)
+    AND id IS NOT (SELECT operation FROM notice ORDER BY seq DESC LIMIT 1)
+  ORDER BY seq`;
