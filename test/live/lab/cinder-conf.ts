@@ -15,7 +15,25 @@ export interface Settings {
   readonly rabbitPort: number;
   readonly database: string;
   readonly novaEndpoint: string;
+  /** The pipelines of its REST API. */
+  readonly paste: string;
 }
+
+export const STOCK_PASTE = '/etc/cinder/api-paste.ini';
+
+/** A filter of Python's, and where its module lies. */
+export interface ApiFilter {
+  readonly name: string;
+  readonly factory: string;
+  readonly folder: string;
+}
+
+/** The stock pipelines with a filter right before Cinder itself. */
+export const filtered = (paste: string, { name, factory }: ApiFilter): string =>
+  `${paste.replaceAll(/\bnoauth apiv3$/gm, `noauth ${name} apiv3`)}
+[filter:${name}]
+paste.filter_factory = ${factory}
+`;
 
 /**
  * - nas_secure_file_operations false: NFS snapshots demand it (cinder nfs.py:629-644).
@@ -23,7 +41,7 @@ export interface Settings {
  * - graceful_shutdown_timeout 3: a cinder-volume that waits for a snapshot would not stop.
  */
 export function cinderConf(settings: Settings): string {
-  const { dir, apiPort, rabbitPort, database, novaEndpoint } = settings;
+  const { dir, apiPort, rabbitPort, database, novaEndpoint, paste } = settings;
   return `[DEFAULT]
 auth_strategy = noauth
 transport_url = rabbit://guest:guest@127.0.0.1:${rabbitPort}/
@@ -36,7 +54,7 @@ osapi_volume_workers = 1
 my_ip = 127.0.0.1
 host = lab
 rootwrap_config = /etc/cinder/rootwrap.conf
-api_paste_config = /etc/cinder/api-paste.ini
+api_paste_config = ${paste}
 default_volume_type = nfs
 quota_volumes = -1
 quota_snapshots = -1

@@ -2,7 +2,14 @@
 import { chmod, mkdir, readFile, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { CinderClient } from './cinder-client.ts';
-import { cinderConf, mountPoint, SHARE } from './cinder-conf.ts';
+import {
+  type ApiFilter,
+  cinderConf,
+  filtered,
+  mountPoint,
+  SHARE,
+  STOCK_PASTE,
+} from './cinder-conf.ts';
 import { type Database, startDatabase } from './database.ts';
 import { Daemon, freePort, removeFolder, run, waitFor } from './processes.ts';
 import { type RabbitMq, startRabbitMq } from './rabbitmq.ts';
@@ -13,6 +20,8 @@ export interface CinderOptions {
   /** What Cinder calls instead of Nova; nothing needs to listen there yet. */
   readonly novaEndpoint: string;
   readonly apiPort?: number;
+  /** Left out it is stock Cinder. */
+  readonly filter?: ApiFilter;
 }
 
 const SERVICES = ['api', 'scheduler', 'volume'] as const;
@@ -27,6 +36,7 @@ export class Cinder extends CinderClient implements AsyncDisposable {
   readonly #apiPort: number;
   readonly #daemons = new Map<Service, Daemon>();
   #novaEndpoint: string;
+  readonly #filter: ApiFilter | null;
 
   private constructor(options: CinderOptions, apiPort: number, rabbit: RabbitMq) {
     super(`http://127.0.0.1:${apiPort}`, mountPoint(options.dir));
@@ -35,6 +45,7 @@ export class Cinder extends CinderClient implements AsyncDisposable {
     this.#apiPort = apiPort;
     this.#rabbit = rabbit;
     this.#novaEndpoint = options.novaEndpoint;
+    this.#filter = options.filter ?? null;
   }
 
   /**
@@ -110,8 +121,13 @@ export class Cinder extends CinderClient implements AsyncDisposable {
 
   async #writeConf(): Promise<void> {
     const { dir } = this;
+    const paste = this.#filter === null ? STOCK_PASTE : join(dir, 'api-paste.ini');
+    if (this.#filter !== null) {
+      await writeFile(paste, filtered(await readFile(STOCK_PASTE, 'utf8'), this.#filter));
+    }
     const conf = cinderConf({
       dir,
+      paste,
       apiPort: this.#apiPort,
       rabbitPort: this.#rabbit.port,
       database: this.#database?.connection ?? '',
@@ -138,7 +154,9 @@ export class Cinder extends CinderClient implements AsyncDisposable {
     const name = `cinder-${service}`;
     const log = join(this.dir, 'log', `${name}.out`);
     const args = ['--config-file', join(this.dir, 'cinder.conf')];
-    this.#daemons.set(service, Daemon.start(name, name, args, { log }));
+    const path = this.#filter === null ? {} : { PYTHONPATH: this.#filter.folder };
+    const env = { ...process.env, ...path, PYTHONDONTWRITEBYTECODE: '1' };
+    this.#daemons.set(service, Daemon.start(name, name, args, { log, env }));
   }
 
   async #apiAnswers(): Promise<void> {

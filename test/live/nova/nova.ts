@@ -32,7 +32,7 @@ export async function startNova(
     socket === undefined
       ? ['libvirt.LibvirtDriver']
       : ['chainkeeper.LibvirtDriver', CONTRIB, socket];
-  const args = [SERVE, String(port), ...cloud, ...driver];
+  const args = ['-B', SERVE, String(port), ...cloud, ...driver];
   const log = join(dir, 'nova.out');
   // Debian's Python, whose packages they are.
   const daemon = Daemon.start('nova', '/usr/bin/python3', args, { log });
