@@ -42,7 +42,10 @@ describe('a create', () => {
   test('that is in use is done, and Cinder is told the format', () => {
     expect(settling(CREATE_END, 'done', inUse)).toMatchObject({
       value: {
-        saga: { at: 'end', outcome: 'created' },
+        saga: {
+          ...{ at: 'end', outcome: 'created' },
+          reason: 'an operator looked, and settled it as done',
+        },
         tell: {
           kind: 'created',
           formats: [{ file: 'new', format: 'qcow2', provenance: 'reported' }],
@@ -70,7 +73,7 @@ describe('a create', () => {
   test('that is not in use has failed', () => {
     expect(settling(CREATE_END, 'failed', unused)).toMatchObject({
       value: {
-        saga: { outcome: 'failed' },
+        saga: { outcome: 'failed', reason: 'an operator looked, and settled it as failed' },
         tell: { kind: 'create-failed' },
         evidence: [{ kind: 'settled', detail: 'an operator: it is failed' }],
       },

@@ -252,6 +252,8 @@ describe('while it is switched back', () => {
     });
     const anew = glance(disk(CREATED, { process: 'qemu-2' }));
     expect(along(pivoting, saw(asked(anew, 'error'))).saga.at).toBe('committing');
+    const copied = glance(disk(BEFORE, { job: { kind: 'copy', done: 0, total: 1 } }));
+    expect(along(pivoting, saw(copied)).effect, 'not flushed under their hands').toEqual(SOON);
     const theirs = glance(disk(CREATED, { process: 'qemu-2', job: mirror(true) }));
     expect(ending(along(pivoting, saw(asked(theirs, 'error'))))).toBe(
       'withdrawn: a active-commit job is at work on the disk',
