@@ -99,7 +99,7 @@ export class SimDisk {
 
   /** QEMU is told to end: it writes what it holds. */
   stop(): void {
-    for (const node of nodesFrom(this.top)) node.flush();
+    this.flushAll();
     this.kill();
   }
 
@@ -114,6 +114,11 @@ export class SimDisk {
   /** The guest's flush: of the layer it writes to, not of one that a job is writing to. */
   flush(): void {
     this.top?.flush();
+  }
+
+  /** Every node: what no guest's flush reaches, too. */
+  flushAll(): void {
+    for (const node of nodesFrom(this.top)) node.flush();
   }
 
   /** An empty file on top, opened without a look at what its header says of its backing. */

@@ -14,6 +14,8 @@ export class SimGuest {
   process: string | null = null;
   /** Shut off with its memory saved. */
   saved = false;
+  /** Its processors are stopped; a job goes on. */
+  paused = false;
   /** libvirt forgets a transient guest with its QEMU; a persistent one stays, shut off. */
   transient = false;
   readonly monitor = new Monitor();
@@ -64,10 +66,25 @@ export class SimGuest {
     return started.ok ? started : err(started.error.message);
   }
 
+  /**
+   * virDomainSuspend. QEMU flushes every node when it stops a guest (`do_vm_stop`), and libvirt
+   * asks it for nothing when the guest is paused already (measured).
+   */
+  suspend(): void {
+    if (this.process === null || this.paused) return;
+    this.paused = true;
+    for (const disk of this.disks) disk.flushAll();
+  }
+
+  resume(): void {
+    this.paused = false;
+  }
+
   /** Ends QEMU: told to, so that it writes what it holds, or killed. */
   end(how: 'stopped' | 'killed'): void {
     if (this.process === null) return;
     this.process = null;
+    this.paused = false;
     for (const disk of this.disks) {
       if (how === 'stopped') disk.stop();
       else disk.kill();

@@ -6,6 +6,7 @@ import type { Clock } from '#ports/clock.ts';
 import type {
   ActiveCommitOrder,
   DiskOf,
+  FlushOrder,
   Happening,
   Hypervisor,
   MergeOrder,
@@ -15,12 +16,13 @@ import type {
   UnchainOrder,
 } from '#ports/hypervisor.ts';
 import { ActiveCommit } from './active-commit.ts';
+import { flushActive, flushBase } from './barriers.ts';
 import type { SimDisk, StartFrom } from './disk.ts';
 import { Finding, type Found, type Order } from './finding.ts';
 import type { SimGuest } from './guest.ts';
 import { type BlockJob, SimJob } from './job.ts';
 import { quiesced, thawed } from './quiescing.ts';
-import { changed, type No, no, REFUSALS, refused } from './refusals.ts';
+import { changed, type No, no, refused } from './refusals.ts';
 import { seen } from './seen-disk.ts';
 import { switchTo } from './switching.ts';
 
@@ -89,12 +91,11 @@ export class SimHypervisor implements Hypervisor {
     });
   }
 
-  flush(order: SeenDisk): Promise<Result<null, Fault>> {
+  flush(order: FlushOrder): Promise<Result<null, Fault>> {
     return this.#change(order, ({ guest, disk }) => {
-      if (disk.top === null) return refused(REFUSALS['guest shut off']());
-      // It is a resize to the same size, which a job forbids.
-      if (disk.job !== null) return refused(REFUSALS['resize during a job']());
-      disk.flush();
+      const { into } = order;
+      const flushed = into ? flushBase(guest, disk, into.file) : flushActive(disk);
+      if (!flushed.ok) return flushed;
       // It may be another QEMU than the one that was seen: it came while the call waited.
       if (guest.process !== order.process) return changed(order, 'it was restarted');
       return ok(null);

@@ -69,11 +69,10 @@ describe('order', () => {
     const last = desk.prepared();
     await desk.answered(desk.service.create(last, CALLER));
     await desk.idle();
-    expect(heard[0]).toBe('merge');
-    expect(heard[1]).toBe(`end ${ids[1]}`);
+    expect(heard.slice(0, 3)).toEqual(['merge', 'flush', `end ${ids[1]}`]);
     // Cinder reckoned the second from what the first has changed: refused, when its turn came.
-    expect(heard[2]).toBe(`end ${ids[2]}`);
-    expect(heard.slice(3)).toEqual(['snapshot', `end ${last.snapshot}`]);
+    expect(heard[3]).toBe(`end ${ids[2]}`);
+    expect(heard.slice(4)).toEqual(['snapshot', `end ${last.snapshot}`]);
   });
 
   test('what waits does not look before its turn', async () => {

@@ -134,9 +134,7 @@ export class PromiseLaws implements Watcher {
   /** Law 10: what proves a word is on disk before the word is sent. */
   #rests({ id, saga }: Operation, word: 'created' | 'deleted'): void {
     const known = this.#evidence.get(id) ?? new Set();
-    const pull = saga.kind === 'delete' && saga.request.mergeTarget === null;
-    const needed =
-      word === 'created' ? ['switched'] : pull ? ['completed', 'flushed'] : ['completed'];
+    const needed = word === 'created' ? ['switched'] : ['completed', 'flushed'];
     if (known.has('already') || needed.every((kind) => known.has(kind))) return;
     const words = `${word} of ${saga.request.snapshot} rests on ${[...known].join() || 'nothing'}`;
     this.#world.break(10, words, saga.request.volume);

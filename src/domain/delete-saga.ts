@@ -1,4 +1,5 @@
 import { agrees, changedBy, type FileFormat, filesOf, find, formatsOf, means } from './chain.ts';
+import { barrier } from './delete-effects.ts';
 import {
   confirm,
   describe,
@@ -34,8 +35,8 @@ import { type DiskView, isGone, type Job, type Sight } from './sight.ts';
 
 /**
  * The story of a delete. `waiting`: another operation of ours has the volume. `accepted`: decided,
- * nothing done. `merging`: the hypervisor may have been asked. `flushing`: a pull is complete and
- * QEMU must still write its tables to disk. `restoring`: QEMU died under the merge, and the header
+ * nothing done. `merging`: the hypervisor may have been asked. `flushing`: it is complete, and
+ * QEMU must still have its tables on disk. `restoring`: QEMU died under the merge, and the header
  * that it rewrote is set back. `offline`: no QEMU has the disk, and qemu-img merges. `confirming`:
  * a repeated request for a merge that our journal says is done.
  */
@@ -214,9 +215,7 @@ function finished(saga: At<'merging'>, view: DiskView, sight: Sight): Step {
   const formats = formatsOf(changedBy(plan.before, plan.merge), view.chain, plan.after);
   const next = { kind, request, at: 'flushing', plan, formats } as const;
   const evidence = { kind: 'completed', detail: `${plan.target} has the predicted chain` } as const;
-  // A commit's base is reopened read-only when it ends, which flushes it; a pull's tables are not.
-  if (plan.merge.kind === 'commit') return merged(next, evidence);
-  return go(next, { do: 'flush', target: plan.target, process: plan.process }, evidence);
+  return go(next, barrier(plan), evidence);
 }
 
 /** The chain is as it was: refused, failed, cancelled, or never started. */
@@ -270,7 +269,7 @@ function flush(saga: At<'flushing'>, sight: Sight): Step {
   if (view.kind === 'absent') return restoring(saga, sight, explain(view.why));
   if (view.process !== plan.process) return died(saga, view, sight);
   if (!agrees(view.chain, plan.after)) return park(saga, 'the chain changed before it was flushed');
-  return go(saga, { do: 'flush', target: plan.target, process: plan.process });
+  return go(saga, barrier(plan));
 }
 
 /**

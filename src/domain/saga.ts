@@ -87,7 +87,13 @@ export type Effect =
       readonly merge: Merge;
     }
   | { readonly do: 'sync'; readonly directory: string; readonly file: FileName }
-  | { readonly do: 'flush'; readonly target: string; readonly process: string };
+  /** `into`: what a commit went into. */
+  | {
+      readonly do: 'flush';
+      readonly target: string;
+      readonly process: string;
+      readonly into?: { readonly file: FileName; readonly format: Format };
+    };
 
 interface ActiveCommit {
   readonly target: string;

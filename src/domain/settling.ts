@@ -11,6 +11,7 @@ import {
 } from './chain.ts';
 import { isSame } from './create-header.ts';
 import type { CreateSaga } from './create-saga.ts';
+import { barrier } from './delete-effects.ts';
 import { leftover } from './delete-end.ts';
 import type { DeleteSaga } from './delete-saga.ts';
 import { explain, type Refusal } from './failure.ts';
@@ -123,20 +124,10 @@ function merged(saga: DeleteEnd, sight: Sight): Settled {
   const formats = formatsOf(changedBy(plan.before, plan.merge), view.chain, after.value);
   const evidence: Evidence = { kind: 'completed', detail: `${gone} is no longer in the chain` };
   const { kind, request } = saga;
-  if (plan.merge.kind === 'commit') {
-    const last = { ...bare(saga), outcome: 'merged', reason: DONE, formats, gone } as const;
-    return ok(end(last, { kind: 'deleted', formats }, said('done'), evidence));
-  }
   // Its tables may be in QEMU's memory only: the operation goes on where that is seen to.
   const flushing = { ...plan, process, target: view.target, after: after.value };
-  return ok(
-    go(
-      { kind, request, at: 'flushing', plan: flushing, formats },
-      { do: 'flush', target: view.target, process },
-      said('done'),
-      evidence,
-    ),
-  );
+  const next = { kind, request, at: 'flushing', plan: flushing, formats } as const;
+  return ok(go(next, barrier(flushing), said('done'), evidence));
 }
 
 /** Nothing was under way; it may have been about what an earlier request had merged. */

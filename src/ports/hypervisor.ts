@@ -1,7 +1,7 @@
 import type { Merge } from '#domain/chain.ts';
 import type { VolumeKey } from '#domain/encryption.ts';
 import type { Fault } from '#domain/failure.ts';
-import type { FileName, ServerId, VolumeId } from '#domain/ids.ts';
+import type { FileName, Format, ServerId, VolumeId } from '#domain/ids.ts';
 import type { Result } from '#domain/result.ts';
 import type { KeyedChain } from '#domain/saga.ts';
 import type { GuestView } from '#domain/sight.ts';
@@ -60,6 +60,11 @@ export interface ActiveCommitOrder extends SeenDisk {
   readonly chain: readonly FileName[];
 }
 
+export interface FlushOrder extends SeenDisk {
+  /** The file that a commit went into; left out after a pull, which went into the active one. */
+  readonly into?: { readonly file: FileName; readonly format: Format };
+}
+
 /** Something happened; whoever waits should look. Events may be lost, late, or doubled. */
 export type Happening =
   | {
@@ -103,10 +108,12 @@ export interface Hypervisor extends AsyncDisposable {
   /** The guest goes on writing to the active file. */
   cancelCommit(order: ActiveCommitOrder): Promise<Result<null, Fault>>;
   /**
-   * Returns once all that QEMU holds in memory of the disk's files is on disk. After a pull the
-   * tables of the pulled clusters are in memory only (measured: 51 of 51 lost after a SIGKILL).
+   * Returns once all that a merge has written is on disk. After a pull the tables of the pulled
+   * clusters are in QEMU's memory only (measured: 51 of 51 lost after a SIGKILL), and so are those
+   * of a commit, when an active commit into the same file was cancelled since the guest was started
+   * (4 of 4). Of a guest that does not run the latter cannot be had: `rejected` as `paused`.
    */
-  flush(disk: SeenDisk): Promise<Result<null, Fault>>;
+  flush(order: FlushOrder): Promise<Result<null, Fault>>;
   /**
    * Takes what a shut-off guest's XML says of the layers below the active file out of it, so that
    * at the next start the headers decide: what the XML says would override them (measured). Of an

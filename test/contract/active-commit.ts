@@ -1,14 +1,17 @@
 import { expect, test } from 'vitest';
 import { filesOf } from '#domain/chain.ts';
+import { QCOW2 } from '#domain/ids.ts';
 import {
   chainOf,
   codeOf,
   type HypervisorLab,
   listen,
+  mergeOrder,
   named,
   type Open,
   orderFor,
   seen,
+  snapshot,
   written,
 } from './hypervisor.ts';
 
@@ -77,6 +80,8 @@ export function activeCommitLaws(name: string, open: Open): void {
     await lab.cancel();
   });
 
+  leftOpenLaws(name, open);
+
   test(`${name}: a chain that is another one by now is not committed`, async () => {
     await using lab = await open();
     await chainOf(lab, 1);
@@ -85,6 +90,85 @@ export function activeCommitLaws(name: string, open: Open): void {
     expect(codeOf(await lab.hypervisor.commitActive(stale))).toBe('changed');
     const other = { ...order, process: 'another' };
     expect(codeOf(await lab.hypervisor.commitActive(other))).toBe('changed');
+  });
+}
+
+/**
+ * QEMU 7.2 forgets to reopen the base of an active commit that is cancelled: it stays open for
+ * writing, and the end of a later commit into it flushes nothing. The base has to be qcow2: a raw
+ * one has nothing to lose but in the kernel.
+ */
+function leftOpenLaws(name: string, open: Open): void {
+  /** A commit that has come to its end, into such a file. */
+  async function committed(lab: HypervisorLab, { paused = false } = {}) {
+    const files = await written(lab);
+    await lab.resume();
+    const order = await activeOrder(lab);
+    await lab.hypervisor.commitActive(order);
+    await lab.ready();
+    await lab.hypervisor.cancelCommit(order);
+    await lab.idle();
+    // What was mirrored has its place in the base already.
+    await lab.write(5, 0xc5);
+    await snapshot(lab, 'd.qcow2');
+    await lab.write(1, 0xd1);
+    await lab.hypervisor.flush(await orderFor(lab));
+    const bytes = await lab.hash();
+    if (paused) await lab.pause();
+    await lab.hypervisor.merge(await mergeOrder(lab, named(files, 'commit', 'c', 'b')));
+    await lab.idle();
+    const into = { file: files.b, format: QCOW2 };
+    const flush = async () => lab.hypervisor.flush({ ...(await orderFor(lab)), into });
+    const whole = async () => {
+      await lab.kill();
+      await lab.start();
+      return (await lab.hash()) === bytes;
+    };
+    return { flush, whole };
+  }
+
+  test(`${name}: a commit into what was left open is lost with QEMU`, async () => {
+    await using lab = await open();
+    const { whole } = await committed(lab);
+    expect(await whole()).toBe(false);
+  });
+
+  test(`${name}: a commit into what was left open is on disk once it is flushed`, async () => {
+    await using lab = await open();
+    const { flush, whole } = await committed(lab);
+    expect(await flush()).toEqual(OK);
+    expect(await whole()).toBe(true);
+  });
+
+  test(`${name}: nothing flushes it while the guest is paused`, async () => {
+    await using lab = await open();
+    const { flush, whole } = await committed(lab, { paused: true });
+    expect(codeOf(await flush())).toBe('paused');
+    expect(await whole()).toBe(false);
+  });
+
+  test(`${name}: it is flushed once the guest goes on`, async () => {
+    await using lab = await open();
+    const { flush, whole } = await committed(lab, { paused: true });
+    expect(codeOf(await flush())).toBe('paused');
+    await lab.resume();
+    expect(await flush()).toEqual(OK);
+    expect(await whole()).toBe(true);
+  });
+
+  test(`${name}: after a commit of any other kind a guest may be paused`, async () => {
+    await using lab = await open();
+    const files = await written(lab);
+    await lab.resume();
+    await lab.pause();
+    const bytes = await lab.hash();
+    await lab.hypervisor.merge(await mergeOrder(lab, named(files, 'commit', 'b', 'a')));
+    await lab.idle();
+    const into = { file: files.a, format: QCOW2 };
+    expect(await lab.hypervisor.flush({ ...(await orderFor(lab)), into })).toEqual(OK);
+    await lab.kill();
+    await lab.start();
+    expect(await lab.hash()).toBe(bytes);
   });
 }
 

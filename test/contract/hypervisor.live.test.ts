@@ -149,6 +149,8 @@ async function lab(
       await waitFor('the job', async () => (await job()) !== '', NIMBLY);
     },
     cancel: () => until('job', () => virsh('blockjob', guest.name, 'vda', '--abort')),
+    pause: () => guest.suspend(),
+    resume: () => guest.resume(),
     kill: () => until('guest', () => guest.kill9()),
     stop: () => until('guest', () => guest.destroy()),
     save: () => until('guest', () => virsh('managedsave', guest.name)),

@@ -88,6 +88,12 @@ function lab(options: Options): HypervisorLab & { readonly cloud: SimCloud } {
     async cancel() {
       hypervisor.cancel(where);
     },
+    async pause() {
+      cloud.guest.suspend();
+    },
+    async resume() {
+      cloud.guest.resume();
+    },
     async kill() {
       hypervisor.end(server, 'killed');
     },

@@ -47,6 +47,9 @@ export interface HypervisorLab extends AsyncDisposable {
   startEndless(merge: Merge): Promise<void>;
   /** Somebody ends the job on `volume`. */
   cancel(): Promise<void>;
+  /** The guest's processors are stopped, as its user stops them; or go on. */
+  pause(): Promise<void>;
+  resume(): Promise<void>;
   /** QEMU is killed: SIGKILL. */
   kill(): Promise<void>;
   /** The guest is stopped in good order. */

@@ -95,18 +95,25 @@ describe.each(DELETES)('the story of a $name', (it) => {
     const look = { do: 'look', headers: [it.repointed], cinder: false };
     expect(along(merging, DID, ended('completed')).effect).toEqual(look);
     const seen = along(merging, DID, ended('completed'), saw(done));
-    if (it.merge.kind === 'commit') {
-      expect(ending(seen)).toBe('merged, deleted');
-      expect(seen.tell).toMatchObject({ formats: [{ file: it.merge.into }] });
-    } else {
-      expect(seen).toMatchObject({ saga: { at: 'flushing' }, tell: null });
-      expect(seen.effect).toEqual({ do: 'flush', target: 'vda', process: 'qemu-1' });
-      const flushed = nextDelete(seen.saga, DID);
-      expect(ending(flushed)).toBe('merged, deleted');
-      const names = [it.before.file, it.merge.onto].filter((name) => name !== null);
-      expect(flushed.tell).toMatchObject({ formats: names.map((name) => ({ file: name })) });
-      expect(flushed.evidence.map(({ kind }) => kind)).toEqual(['flushed']);
-    }
+    expect(seen).toMatchObject({ saga: { at: 'flushing' }, tell: null });
+    expect(seen.effect).toEqual(flushOf(it));
+    const flushed = nextDelete(seen.saga, DID);
+    expect(ending(flushed)).toBe('merged, deleted');
+    const { merge, before } = it;
+    const names = merge.kind === 'commit' ? [merge.into] : [before.file, merge.onto];
+    const told = names.filter((name) => name !== null).map((name) => ({ file: name }));
+    expect(flushed.tell).toMatchObject({ formats: told });
+    expect(flushed.evidence.map(({ kind }) => kind)).toEqual(['flushed']);
+  });
+
+  test('what cannot be flushed now is not reported, and flushed again', () => {
+    const { saga } = along(merging, saw(done));
+    const paused = { kind: 'rejected', who: 'libvirt', code: 'paused', detail: 'it is' } as const;
+    const waits = nextDelete(saga, failed(paused));
+    expect(waits).toMatchObject({ saga, effect: { do: 'watch', soon: false }, tell: null });
+    expect(along(waits.saga, saw(done)).effect).toEqual(flushOf(it));
+    const off = glance(GONE);
+    expect(ending(along(waits.saga, saw(off)))).toBe('failed, delete-failed');
   });
 
   test('the plan is the merge that was asked for', () => {
@@ -152,6 +159,13 @@ describe.each(DELETES)('the story of a $name', (it) => {
     }
   });
 });
+
+/** After a pull the active file is flushed, after a commit the one that it went into. */
+function flushOf({ merge, after }: DeleteStory) {
+  const flush = { do: 'flush', target: 'vda', process: 'qemu-1' };
+  const into = layersOf(after).find(({ file }) => merge.kind === 'commit' && file === merge.into);
+  return into === undefined ? flush : { ...flush, into: { file: into.file, format: into.format } };
+}
 
 const story = told(DELETES[0]!);
 const NEVER = /^a merge that never answered may still come$/;
@@ -439,8 +453,7 @@ test('deleted is told only after the predicted chain was seen, in one process, w
     expect(headers[plan.repointed]).toMatchObject({ value: { backingFile: onto?.file ?? null } });
     const since = taken.slice(proof, end);
     const flushed = taken[end]?.event.kind === 'did' && since.at(-1)?.next.effect?.do === 'flush';
-    if (plan.merge.kind === 'pull') expect(flushed).toBe(true);
-    else expect(end).toBe(proof);
+    expect(flushed).toBe(true);
   }, 6000);
   expect(tellings).toBeGreaterThan(20);
 });
@@ -468,8 +481,9 @@ test('what is flushed is the process that merged', () => {
     for (const { next } of taken) {
       if (next.effect?.do !== 'flush') continue;
       if (next.saga.at !== 'flushing') expect.unreachable();
-      expect(next.saga.plan.merge.kind).toBe('pull');
-      expect(next.effect.process).toBe(next.saga.plan.process);
+      const { merge, process } = next.saga.plan;
+      expect(next.effect.process).toBe(process);
+      expect(next.effect.into?.file).toBe(merge.kind === 'commit' ? merge.into : undefined);
     }
   });
 });
@@ -524,7 +538,7 @@ describe('to be mended', () => {
       const headers = { ...raw.done.headers, s2: header()('v', said) };
       return ending(along(raw.merging, saw({ ...raw.done, headers })));
     };
-    expect([end('file'), end('host_device'), end('raw')]).toEqual(Array(3).fill('merged, deleted'));
+    expect([end('file'), end('host_device'), end('raw')]).toEqual(Array(3).fill('flushing'));
     expect(end('qcow2')).toBe('merging');
   });
 

@@ -186,22 +186,18 @@ describe.each(DELETES)('the story of a $name', (it) => {
     const step = settling(saga, 'done', merged);
     if (!step.ok) throw new Error(step.error.kind);
     expect(step.value.evidence.map(({ kind }) => kind)).toEqual(['settled', 'completed']);
-    if (it.merge.kind === 'commit') {
-      expect(step.value).toMatchObject({
-        saga: { at: 'end', outcome: 'merged', gone },
-        tell: { kind: 'deleted', formats: [{ file: it.merge.into }] },
-      });
-    } else {
-      // Its tables may be in memory only.
-      expect(step.value).toMatchObject({ tell: null, saga: { at: 'flushing' } });
-      expect(step.value.effect).toEqual({ do: 'flush', target: 'vda', process: 'qemu-1' });
-      const next = step.value.saga.kind === 'delete' && nextDelete(step.value.saga, DID);
-      const files = [it.before.file, it.merge.onto].filter((name) => name !== null);
-      expect(next).toMatchObject({
-        saga: { outcome: 'merged', gone },
-        tell: { kind: 'deleted', formats: files.map((name) => ({ file: name })) },
-      });
-    }
+    // Its tables may be in memory only.
+    expect(step.value).toMatchObject({ tell: null, saga: { at: 'flushing' } });
+    const { merge, before } = it;
+    const into = merge.kind === 'commit' ? { into: { file: merge.into } } : {};
+    expect(step.value.effect).toMatchObject({ do: 'flush', process: 'qemu-1', ...into });
+    const next = step.value.saga.kind === 'delete' && nextDelete(step.value.saga, DID);
+    const named = merge.kind === 'commit' ? [merge.into] : [before.file, merge.onto];
+    const files = named.filter((name) => name !== null);
+    expect(next).toMatchObject({
+      saga: { outcome: 'merged', gone },
+      tell: { kind: 'deleted', formats: files.map((name) => ({ file: name })) },
+    });
     expect(refusal(saga, 'failed', merged)).toMatch(`${gone} is no longer in the chain of`);
   });
 

@@ -207,6 +207,9 @@ function domains(library: Library) {
     ),
     suspend: remote<(domain: Pointer) => number>('int virDomainSuspend(void *domain)'),
     resume: remote<(domain: Pointer) => number>('int virDomainResume(void *domain)'),
+    coreDump: remote<(domain: Pointer, to: string, flags: number) => number>(
+      'int virDomainCoreDump(void *domain, const char *to, unsigned int flags)',
+    ),
     agentSetResponseTimeout: remote<(domain: Pointer, seconds: number, flags: number) => number>(
       'int virDomainAgentSetResponseTimeout(void *domain, int timeout, uint flags)',
     ),

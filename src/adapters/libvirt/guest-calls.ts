@@ -19,6 +19,7 @@ const XML_SECURE = 1;
 const XML_INACTIVE = 2;
 const INFO_BANDWIDTH_BYTES = 1;
 const RESIZE_BYTES = 1;
+const DUMP_MEMORY_ONLY = 16;
 
 /**
  * The calls that are about one guest, on one lane. Its domain object is looked up for each call
@@ -140,6 +141,13 @@ export class GuestCalls {
 
   resume(): Promise<Answer<null>> {
     return this.#change('virDomainResume', undefined, (lib, domain) => lib.resume(domain));
+  }
+
+  /** A core dump of its memory into the file `to`. */
+  coreDump(to: string): Promise<Answer<null>> {
+    return this.#change('virDomainCoreDump', undefined, (lib, domain) =>
+      lib.coreDump(domain, to, DUMP_MEMORY_ONLY),
+    );
   }
 
   /** Before a quiescing snapshot: without it a freeze blocks for ever (agentTimeout=BLOCK). */

@@ -6,6 +6,7 @@ import type { GuestView } from '#domain/sight.ts';
 import type {
   ActiveCommitOrder,
   DiskOf,
+  FlushOrder,
   Happening,
   Hypervisor,
   ListedDisk,
@@ -16,6 +17,7 @@ import type {
   UnchainOrder,
 } from '#ports/hypervisor.ts';
 import { quiescedSnapshot, thaw } from './agent.ts';
+import { flushActive, flushBase } from './barriers.ts';
 import { diskOf, locate, NO_SOURCE, nameOf, viewOf, within } from './disk-view.ts';
 import { parseDomain, type XmlDisk, type XmlDomain } from './domain-xml.ts';
 import { LibvirtEvents } from './events.ts';
@@ -169,22 +171,11 @@ export class LibvirtHypervisor implements Hypervisor {
     return this.#endActive(order, 0);
   }
 
-  /**
-   * Resizing a disk to the size it has makes QEMU write and flush its tables (17 ms; safe after a
-   * pull in every round measured, see test/live). The size is read in the same turn: a stale one
-   * would shrink the disk.
-   */
-  flush(order: SeenDisk): Promise<Result<null, Fault>> {
-    return this.#change(order, async (calls) => {
-      const size = await calls.blockCapacity(order.target);
-      if (!size.ok) return err(faultOf(size.error));
-      const resized = done(await calls.blockResize(order.target, size.value));
-      if (!resized.ok) return resized;
-      const after = await calls.blockCapacity(order.target);
-      if (!after.ok) return err(faultOf(after.error));
-      if (after.value !== size.value) {
-        return err(changed(order, `its size went from ${size.value} to ${after.value}`));
-      }
+  flush(order: FlushOrder): Promise<Result<null, Fault>> {
+    return this.#change(order, async (calls, { disk }) => {
+      const { into } = order;
+      const flushed = into ? await flushBase(calls, disk, into) : await flushActive(calls, order);
+      if (!flushed.ok) return flushed;
       // Each call waits for the guest's lock, up to 30 s: another QEMU may have been flushed.
       const still = await this.#same(calls, order);
       return still.ok ? ok(null) : still;
