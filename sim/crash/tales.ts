@@ -1,3 +1,4 @@
+import { leaveOpen } from '../world/left-open.ts';
 import type { SeenCall } from '../world/watcher.ts';
 import type { Teller } from './teller.ts';
 
@@ -136,6 +137,20 @@ export const TALES: readonly Tale[] = [
       await it.take('C');
       await it.atRest();
       await it.remove('A');
+    },
+  },
+  {
+    name: 'a delete by commit into a base that a cancelled active commit left open',
+    given: SPEC(),
+    tell: async (it) => {
+      await it.write(1, 0x11);
+      await it.take('A');
+      leaveOpen(it.disk.disk);
+      for (const at of [0, 3]) await it.write(at, 0x22);
+      await it.take('B');
+      await it.write(1, 0x33);
+      await it.begin();
+      await removing(it, 'A');
     },
   },
   {

@@ -58,6 +58,7 @@ export const HAPPENINGS = [
   'guest restarted',
   'guest shut down and asked of',
   'QEMU hangs',
+  'guest paused',
   'libvirtd away',
   'Cinder away',
   'the service away for long',
@@ -92,6 +93,7 @@ export const MISCHIEF = [
   'disk full in a job',
   'the service killed in a job',
   'guest writes in a job',
+  'guest paused in a job',
   'cinder-volume killed in a job',
   'admin force-deletes in a job',
 ] as const;
@@ -145,6 +147,7 @@ export const FAULT_KINDS: readonly FaultKind[] = [
   ...OVERLAY_LIES.map((kind) => `overlay ${kind}`),
   ...GUEST_FAULTS.map((kind) => `guest ${kind}`),
   ...AGENT_FAULTS,
+  'mirror of somebody else cancelled',
   'request for two layers at once',
   'request for a raw file',
   'request doubled',

@@ -48,7 +48,7 @@ export class Guests {
     const truth = choices.of('guest picks a disk', truths);
     const what = choices.pick('guest', 10);
     if (what === 0 || !truth.running || truth.it.guest.monitor.hangs) return;
-    if (truth.it.guest.agent?.frozen) return;
+    if (truth.it.guest.agent?.frozen || truth.it.guest.paused) return;
     const at = choices.pick('guest picks a cluster', truth.bytes.length);
     this.#world.operations++;
     if (what === 1 && truth.disk.top?.backing === null && swarm.strikes('guest forges a header')) {

@@ -1,10 +1,9 @@
 import type { ServerId } from '#domain/ids.ts';
-import type { SimCinder } from '../cinder.ts';
-import type { SnapshotRow } from '../cinder-rows.ts';
 import type { CloudDisk } from '../cloud.ts';
 import { attach, cinderDies, detach, mendInfo } from './cinder-hands.ts';
 import { HAPPENINGS, MISCHIEF } from './faults.ts';
 import type { Guests } from './guests.ts';
+import { posting, resetting, somebody } from './meddling.ts';
 import { abort, settle } from './operators.ts';
 import type { People } from './people.ts';
 import { forgetSecrets } from './secrets.ts';
@@ -73,6 +72,7 @@ export async function heal(world: World, guests: Guests): Promise<void> {
   }
   for (const { guest, volume, disk } of cloud.disks) {
     cloud.hypervisor.goOn(guest.server);
+    guest.resume();
     disk.hasSecret = true;
     if (disk.job === null || !world.foreignJobs.has(disk.job)) continue;
     cloud.hypervisor.cancel({ server: guest.server, volume });
@@ -145,6 +145,14 @@ const HAPPEN: Readonly<Record<Kind, Happens>> = {
     guests.end(guest, 'stopped');
     guests.start(guest);
   },
+  'guest paused': (world, _guests, { guest }) => {
+    // An agent that is not heard for so long is another story.
+    if (guest.process === null || guest.paused || guest.agent !== null) return;
+    guest.suspend();
+    afterAWhile(world, 'guest paused for', () => guest.resume());
+  },
+  'guest paused in a job': (world, guests, disk, people) =>
+    HAPPEN['guest paused'](world, guests, disk, people),
   'QEMU hangs': (world, guests, { guest }) => hang(world, guests, guest.server),
   'libvirtd away': (world) => {
     const { hypervisor } = world.cloud;
@@ -260,38 +268,4 @@ function afterAWhile(world: World, where: string, then: () => void): void {
   void world.clock.sleep(ms).then(() => {
     if (!world.swarm.quiet) then();
   });
-}
-
-/** Any member of the project may post a status; Cinder takes it as if it were ours. */
-function posting(body: (row: SnapshotRow) => object): Happens {
-  return (world, _guests, { volume }) => {
-    const { cinder } = world.cloud;
-    const row = somebody(world, cinder, volume);
-    if (row === null) return;
-    const before = `${row.status} ${row.progress}`;
-    cinder.update(row.id, { 'os-update_snapshot_status': body(row) });
-    if (before === `${row.status} ${row.progress}`) return;
-    world.saw('a tenant changes a status');
-    world.meddled.add(row.id);
-    world.excuse(volume, 'drift record');
-  };
-}
-
-function resetting(status: string): Happens {
-  return (world, _guests, { volume }) => {
-    const { cinder } = world.cloud;
-    const row = somebody(world, cinder, volume);
-    if (row === null || row.status === status) return;
-    cinder.resetState(row.id, status);
-    world.saw('an admin resets a status');
-    world.meddled.add(row.id);
-    world.excuse(volume, 'drift record');
-  };
-}
-
-function somebody(world: World, cinder: SimCinder, volume: string): SnapshotRow | null {
-  const rows = [...cinder.snapshots.values()].filter((row) => row.volume === volume);
-  const busy = rows.filter(({ status }) => status === 'creating' || status === 'deleting');
-  const from = busy.length > 0 ? busy : rows;
-  return from[world.choices.pick('whose status', Math.max(1, from.length))] ?? null;
 }

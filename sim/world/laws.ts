@@ -168,6 +168,7 @@ export const SOMETIMES: readonly string[] = [
   'a call to a QEMU that hangs ends with 68',
   'an overlay that libvirt refuses: 1',
   'an overlay that libvirt refuses: 38',
+  'a layer left open for writing by a cancelled active commit',
   'a guest is quiesced',
   'a freeze fails',
   'a create goes on without a freeze',

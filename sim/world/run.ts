@@ -15,6 +15,7 @@ import { PromiseLaws } from './law-promises.ts';
 import { RequestLaws } from './law-requests.ts';
 import { RestLaws } from './law-rest.ts';
 import { WordLaws } from './law-words.ts';
+import { CancelledMirrors } from './left-open.ts';
 import { settle } from './operators.ts';
 import { LONGEST_WAIT_MS, People, snapshotsOf } from './people.ts';
 import type { Ports } from './program.ts';
@@ -71,6 +72,7 @@ export async function run(seed: number, options: RunOptions = {}): Promise<Told>
     new RestLaws(world),
     new LastingLaws(world),
     new Mischief(world, guests, people),
+    new CancelledMirrors(world),
   );
   world.watchers.push(new HeardLaws(world), new PromiseLaws(world), new FrozenLaws(world));
   try {

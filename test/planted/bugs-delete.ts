@@ -8,6 +8,10 @@ const WITHDRAWN =
   "if (status !== 'deleting') return withdraw(saga, `the snapshot is ${status} in Cinder`);";
 const RESTARTED = 'if (view.process !== saga.plan.process) return died(saga, view, sight);';
 const HEARD = 'return go({ ...saga, heard: event.how }, look(saga), heard(event.how));';
+const IN_CHAIN = "if (plan.merge.kind === 'commit') return merged(next, evidence); ";
+const PAUSED = "event.kind === 'failed' && noted(event.fault).detail.includes('(paused)')";
+const WHEN_PAUSED = `if (${PAUSED}) return merged(saga, noted(event.fault)); `;
+const FLUSHED = "if (event.kind === 'did') return merged(saga, {";
 const MERGED = "merged({ ...saga, at: 'flushing', formats: [] }, heard('ended'))";
 
 /** Deletes: when a merge is done, and which merges may be begun at all. */
@@ -18,8 +22,28 @@ export const DELETE_BUGS: readonly Bug[] = [
     laws: [8],
     edit: {
       file: SAGA,
-      find: "if (plan.merge.kind === 'commit') return merged(next, evidence);",
+      find: 'return go(next, barrier(plan), evidence);',
       put: 'return merged(next, evidence);',
+    },
+  },
+  {
+    name: 'a commit is on disk once it is in the chain',
+    habit: 'ours',
+    laws: [2, 8],
+    edit: {
+      file: SAGA,
+      find: 'return go(next, barrier(plan), evidence);',
+      put: `${IN_CHAIN}return go(next, barrier(plan), evidence);`,
+    },
+  },
+  {
+    name: 'a paused guest has flushed all that it had',
+    habit: 'ours',
+    suite: 'test/domain/delete-saga.test.ts',
+    edit: {
+      file: SAGA,
+      find: "if (event.kind === 'did') return merged(saga, {",
+      put: `${WHEN_PAUSED}${FLUSHED}`,
     },
   },
   {
