@@ -8,6 +8,7 @@ import type { SimGuest } from './guest.ts';
 /** What is seen of a guest's disk in its XML. Before 1.2.4 that named the active format alone. */
 export function seen(guest: SimGuest, disk: SimDisk, oldLibvirt: boolean): DiskView {
   const { target, xml } = disk;
+  const job = disk.job?.info() ?? null;
   return {
     kind: 'disk',
     server: guest.server,
@@ -17,8 +18,8 @@ export function seen(guest: SimGuest, disk: SimDisk, oldLibvirt: boolean): DiskV
     ...place(disk),
     keys: keysOf(disk, xml),
     chain: shown(xml, oldLibvirt, true),
-    size: disk.bytes,
-    job: disk.job?.info() ?? null,
+    size: job === null ? disk.bytes : null,
+    job,
     agent: guest.agent?.state ?? 'none',
   };
 }

@@ -65,7 +65,8 @@ function wrongFormat(sight: VolumeSight, layer: SeenLayer, header: Qcow2Header):
 function flaws(sight: VolumeSight, { file }: SeenLayer, header: Qcow2Header): readonly Finding[] {
   const { guest } = sight;
   const encrypted = guest.keys.length > 0;
-  const verdict = judgeHeader({ ok: true, value: header }, { size: guest.size, encrypted });
+  const expected = { encrypted, ...(guest.size !== null && { size: guest.size }) };
+  const verdict = judgeHeader({ ok: true, value: header }, expected);
   const reasons = verdict.verdict === 'accepted' ? [] : verdict.reasons;
   return (
     reasons

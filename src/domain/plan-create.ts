@@ -54,8 +54,8 @@ export function planCreate(
 ): Result<CreatePlan, Refusal> {
   const disk = usableDisk(sight);
   if (!disk.ok) return disk;
-  const { view, directory, before, key } = disk.value;
-  const { target, process, size, server } = view;
+  const { view, directory, before, size, key } = disk.value;
+  const { target, process, server } = view;
   // libvirt would forget what is below, and start no guest from the headers of encrypted layers.
   if (key !== null && process === null) return err({ kind: 'encrypted-and-off', target, server });
   const after = afterCreate(before, request.newFile);
@@ -94,6 +94,7 @@ export interface UsableDisk {
   readonly view: DiskView;
   readonly directory: string;
   readonly before: Layer;
+  readonly size: number;
   readonly key: VolumeKey | null;
 }
 
@@ -107,8 +108,9 @@ export function usableDisk(sight: Sight): Result<UsableDisk, Refusal> {
   if (view.saved) return err({ kind: 'guest-saved', server: view.server });
   const key = keyOf(view);
   if (!key.ok) return key;
-  if (view.job !== null) {
-    return err({ kind: 'foreign-job', target: view.target, job: view.job.kind });
+  const { size } = view;
+  if (view.job !== null || size === null) {
+    return err({ kind: 'foreign-job', target: view.target, job: view.job?.kind ?? 'other' });
   }
   if (view.stray !== null) return err({ kind: 'other-directory', ...view.stray });
   const cinder = sight.cinder?.active ?? null;
@@ -117,7 +119,8 @@ export function usableDisk(sight: Sight): Result<UsableDisk, Refusal> {
   }
   const before = complete(view.chain, sight.known);
   if (!before.ok) return before;
-  return ok({ view, directory: view.source.directory, before: before.value, key: key.value });
+  const { directory } = view.source;
+  return ok({ view, directory, before: before.value, size, key: key.value });
 }
 
 const NOT_THERE = err({ kind: 'missing', says: 'it is not there' } as const);

@@ -47,8 +47,8 @@ export interface MergePlan {
 export function planDelete(request: DeleteRequest, sight: Sight): Result<DeletePlan, Refusal> {
   const disk = usableDisk(sight);
   if (!disk.ok) return disk;
-  const { view, directory, key } = disk.value;
-  const { target, process, size, server } = view;
+  const { view, directory, size, key } = disk.value;
+  const { target, process, server } = view;
   // qemu-img would need the passphrase, which is libvirt's.
   if (key !== null && process === null) return err({ kind: 'encrypted-and-off', target, server });
   const chain = process === null ? coldChain(view, sight) : ok(disk.value.before);

@@ -39,8 +39,8 @@ export interface DiskView {
   readonly keys: readonly LayerKey[];
   /** What the live XML says (of a shut-off guest: the inactive XML). */
   readonly chain: SeenLayer;
-  /** The disk's virtual size in bytes. */
-  readonly size: number;
+  /** The disk's virtual size in bytes; not asked for, and null, while a block job is at work. */
+  readonly size: number | null;
   readonly job: Job | null;
   /**
    * The guest's agent as the XML shows it: `none` has no channel for one. Only a libvirt since

@@ -232,8 +232,21 @@ function jobLaws(name: string, open: Open): void {
     await lab.startEndless(named(files, 'pull', 'a'));
     const during = await seen(lab);
     expect(during.job).toMatchObject({ kind: 'pull' });
-    expect({ ...during, job: null }).toEqual(before);
+    expect(during.size).toBeNull();
+    expect({ ...during, job: null, size: before.size }).toEqual(before);
     await lab.cancel();
+  });
+
+  test(`${name}: a guest that is looked at all the time lives through its pulls`, async () => {
+    // QEMU 7.2.22 dies when all its nodes are read while a pull ends, as libvirt does for a size.
+    await using lab = await open();
+    const files = await written(lab);
+    const { process } = await seen(lab);
+    for (const onto of ['a', 'base', null] as const) {
+      await lab.hypervisor.merge(await mergeOrder(lab, named(files, 'pull', onto)));
+      while ((await seen(lab)).job !== null) if (name !== 'libvirt') await lab.idle();
+      expect(await seen(lab)).toMatchObject({ process, job: null });
+    }
   });
 
   test(`${name}: a second merge or a snapshot finds the disk busy`, async () => {

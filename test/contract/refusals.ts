@@ -131,6 +131,7 @@ function sizeLaws(open: Open): void {
 /** `b on a on base`, where `a` ends in the middle of the disk. */
 async function tooShort(lab: HypervisorLab): Promise<void> {
   const { size } = await seen(lab);
+  if (size === null) throw new Error('there is a job');
   for (let at = 0; at < 8; at++) await lab.write(at, 0x11);
   await snapshot(lab, 'a.qcow2', { backing: lab.base, format: RAW, clusters: 4 });
   const says = { backing: 'a.qcow2', format: QCOW2, clusters: size / 65_536 };

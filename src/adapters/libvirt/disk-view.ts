@@ -28,7 +28,7 @@ export function viewOf(
   facts: {
     readonly process: string | null;
     readonly saved: boolean;
-    readonly size: number;
+    readonly size: number | null;
     readonly job: JobInfo | null;
   },
 ): DiskView {

@@ -161,7 +161,8 @@ function headerWord(header: HeaderView, layer: SeenLayer, guest: DiskView): stri
   if (below !== null && !sameFormat(backingFormat, below)) {
     return `calls its backing file ${backingFormat ?? 'nothing'}`;
   }
-  return header.value.size === guest.size ? 'ok' : `has a size of ${header.value.size}`;
+  const same = guest.size === null || header.value.size === guest.size;
+  return same ? 'ok' : `has a size of ${header.value.size}`;
 }
 
 /** A format that libvirt does not name cannot be contradicted; one the header lacks is probed. */

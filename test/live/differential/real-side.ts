@@ -43,6 +43,8 @@ export class RealSide implements AsyncDisposable {
   readonly #past: History;
   readonly #formats = new Map<string, 'raw' | 'qcow2'>();
   #qmp: Qmp | null = null;
+  /** As it was seen when no job was at work. */
+  #size = 0;
   #heard: string[] = [];
   /** There is a job that is held up. */
   #held = false;
@@ -91,7 +93,7 @@ export class RealSide implements AsyncDisposable {
   }
 
   async #state(guest: readonly string[] | null): Promise<State> {
-    const { chain, size, job } = await this.#look();
+    const { chain, job } = await this.#look();
     const layers: string[] = [];
     for (let at: typeof chain | null = chain; at !== null; at = at.on) {
       layers.push(`${at.file} ${at.format}`);
@@ -103,7 +105,7 @@ export class RealSide implements AsyncDisposable {
     const ready = job !== null && job.done === job.total;
     return {
       chain: layers,
-      clusters: size / CLUSTER,
+      clusters: this.#size / CLUSTER,
       job: job === null ? 'none' : `${job.kind}${ready ? ' ready' : ''}`,
       guest,
       files,
@@ -386,6 +388,7 @@ export class RealSide implements AsyncDisposable {
       async () => {
         const view = await this.#machine.hypervisor.look(where);
         if (!view.ok || view.value.kind !== 'disk') throw new Error(JSON.stringify(view));
+        this.#size = view.value.size ?? this.#size;
         return view.value;
       },
       { ...SOON, timeoutMs: 5_000 },
@@ -398,8 +401,8 @@ export class RealSide implements AsyncDisposable {
   }
 
   async #sizes() {
-    const { size } = await this.#look();
-    return { clusters: size / CLUSTER };
+    await this.#look();
+    return { clusters: this.#size / CLUSTER };
   }
 
   async #xml(inactive: boolean): Promise<string> {
