@@ -9,14 +9,17 @@ import { type Place, place } from './service.ts';
 /** Nobody listens there: whoever asks a real Cinder after all gets no answer. */
 const NO_CINDER = 'http://127.0.0.1:9';
 
-/** What a file of such tests shares: opened before the first of them, closed after the last. */
-export function stageWithoutCinder() {
+/**
+ * What a file of such tests shares: opened before the first of them, closed after the last.
+ * `more` goes into the service's configuration file.
+ */
+export function stageWithoutCinder(more = '') {
   const volumes = new RememberedVolumes();
   const withoutCinder = wrapped(TOKEN.volumes, () => volumes);
   let opened: { readonly lab: Lab<null>; readonly at: Place } | null = null;
   beforeAll(async () => {
     const lab = await openLab({ cinder: false });
-    opened = { lab, at: await place(join(lab.dir, 'chainkeeper'), NO_CINDER) };
+    opened = { lab, at: await place(join(lab.dir, 'chainkeeper'), NO_CINDER, more) };
   });
   afterAll(() => opened?.lab[Symbol.asyncDispose]());
   const stage = () => opened ?? notYet();
