@@ -175,7 +175,8 @@ describe('while it is mirrored', () => {
   });
 
   test('whose job is ready is not ours, unless it goes where ours goes', () => {
-    for (const job of [mirror(true, 'v'), { kind: 'copy', done: 1, total: 1 } as const]) {
+    const bare = { kind: 'active-commit', done: 1, total: 1 } as const;
+    for (const job of [mirror(true, 'v'), bare, { ...bare, kind: 'copy' } as const]) {
       const seen = asked(glance(disk(CREATED, { job })), 'error');
       expect(ending(along(committing, saw(seen)))).toMatch(/^withdrawn: an? .* is at work on/);
     }
