@@ -1,4 +1,7 @@
-/** A volume that began as Hyper-V's vhd, which libvirt calls vpc. */
+/**
+ * Volumes of Hyper-V's formats, which Cinder's SMBFS driver makes: vhd, which libvirt calls vpc,
+ * and vhdx, which it does not know.
+ */
 import { randomUUID } from 'node:crypto';
 import { join } from 'node:path';
 import { expect, test } from 'vitest';
@@ -49,6 +52,13 @@ test('a commit leaves the vpc base vpc, a pull onto it makes nothing else of it'
     expect(await askDelete(stage.at, volume, id, info)).toMatchObject({ status: 204 });
     const verdict = await volumes.hear(id);
     expect(await guest.hash('vda')).toBe(written);
+    // What a start from the topmost file finds is what Cinder was told.
+    await guest.flush('vda');
+    const live = await liveChain(guest, volume);
+    await guest.kill9();
+    await guest.startFromTopOnly();
+    expect(await liveChain(guest, volume)).toEqual(live);
+    expect(await guest.hash('vda')).toBe(written);
     return verdict.kind === 'deleted' && verdict.formats;
   };
   const vpc = { file: base, format: 'vpc', provenance: 'reported' };
@@ -70,4 +80,12 @@ test('a commit leaves the vpc base vpc, a pull onto it makes nothing else of it'
   const all = { file_to_merge: null, merge_target_file: null };
   expect(await formatsAfter(1, all)).toEqual([active]);
   expect(await liveChain(guest, volume)).toEqual([{ file: three, format: 'qcow2' }]);
+});
+
+test('this libvirt has no word for vhdx: no guest has such a volume', async () => {
+  const base = randomUUID();
+  const path = join(stage.lab.images, base);
+  await createImage(path, { format: 'vhdx', size: 16 * MIB });
+  const disks = [{ path, format: 'vhdx' }];
+  await expect(stage.lab.guest({ disks })).rejects.toThrow(/vhdx/);
 });
