@@ -89,3 +89,15 @@ test('this libvirt has no word for vhdx: no guest has such a volume', async () =
   const disks = [{ path, format: 'vhdx' }];
   await expect(stage.lab.guest({ disks })).rejects.toThrow(/vhdx/);
 });
+
+test('below an overlay it takes vhdx for raw, and the guest reads the container', async () => {
+  const base = randomUUID();
+  const path = (name: string) => join(stage.lab.images, name);
+  await createImage(path(base), { format: 'vhdx', size: 16 * MIB });
+  await createOverlay(path(`${base}.a`), { name: base, format: 'vhdx' });
+  const disks = [{ path: path(`${base}.a`), format: 'qcow2', serial: base }];
+  await using guest = await stage.lab.guest({ disks });
+  expect((await liveChain(guest, base)).at(-1)).toEqual({ file: base, format: 'raw' });
+  // An empty vhdx is zeros; what is read begins with "vhdxfile".
+  await expect(guest.expectPattern('vda', 0, 64 * KIB, 0)).rejects.toThrow(/read -P/);
+});
