@@ -57,7 +57,8 @@ async function directories(
     if (!view.ok || view.value.kind === 'absent' || view.value.source.kind === 'other') continue;
     const { directory } = view.value.source;
     const { file, format } = view.value.chain;
-    const problem = unusable(directory, constants.X_OK);
+    const local = view.value.source.kind === 'files';
+    const problem = local ? unusable(directory, constants.X_OK) : null;
     // With root squashed a folder may be open and its files not (0600 of another user).
     const page = problem === null && format === QCOW2 ? await images.header(directory, file) : null;
     const unread = page === null || page.ok ? null : explainFault(page.error);

@@ -242,6 +242,8 @@ function unswitched(saga: At<'switching'>, view: DiskView, sight: Sight): Step {
   if (!plan.ok && pending && plan.error.kind === 'encrypted-and-off') return go(saga, WATCH);
   if (!plan.ok) return giveUp(explain(plan.error));
   if (status !== 'creating') return giveUp(status);
+  // No image lock keeps a QEMU from opening a remote overlay twice: it is waited for.
+  if (pending && view.source.kind === 'remote') return go(saga, WATCH);
   if (plan.value.mend !== null) return giveUp('the overlay names another format than before');
   // It was switched to, and is out of use again: what was written to it would come back.
   if (saga.begun && !isSame(saga.plan, plan.value)) return giveUp('another file has its name');

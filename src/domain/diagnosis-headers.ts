@@ -115,7 +115,7 @@ const formatOf = ({ known }: VolumeSight, { file, format, on }: SeenLayer): Form
 
 /** The file as a shell takes it. */
 export function pathOf({ guest }: VolumeSight, file: FileName): string {
-  const folder = guest.source.kind === 'files' ? guest.source.directory : '.';
+  const folder = guest.source.kind === 'other' ? '.' : guest.source.directory;
   return word(`${folder}/${file}`);
 }
 

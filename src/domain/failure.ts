@@ -31,6 +31,7 @@ export type Refusal =
   | { readonly kind: 'unsupported-source'; readonly target: string; readonly source: string }
   | { readonly kind: 'encrypted'; readonly target: string; readonly why: string }
   | { readonly kind: 'encrypted-and-off'; readonly target: string; readonly server: ServerId }
+  | { readonly kind: 'remote-and-off'; readonly target: string; readonly server: ServerId }
   | { readonly kind: 'foreign-job'; readonly target: string; readonly job: string }
   | { readonly kind: 'active-differs'; readonly cinder: FileName; readonly live: FileName }
   | { readonly kind: 'unknown-format'; readonly file: FileName }
@@ -174,6 +175,11 @@ export function explain(refusal: Refusal): string {
       return (
         `Disk ${refusal.target} is encrypted and guest ${refusal.server} is shut off, so no QEMU ` +
         'has the key: start the guest and ask again, or detach the volume.'
+      );
+    case 'remote-and-off':
+      return (
+        `Disk ${refusal.target} is a network disk and guest ${refusal.server} is shut off, and ` +
+        'QEMU locks no file over a network: start the guest and ask again, or detach the volume.'
       );
     case 'foreign-job':
       return (

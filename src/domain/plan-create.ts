@@ -105,12 +105,17 @@ export function usableDisk(sight: Sight): Result<UsableDisk, Refusal> {
   if (view.source.kind === 'other') {
     return err({ kind: 'unsupported-source', target: view.target, source: view.source.type });
   }
-  if (view.saved) return err({ kind: 'guest-saved', server: view.server });
+  const { target, server } = view;
+  if (view.saved) return err({ kind: 'guest-saved', server });
+  const remote = view.source.kind === 'remote';
+  // qemu-img would need image locks, and libvirt snapshots no such disk of a guest that is off.
+  if (remote && view.process === null) return err({ kind: 'remote-and-off', target, server });
   const key = keyOf(view);
   if (!key.ok) return key;
+  if (remote && key.value !== null) return err({ kind: 'encrypted', target, why: REMOTE_KEY });
   const { size } = view;
   if (view.job !== null || size === null) {
-    return err({ kind: 'foreign-job', target: view.target, job: view.job?.kind ?? 'other' });
+    return err({ kind: 'foreign-job', target, job: view.job?.kind ?? 'other' });
   }
   if (view.stray !== null) return err({ kind: 'other-directory', ...view.stray });
   const cinder = sight.cinder?.active ?? null;
@@ -123,4 +128,5 @@ export function usableDisk(sight: Sight): Result<UsableDisk, Refusal> {
   return ok({ view, directory, before: before.value, size, key: key.value });
 }
 
+const REMOTE_KEY = 'it is a network disk, and Cinder encrypts none';
 const NOT_THERE = err({ kind: 'missing', says: 'it is not there' } as const);

@@ -31,15 +31,18 @@ export interface DiskView {
    * (test/live/offline-merge.test.ts).
    */
   readonly saved: boolean;
-  /** The folder of the active file, or the words for a source that is no local file. */
-  readonly source: { readonly kind: 'files'; readonly directory: string } | OtherSource;
+  /** Where the active file lies, or the words for a source that cannot be handled. */
+  readonly source: LocalFiles | RemoteFiles | OtherSource;
   /** A layer of the chain that does not lie in the active file's folder. */
   readonly stray: { readonly file: FileName; readonly directory: string } | null;
   /** The layers that are encrypted, the active one first; of a plain volume none. */
   readonly keys: readonly LayerKey[];
   /** What the live XML says (of a shut-off guest: the inactive XML). */
   readonly chain: SeenLayer;
-  /** The disk's virtual size in bytes; not asked for, and null, while a block job is at work. */
+  /**
+   * The disk's virtual size in bytes; not asked for, and null, while a block job is at work, and of
+   * remote files that no QEMU has open.
+   */
   readonly size: number | null;
   readonly job: Job | null;
   /**
@@ -47,6 +50,22 @@ export interface DiskView {
    * 1.2.11 says that one is connected; the docs call `connected` "the guest has opened the port".
    */
   readonly agent: 'connected' | 'disconnected' | 'none';
+}
+
+/** A folder of this host. */
+export interface LocalFiles {
+  readonly kind: 'files';
+  readonly directory: string;
+}
+
+/**
+ * Files that only QEMU reaches, over a network. It has no image locks there: what it would refuse
+ * of a local file, because somebody has it open, it does to a remote one.
+ */
+export interface RemoteFiles {
+  readonly kind: 'remote';
+  /** Where they lie, as a URL that only adapters take apart. */
+  readonly directory: string;
 }
 
 export interface OtherSource {

@@ -427,6 +427,24 @@ test('while an attempt that never answered may still come through nothing is cal
   expect(parked).toBeGreaterThan(20);
 });
 
+test('of a remote overlay an attempt that never answered is waited for, and not made again', () => {
+  const source = { kind: 'remote', directory: 'gluster://gl1:24007/vol1' } as const;
+  const before = sight(disk(BEFORE, { source }), 'creating', { headers: NEW_HEADER });
+  const after = sight(disk(CREATED, { source }), 'creating');
+  for (const answer of [failed(UNKNOWN), WOKE]) {
+    const again = along(SWITCHING, answer, saw(ready));
+    expect(again.effect).toMatchObject({ do: 'snapshot' });
+    const waits = along(SWITCHING, answer, saw(before));
+    expect(waits).toMatchObject({ saga: { at: 'switching' }, effect: { do: 'watch' } });
+    expect(along(waits.saga, WOKE, saw(after)).saga).toMatchObject({ outcome: 'created' });
+    const over = along(waits.saga, WOKE, saw({ ...before, late: true }));
+    expect(over).toMatchObject({ saga: { outcome: 'unknown' }, tell: null });
+  }
+  // After a clear answer there is nothing that could come.
+  const busy = along(SWITCHING, failed(BUSY), saw(before), WOKE, saw(before));
+  expect(busy.effect).toMatchObject({ do: 'snapshot' });
+});
+
 test('every ending is reached', () => {
   const seen = new Set<string>();
   always((taken) => {

@@ -257,7 +257,7 @@ describe('the chain itself', () => {
       code: 'stray-layer',
       severity: 'error',
     });
-    const source = { kind: 'other', type: 'network (gluster)' } as const;
+    const source = { kind: 'other', type: 'network (rbd)' } as const;
     expect(only(sight({ is: { source } }))).toMatchObject({ code: 'unsupported-source' });
   });
 

@@ -30,6 +30,7 @@ const refusals: { readonly [K in Refusal['kind']]: Extract<Refusal, { kind: K }>
   'unsupported-source': { kind: 'unsupported-source', target: 'vda', source: 'network' },
   encrypted: { kind: 'encrypted', target: 'vda', why: 's1 is encrypted and v is not' },
   'encrypted-and-off': { kind: 'encrypted-and-off', target: 'vda', server },
+  'remote-and-off': { kind: 'remote-and-off', target: 'vda', server },
   'foreign-job': { kind: 'foreign-job', target: 'vda', job: 'copy' },
   'active-differs': { kind: 'active-differs', cinder: file('s1'), live: file('s2') },
   'unknown-format': { kind: 'unknown-format', file: file('base-1') },

@@ -75,7 +75,9 @@ test('a raw base is told to the header as raw', () => {
 });
 
 const KEY = { file: file('s1'), format: 'luks', engine: 'qemu', secret: 'uuid-1' };
+const KEYS = [KEY, { ...KEY, file: file('v') }];
 const other = { kind: 'other', type: 'network' } as const;
+const remote = { kind: 'remote', directory: 'gluster://gl1:24007/vol1' } as const;
 const stray = { file: file('v'), directory: '/elsewhere' };
 const job = { kind: 'copy', done: 0, total: 0 } as const;
 const unnamed = { ...BEFORE, on: { ...BEFORE.on!, format: null } };
@@ -86,6 +88,12 @@ const refused: readonly [Refusal['kind'], Sight, readonly (string | number)[]][]
   ['ambiguous-disk', { ...ready, guest: AMBIGUOUS }, [SERVER, VOLUME, 'vda', 'vdb']],
   ['unsupported-source', { ...ready, guest: disk(BEFORE, { source: other }) }, ['vda', 'network']],
   ['encrypted', { ...ready, guest: disk(BEFORE, { keys: [KEY] }) }, ['vda', 's1', 'v']],
+  [
+    'encrypted',
+    { ...ready, guest: disk(BEFORE, { keys: KEYS, source: remote }) },
+    ['network disk'],
+  ],
+  ['remote-and-off', { ...ready, guest: disk(BEFORE, { source: remote, process: null }) }, ['vda']],
   ['foreign-job', { ...ready, guest: disk(BEFORE, { job }) }, ['vda', 'copy']],
   ['other-directory', { ...ready, guest: disk(BEFORE, { stray }) }, ['v', '/elsewhere']],
   ['active-differs', { ...ready, cinder: { snapshot: null, active: file('v') } }, ['v', 's1']],

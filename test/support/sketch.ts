@@ -4,7 +4,7 @@ import type { XmlDisk } from '#adapters/libvirt/domain-xml.ts';
 export function sketch(disk: XmlDisk): string {
   const layers = disk.layers.map(({ source, format, index, encryption }) => {
     const name =
-      'path' in source ? tail(source.path) : 'name' in source ? source.name : source.type;
+      'path' in source ? tail(source.path) : 'name' in source ? short(source.name) : source.type;
     const marks = [index === null ? null : `#${index}`, encryption?.format ?? null];
     return [`${source.kind}:${name}`, format ?? '-', ...marks].filter(Boolean).join(' ');
   });
@@ -18,4 +18,8 @@ export function sketch(disk: XmlDisk): string {
 const tail = (path: string): string =>
   (path.split('/').at(-1) ?? '')
     .replace(/^volume-6c6ad3a0-0a3d-4d53-9c5f-0f6b8a5f0/, '')
-    .replace(/5a000000-0000-4000-8000-00000000000/, 's');
+    .replace(SNAPSHOT, 's');
+
+const short = (name: string): string =>
+  name.replace('volume-6c6ad3a0-0a3d-4d53-9c5f-0f6b8a5f0a01', 'v').replace(SNAPSHOT, 's');
+const SNAPSHOT = /5a000000-0000-4000-8000-00000000000/;

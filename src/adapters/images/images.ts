@@ -7,11 +7,13 @@ import { repoint } from '#domain/qcow2-writing.ts';
 import { err, ok, type Result } from '#domain/result.ts';
 import type { HeaderView } from '#domain/sight.ts';
 import type { CopyOrder, Images } from '#ports/images.ts';
+import { placeAt } from '../gluster/place.ts';
 import { codeOf } from '../system/access.ts';
 import { copyOffline, FOR_LOOKING } from './copying.ts';
 import { pageOf } from './pages.ts';
 import { qemuImg } from './qemu-img.ts';
 import { writeStart } from './qemu-io.ts';
+import { remoteHeader, remoteMend } from './remote.ts';
 
 /** qemu-img changes one field of a header; on a stalled share it would hang without this. */
 const QEMU_IMG_TIMEOUT_MS = 30_000;
@@ -19,7 +21,8 @@ const QEMU_IMG_TIMEOUT_MS = 30_000;
 /** The files of the share, opened without following a link and read no further than a page. */
 export class ShareImages implements Images {
   header(directory: string, file: FileName): Promise<Result<HeaderView, Fault>> {
-    return headerAt(join(directory, file));
+    const place = placeAt(directory);
+    return place === null ? headerAt(join(directory, file)) : remoteHeader(place, file);
   }
 
   async mend(
@@ -30,6 +33,11 @@ export class ShareImages implements Images {
   ): Promise<Result<null, Fault>> {
     const no = (code: string, detail: string) =>
       err<Fault>({ kind: 'rejected', who: 'qemu-img', code, detail });
+    const place = placeAt(directory);
+    if (place !== null) {
+      const ended = await remoteMend(place, overlay, backing, format);
+      return ended === null ? ok(null) : no(ended.code, `${overlay}: ${ended.detail}`);
+    }
     let handle: FileHandle;
     try {
       handle = await open(join(directory, overlay), FOR_LOOKING);
@@ -57,11 +65,13 @@ export class ShareImages implements Images {
     }
   }
 
-  copy(order: CopyOrder): Promise<Result<null, Fault>> {
+  async copy(order: CopyOrder): Promise<Result<null, Fault>> {
+    if (placeAt(order.directory) !== null) return NO_LOCKS;
     return copyOffline(order);
   }
 
   async sync(directory: string, file: FileName): Promise<Result<null, Fault>> {
+    if (placeAt(directory) !== null) return NO_LOCKS;
     try {
       await using handle = await open(join(directory, file), FOR_LOOKING);
       await handle.sync();
@@ -71,6 +81,13 @@ export class ShareImages implements Images {
     }
   }
 }
+
+const NO_LOCKS = err<Fault>({
+  kind: 'rejected',
+  who: 'qemu-img',
+  code: 'ENOTSUP',
+  detail: 'QEMU locks no file over a network, so none is merged while its guest is off',
+});
 
 /** The header page of the file at `path`; no link is followed, and no other file is opened. */
 export async function headerAt(path: string): Promise<Result<HeaderView, Fault>> {

@@ -69,5 +69,5 @@ export function qemuImgVersion(command = 'qemu-img'): Promise<Result<string, str
   });
 }
 
-const ENVIRONMENT = { PATH: '/usr/bin:/bin', LC_ALL: 'C' };
+export const ENVIRONMENT = { PATH: '/usr/bin:/bin', LC_ALL: 'C' };
 const VERSION_TIMEOUT_MS = 30_000;

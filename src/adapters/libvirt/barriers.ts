@@ -6,6 +6,7 @@ import { nameOf } from './disk-view.ts';
 import type { XmlDisk } from './domain-xml.ts';
 import { changed, done, faultOf } from './faults.ts';
 import type { GuestCalls, GuestState } from './guest-calls.ts';
+import { capacityOf, type Found, isRemote } from './remote-disk.ts';
 
 // virDomainState, and of the reasons VIR_DOMAIN_RUNNING_UNPAUSED.
 const RUNNING = 1;
@@ -20,12 +21,14 @@ const UNPAUSED = 5;
 export async function flushActive(
   calls: GuestCalls,
   order: SeenDisk,
+  found: Found,
 ): Promise<Result<null, Fault>> {
-  const size = await calls.blockCapacity(order.target);
+  const size = await capacityOf(calls, found);
   if (!size.ok) return err(faultOf(size.error));
+  if (size.value === null) return err(changed(order, 'its guest is off'));
   const resized = done(await calls.blockResize(order.target, size.value));
   if (!resized.ok) return resized;
-  const after = await calls.blockCapacity(order.target);
+  const after = await capacityOf(calls, found);
   if (!after.ok) return err(faultOf(after.error));
   if (after.value === size.value) return ok(null);
   return err(changed(order, `its size went from ${size.value} to ${after.value}`));
@@ -43,11 +46,13 @@ export async function flushBase(
   disk: XmlDisk,
   base: Base,
 ): Promise<Result<null, Fault>> {
+  // Over a network there are no image locks to tell: it may be open for writing.
+  if (isRemote(disk)) return stopForAMoment(calls, base, UNSEEN);
   const source = disk.layers.find((layer) => nameOf(layer.source) === base.file)?.source;
   if (source === undefined || !('path' in source)) return unflushed(base, 'it is no local file');
   const written = await hasWriter(source.path, base.format);
   if (!written.ok) return written;
-  return written.value ? stopForAMoment(calls, base) : ok(null);
+  return written.value ? stopForAMoment(calls, base, LEFT_OPEN) : ok(null);
 }
 
 /** No file can be made there: /dev/null is no folder. */
@@ -60,10 +65,14 @@ const NOWHERE = '/dev/null/chainkeeper-flushes-qemu';
  * paused if we died in between. Here libvirt looks under its own lock whether the guest runs, and
  * lets it go on even when libvirtd itself was killed (qemuProcessRecoverJob).
  */
-async function stopForAMoment(calls: GuestCalls, base: Base): Promise<Result<null, Fault>> {
+async function stopForAMoment(
+  calls: GuestCalls,
+  base: Base,
+  why: string,
+): Promise<Result<null, Fault>> {
   const before = await calls.state();
   if (!before.ok) return err(faultOf(before.error));
-  if (before.value.state !== RUNNING) return paused(base);
+  if (before.value.state !== RUNNING) return paused(base, why);
   const dumped = await calls.coreDump(NOWHERE);
   if (dumped.ok) return unflushed(base, `there is a file ${NOWHERE}`);
   const { error } = dumped;
@@ -81,10 +90,13 @@ async function stopForAMoment(calls: GuestCalls, base: Base): Promise<Result<nul
 const wasStopped = ({ state, reason }: GuestState): boolean =>
   state === PAUSED || (state === RUNNING && reason === UNPAUSED);
 
-const paused = ({ file }: Base): Result<never, Fault> => {
+const LEFT_OPEN = 'was left open for writing by an active commit that was cancelled';
+const UNSEEN = 'may be open for writing, which cannot be seen over a network';
+
+const paused = ({ file }: Base, why: string): Result<never, Fault> => {
   const detail =
-    `${file} was left open for writing by an active commit that was cancelled, and QEMU flushes ` +
-    'it only when a guest that runs is stopped: resume the guest, or shut it off';
+    `${file} ${why}, and QEMU flushes it only when a guest that runs is stopped: resume the ` +
+    'guest, or shut it off';
   return err({ kind: 'rejected', who: 'libvirt', code: 'paused', detail });
 };
 

@@ -3,6 +3,7 @@ import type { SeenLayer } from '#domain/chain.ts';
 import type { LayerKey } from '#domain/encryption.ts';
 import { type FileName, type Format, fileName, type ServerId, type VolumeId } from '#domain/ids.ts';
 import type { DiskView, GuestView, Job } from '#domain/sight.ts';
+import { placeOf, urlOf } from '../gluster/place.ts';
 import type { XmlDisk, XmlDomain, XmlLayer, XmlSource } from './domain-xml.ts';
 import type { JobInfo } from './guest-calls.ts';
 
@@ -36,7 +37,7 @@ export function viewOf(
   const directories = disk.layers.map((layer) => directoryOf(layer.source));
   const home = directories[0] ?? null;
   const astray = directories.findIndex((directory) => directory !== home);
-  const odd = oddSource(disk, names);
+  const odd = oddSource(disk, names, facts.process !== null);
   return {
     kind: 'disk',
     server: domain.uuid as ServerId,
@@ -45,7 +46,7 @@ export function viewOf(
     saved: facts.saved,
     source:
       odd === null && home !== null
-        ? { kind: 'files', directory: home }
+        ? { kind: disk.layers[0]?.source.kind === 'network' ? 'remote' : 'files', directory: home }
         : { kind: 'other', type: odd ?? 'unknown' },
     stray:
       astray < 0
@@ -59,15 +60,39 @@ export function viewOf(
   };
 }
 
-/** Why a disk's files cannot be handled as plain files by name, or null. */
-function oddSource(disk: XmlDisk, names: readonly (string | null)[]): string | null {
+/** Why a disk's files cannot be handled as files by name, or null. */
+function oddSource(disk: XmlDisk, names: readonly string[], running: boolean): string | null {
+  const [active] = disk.layers;
   for (const [at, { source }] of disk.layers.entries()) {
-    if (source.kind === 'network') return `network (${source.protocol})`;
+    if (source.kind === 'network') {
+      const odd = oddNetwork(source);
+      // A file of this host can stand on a network disk, which Cinder never makes.
+      if (odd !== null || active?.source.kind !== 'network') return odd ?? networkOf(source);
+    }
     if (source.kind === 'other') return source.type;
     if (source.kind === 'block') return 'block device';
     if (fileName(names[at] ?? '') === null) return 'file with an unusual name';
   }
-  return null;
+  if (active?.source.kind !== 'network' || disk.terminated || !running) return null;
+  return `${networkOf(active.source)} whose chain libvirt does not follow to its end`;
+}
+
+type Network = Extract<XmlSource, { kind: 'network' }>;
+
+const networkOf = ({ protocol }: Network): string => `network (${protocol})`;
+
+function oddNetwork(source: Network): string | null {
+  if (source.protocol !== 'gluster') return networkOf(source);
+  const [host, ...others] = source.hosts;
+  if (others.length > 0) return `${networkOf(source)} with several servers`;
+  if (host?.transport !== 'tcp') return `${networkOf(source)} over ${host?.transport ?? 'nothing'}`;
+  return remoteOf(source) === null ? `${networkOf(source)} with an unusual name` : null;
+}
+
+function remoteOf({ protocol, name, hosts: [host] }: Network): string | null {
+  if (protocol !== 'gluster' || host?.name == null) return null;
+  const place = placeOf(name, host.name, host.port);
+  return place && urlOf(place);
 }
 
 function keysOf(layers: readonly XmlLayer[], names: readonly string[]): readonly LayerKey[] {
@@ -97,8 +122,10 @@ export function nameOf(source: XmlSource): string {
   }
 }
 
-const directoryOf = (source: XmlSource): string | null =>
-  source.kind === 'file' || source.kind === 'block' ? dirname(source.path) : null;
+function directoryOf(source: XmlSource): string | null {
+  if (source.kind === 'network') return remoteOf(source);
+  return source.kind === 'other' ? null : dirname(source.path);
+}
 
 // virDomainBlockJobType.
 const JOB_KINDS: readonly Job['kind'][] = ['other', 'pull', 'copy', 'commit', 'active-commit'];
@@ -117,7 +144,10 @@ function jobOf(disk: XmlDisk, info: JobInfo | null): Job | null {
   return { kind, done: 0, total: 0 };
 }
 
-/** A disk whose files lie where the operator has not allowed volumes counts as no local file. */
+/**
+ * A disk whose files lie where the operator has not allowed volumes counts as no file at all; one
+ * on a network lies in no folder of this host.
+ */
 export function within(view: DiskView, directories: readonly string[]): DiskView {
   const { source } = view;
   if (source.kind === 'other' || directories.length === 0) return view;

@@ -1,6 +1,7 @@
 import { promisify } from 'node:util';
 import koffi from 'koffi';
 import { err, ok, type Result } from '#domain/result.ts';
+import { statistics } from './stats-ffi.ts';
 
 /** The address of a libvirt object: good in every thread of the process, until it is freed. */
 export type Pointer = bigint;
@@ -88,6 +89,7 @@ function bind() {
     ...domains(library),
     ...disks(library),
     ...events(library, nothing),
+    ...statistics(library),
   };
 }
 

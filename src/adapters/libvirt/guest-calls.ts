@@ -28,10 +28,17 @@ const DUMP_MEMORY_ONLY = 16;
 export class GuestCalls {
   readonly #lane: Lane;
   readonly #uuid: string;
+  readonly #timeoutMs: number | undefined;
 
-  constructor(lane: Lane, uuid: string) {
+  /** `timeoutMs` for what changes something, where it needs another time than the lane gives. */
+  constructor(lane: Lane, uuid: string, timeoutMs?: number) {
     this.#lane = lane;
     this.#uuid = uuid;
+    this.#timeoutMs = timeoutMs;
+  }
+
+  withTimeout(timeoutMs: number): GuestCalls {
+    return new GuestCalls(this.#lane, this.#uuid, timeoutMs);
   }
 
   xml(inactive: boolean): Promise<Answer<string>> {
@@ -86,6 +93,16 @@ export class GuestCalls {
       const info: { capacity?: number | bigint } = {};
       const done = await lib.blockInfo(domain, target, info, 0);
       return done < 0 ? null : Number(info.capacity);
+    });
+  }
+
+  /** The same as QEMU says it, of a guest that runs; NaN when it has no such disk. */
+  capacitySeen(target: string): Promise<Answer<number>> {
+    return this.#read('virDomainListGetStats', async (lib, domain) => {
+      const stats = await lib.blockStats(domain);
+      if (stats === null) return null;
+      const name = [...stats].find(([field, value]) => value === target && /\.name$/.test(field));
+      return Number(stats.get(name?.[0].replace(/name$/, 'capacity') ?? ''));
     });
   }
 
@@ -175,7 +192,8 @@ export class GuestCalls {
     timeoutMs: number | undefined,
     use: (lib: Libvirt, domain: Pointer) => Promise<number>,
   ): Promise<Answer<null>> {
-    const call = { name, changes: true, uuid: this.#uuid, ...(timeoutMs && { timeoutMs }) };
+    const given = timeoutMs ?? this.#timeoutMs;
+    const call = { name, changes: true, uuid: this.#uuid, ...(given && { timeoutMs: given }) };
     const done = await this.#lane.call(call, async (lib, domain) =>
       (await use(lib, domain)) < 0 ? null : true,
     );

@@ -1,4 +1,3 @@
-import { join } from 'node:path';
 import type { Fault } from '#domain/failure.ts';
 import type { FileName, ServerId, VolumeId } from '#domain/ids.ts';
 import { err, ok, type Result } from '#domain/result.ts';
@@ -25,7 +24,8 @@ import { changed, done, faultOf, isGone, restarted, unreadable } from './faults.
 import type { GuestCalls } from './guest-calls.ts';
 import { Lanes } from './lanes.ts';
 import { processOf } from './process.ts';
-import { snapshotXml } from './snapshot-xml.ts';
+import { capacityOf, patiently } from './remote-disk.ts';
+import { fileIn, snapshotXml } from './snapshot-xml.ts';
 import { unchain } from './unchaining.ts';
 
 // virDomainSnapshotCreateFlags: NO_METADATA, DISK_ONLY, REUSE_EXT, ATOMIC.
@@ -84,7 +84,7 @@ export class LibvirtHypervisor implements Hypervisor {
       const saved = running ? ok(false) : await calls.isSaved();
       if (!saved.ok) return err(faultOf(saved.error));
       // Asked at the end of a pull, QEMU 7.2.22 dies (10 of 10): libvirt reads all nodes for it.
-      const size = job.value === null ? await calls.blockCapacity(disk.target) : ok(null);
+      const size = job.value === null ? await capacityOf(calls, first.value) : ok(null);
       if (!size.ok) return err(faultOf(size.error));
       // A job that is gone has already changed the XML (measured), so the XML is read after it;
       // a finished job would otherwise look like one that never was.
@@ -122,7 +122,7 @@ export class LibvirtHypervisor implements Hypervisor {
       const active = nameOf(disk.layers[0]?.source ?? NO_SOURCE);
       if (active === order.file) return ok(null);
       if (active !== order.active) return err(changed(order, `${active} is active`));
-      const path = join(order.directory, order.file);
+      const path = fileIn(order.directory, order.file);
       const xml = snapshotXml(domain, order.target, path, order.key);
       if (!order.quiesce) return done(await calls.snapshotCreate(xml, SNAPSHOT_FLAGS));
       return done(await quiescedSnapshot(calls, xml, SNAPSHOT_FLAGS, this.#options));
@@ -173,9 +173,11 @@ export class LibvirtHypervisor implements Hypervisor {
   }
 
   flush(order: FlushOrder): Promise<Result<null, Fault>> {
-    return this.#change(order, async (calls, { disk }) => {
+    return this.#change(order, async (calls, found) => {
       const { into } = order;
-      const flushed = into ? await flushBase(calls, disk, into) : await flushActive(calls, order);
+      const flushed = into
+        ? await flushBase(calls, found.disk, into)
+        : await flushActive(calls, order, found);
       if (!flushed.ok) return flushed;
       // Each call waits for the guest's lock, up to 30 s: another QEMU may have been flushed.
       const still = await this.#same(calls, order);
@@ -228,7 +230,7 @@ export class LibvirtHypervisor implements Hypervisor {
   ): Promise<Result<null, Fault>> {
     return this.#lanes.turn(order.server, async (calls) => {
       const found = await this.#same(calls, order);
-      return found.ok ? change(calls, found.value) : found;
+      return found.ok ? change(patiently(calls, found.value.disk), found.value) : found;
     });
   }
 

@@ -1,5 +1,18 @@
+import { join } from 'node:path';
 import type { VolumeKey } from '#domain/encryption.ts';
+import { type GlusterPlace, nameIn, placeAt } from '../gluster/place.ts';
 import type { XmlDomain } from './domain-xml.ts';
+
+export interface RemoteFile {
+  readonly place: GlusterPlace;
+  readonly file: string;
+}
+
+/** Where a file of a folder is: its path, or what libvirt must be told of it. */
+export function fileIn(directory: string, file: string): string | RemoteFile {
+  const place = placeAt(directory);
+  return place === null ? join(directory, file) : { place, file };
+}
 
 /**
  * The `<domainsnapshot>` that puts the qcow2 file at `path` on top of the disk `target`, with the
@@ -9,17 +22,20 @@ import type { XmlDomain } from './domain-xml.ts';
 export function snapshotXml(
   domain: XmlDomain,
   target: string,
-  path: string,
+  path: string | RemoteFile,
   key: VolumeKey | null = null,
 ): string {
+  const local = typeof path === 'string';
+  const type = local ? 'file' : 'network';
+  const source = local ? sourceXml(path, key) : remoteXml(path);
   const others = domain.disks
     .filter((disk) => disk.target !== target)
     .map((disk) => `    <disk name='${escaped(disk.target)}' snapshot='no'/>\n`);
   return `<domainsnapshot>
   <disks>
-    <disk name='${escaped(target)}' snapshot='external' type='file'>
+    <disk name='${escaped(target)}' snapshot='external' type='${type}'>
       <driver type='qcow2'/>
-      ${sourceXml(path, key)}
+      ${source}
     </disk>
 ${others.join('')}  </disks>
 </domainsnapshot>
@@ -36,6 +52,14 @@ function sourceXml(path: string, key: VolumeKey | null): string {
   if (key === null) return `<source file='${escaped(path)}'/>`;
   return `<source file='${escaped(path)}'>
         ${encryptionXml(key)}
+      </source>`;
+}
+
+/** As Nova wrote it (_volume_snapshot_create in its libvirt driver). */
+function remoteXml({ place, file }: RemoteFile): string {
+  const { host, port } = place;
+  return `<source protocol='gluster' name='${escaped(nameIn(place, file))}'>
+        <host name='${escaped(host)}' port='${port}'/>
       </source>`;
 }
 

@@ -32,7 +32,7 @@ export function chainJson({ volume, guest, headers, cinder, findings }: ChainRep
     target: guest.target,
     running: guest.process !== null,
     size: guest.size,
-    source: guest.source.kind === 'files' ? guest.source.directory : guest.source.type,
+    source: guest.source.kind === 'other' ? guest.source.type : guest.source.directory,
     encrypted: guest.keys.length > 0,
     job: guest.job,
     active: guest.chain.file,

@@ -26,6 +26,13 @@ const AFTER_COMMIT = [
   'file:a01 raw #5 |',
 ].join(' < ');
 
+const GLUSTER = [
+  'vda network:ck/v.s3 qcow2 #4',
+  'network:ck/v.s2 qcow2 #3',
+  'network:ck/v.s1 qcow2 #2',
+  'network:ck/v raw #1 |',
+].join(' < ');
+
 /**
  * What each file in xml/ holds, as the test sketches it: top first, `|` is libvirt's "nothing
  * below". The first line of a file says how it was made.
@@ -108,4 +115,5 @@ export const DUMPS: Readonly<Record<string, readonly string[]>> = {
   ],
   '28-active-commit-pivoting-quirk.xml': ['vda file:e qcow2 #3 < file:c qcow2 #1 | mirror=/null'],
   '29-plain-overlay-on-luks-raw.xml': ['vda file:c qcow2 #4 < file:lr raw #1 luks |'],
+  '30-gluster-plus-three-overlays.xml': [GLUSTER],
 };
