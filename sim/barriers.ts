@@ -14,14 +14,15 @@ export function flushActive(disk: SimDisk): Result<null, Fault> {
 }
 
 /**
- * QEMU has the lock of a writer on what it left open for writing, unless that is raw; then the
- * guest is stopped for a moment, if it runs at all.
+ * QEMU has the lock of a writer on what it left open for writing, unless that is raw; over a network
+ * nobody can tell. Then the guest is stopped for a moment, if it runs at all.
  */
 export function flushBase(guest: SimGuest, disk: SimDisk, file: FileName): Result<null, Fault> {
   if (disk.top === null) return refused(REFUSALS['guest shut off']());
   const node = disk.node(file);
   if (node === null) return no('changed', `${file} is no local file`);
-  if (!node.writable || node.driver === RAW) return ok(null);
+  const seen = node.file.protocol === null;
+  if (seen && (!node.writable || node.driver === RAW)) return ok(null);
   if (guest.paused) return no('paused', `${file} was left open for writing`);
   guest.suspend();
   guest.resume();

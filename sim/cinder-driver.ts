@@ -112,7 +112,8 @@ export class RemoteFsDriver {
     if (!found.ok) return found.error;
     const backingFormat = found.value.format;
     const { clusters, encrypted: luks = false } = volume;
-    share.create(name, { clusters, backing, backingFormat, luks });
+    const protocol = share.file(backing)?.protocol ?? null;
+    share.create(name, { clusters, backing, backingFormat, luks, protocol });
     cinder.formats?.set(name, QCOW2);
     return null;
   }

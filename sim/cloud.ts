@@ -109,7 +109,7 @@ export class SimCloud {
       const disk = new SimDisk(share, id, target, name, format);
       disk.lateXml = this.disk.lateXml;
       disk.cipher = cipher;
-      const odd = cipher !== 'luks' || protocol !== null;
+      const odd = cipher !== 'luks' || share.home(protocol) === null;
       return { disk, name, format, volume: id, encrypted: luks, odd };
     });
     const name = `instance-${String(this.hypervisor.guests.length + 1).padStart(8, '0')}`;

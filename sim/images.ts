@@ -45,7 +45,7 @@ export class SimImages implements Images {
     if (found.access === 'folder') return failed(`${overlay} is not a regular file`);
     // We are root: a mode keeps us out of nothing.
     if (found.access === 'immutable') return failed('Operation not permitted');
-    if (this.#share.isOpen(found)) return failed(LOCKED);
+    if (this.#share.isLocked(found)) return failed(LOCKED);
     const header = found.header ?? forged(found);
     if (header === null) return failed('Image is not in qcow2 format');
     const mended = { ...header, backing, format };
@@ -66,7 +66,7 @@ export class SimImages implements Images {
   }
 
   #find(directory: string, file: FileName): SimFile | null {
-    return directory === this.#share.directory ? this.#share.file(file) : null;
+    return this.#share.at(directory, file);
   }
 }
 

@@ -4,11 +4,13 @@ import type { FileName } from '#domain/ids.ts';
 import type { DiskView } from '#domain/sight.ts';
 import type { SimDisk } from './disk.ts';
 import type { SimGuest } from './guest.ts';
+import { GLUSTER } from './share.ts';
 
 /** What is seen of a guest's disk in its XML. Before 1.2.4 that named the active format alone. */
 export function seen(guest: SimGuest, disk: SimDisk, oldLibvirt: boolean): DiskView {
   const { target, xml } = disk;
   const job = disk.job?.info() ?? null;
+  const remote = protocolOf(disk, xml.file) !== null;
   return {
     kind: 'disk',
     server: guest.server,
@@ -18,27 +20,31 @@ export function seen(guest: SimGuest, disk: SimDisk, oldLibvirt: boolean): DiskV
     ...place(disk),
     keys: keysOf(disk, xml),
     chain: shown(xml, oldLibvirt, true),
-    size: job === null ? disk.bytes : null,
+    // libvirt would have to open the file for it, which takes longer than anybody waits.
+    size: job !== null || (guest.process === null && remote) ? null : disk.bytes,
     job,
     agent: guest.agent?.state ?? 'none',
   };
 }
 
-/** Where the layers are; one that is reached over a network lies in no folder. */
+/** Where the layers are: all in one folder, of the host or over a network. */
 function place(disk: SimDisk): Pick<DiskView, 'source' | 'stray'> {
-  const { xml } = disk;
-  const { directory } = disk.share;
-  const top = protocolOf(disk, xml.file);
-  let remote = top;
+  const { share } = disk;
+  const protocols: (string | null)[] = [];
   let stray: DiskView['stray'] = null;
-  for (let at = xml.on; at !== null; at = at.on) {
+  for (let at: SeenLayer | null = disk.xml; at !== null; at = at.on) {
     const protocol = protocolOf(disk, at.file);
-    remote ??= protocol;
-    if (stray !== null || (protocol === null) === (top === null)) continue;
-    stray = { file: at.file, directory: protocol === null ? directory : 'no local folder' };
+    protocols.push(protocol);
+    const directory = share.home(protocol);
+    if (stray !== null || directory === share.home(protocols[0] ?? null)) continue;
+    stray = { file: at.file, directory: directory ?? 'no local folder' };
   }
-  if (remote === null) return { source: { kind: 'files', directory }, stray };
-  return { source: { kind: 'other', type: `network (${remote})` }, stray };
+  const [top = null] = protocols;
+  // A local file can stand on a remote one, and then it is neither.
+  const odd = protocols.find((one) => one !== null && (one !== GLUSTER || top !== GLUSTER));
+  if (odd != null) return { source: { kind: 'other', type: `network (${odd})` }, stray };
+  const kind = top === null ? 'files' : 'remote';
+  return { source: { kind, directory: share.home(top) ?? '' }, stray };
 }
 
 /** A file that somebody removed is still what QEMU has open. */

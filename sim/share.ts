@@ -57,6 +57,11 @@ export interface SimFile {
  */
 export type Access = 'free' | 'forbidden' | 'immutable' | 'folder';
 
+/** Over the one network that has named files, as of a folder. */
+export const GLUSTER = 'gluster';
+/** Its volume, as the hypervisor's XML and QEMU name it. */
+const REMOTE = 'gluster://gluster-1:24007/volumes';
+
 export interface NewFile {
   readonly format?: Format;
   readonly clusters?: number;
@@ -103,6 +108,18 @@ export class SimShare {
     return this.files.get(name) ?? null;
   }
 
+  /** Where a file with that protocol lies; null where there is nothing like a folder. */
+  home(protocol: string | null): string | null {
+    if (protocol === null) return this.directory;
+    return protocol === GLUSTER ? REMOTE : null;
+  }
+
+  /** The file of that name, for who reaches it by that folder. */
+  at(directory: string, name: FileName): SimFile | null {
+    const file = this.file(name);
+    return file !== null && this.home(file.protocol) === directory ? file : null;
+  }
+
   /** What a backing name in a header leads to from this directory; links and `..` are not here. */
   behind(backing: string): SimFile | null {
     const inside = `${this.directory}/`;
@@ -136,6 +153,11 @@ export class SimShare {
 
   isOpen(file: SimFile): boolean {
     return this.#users.has(file);
+  }
+
+  /** Whether QEMU's image lock keeps another one out: it locks no file over a network. */
+  isLocked(file: SimFile): boolean {
+    return file.protocol === null && this.isOpen(file);
   }
 
   users(file: SimFile): number {

@@ -22,10 +22,11 @@ const DEEPEST = 200;
 export function switchTo(disk: SimDisk, overlay: Overlay): Result<null, No> {
   const { share, target } = disk;
   const path = `${overlay.directory}/${overlay.file}`;
-  if (!path.startsWith('/')) return no('overlay named by a relative path', target, path);
+  if (!path.startsWith('/') && share.at(overlay.directory, overlay.file) === null)
+    return no('overlay named by a relative path', target, path);
   const free = withoutJob(disk);
   if (!free.ok) return free;
-  const file = overlay.directory === share.directory ? share.file(overlay.file) : null;
+  const file = share.at(overlay.directory, overlay.file);
   if (file === null) return no('overlay missing', target, path);
   if (file.access === 'folder') return no('overlay is a folder', target);
   if (disk.top === null) {
@@ -61,7 +62,7 @@ function blockdevAdd(
   keyed: boolean,
 ): Result<SimNode, No> {
   if (file.access === 'forbidden') return no('overlay may not be opened', target, path);
-  if (share.isOpen(file)) return no('overlay in use', target);
+  if (share.isLocked(file)) return no('overlay in use', target);
   const header = file.header ?? forged(file);
   if (header === null) return no('overlay is not qcow2', target);
   const unknown = header.features & ~KNOWN_FEATURES;

@@ -165,13 +165,15 @@ export class RequestLaws implements Watcher {
     for (const { it, disk } of this.#world.truths) this.#untouched(it.volume, disk);
   }
 
-  /** Of one that is encrypted with AES, or no local file, nothing at all is accepted. */
+  /** Of one that is encrypted with AES, or of no file that can be named, nothing is accepted. */
   #untouched(volume: VolumeId, disk: SimDisk): void {
     const base = disk.share.file(`volume-${volume}` as FileName);
     if (base?.luks) this.#world.saw('an encrypted volume at rest');
-    if (base === null || (disk.cipher === 'luks' && base.protocol === null)) return;
+    if (base !== null && base.protocol !== null) this.#world.saw('a network volume at rest');
+    const named = base !== null && disk.share.home(base.protocol) !== null;
+    if (base === null || (disk.cipher === 'luks' && named)) return;
     const asked = this.#world.journal.all.some(({ saga }) => saga.request.volume === volume);
-    if (base.protocol !== null) this.#world.saw('a network volume at rest');
+    if (!named) this.#world.saw('a network volume that is refused, at rest');
     if (asked || disk.config.on !== null || disk.config.file !== base.name) {
       this.#world.break(27, `something was done with ${base.name}`, volume);
     }

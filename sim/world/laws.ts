@@ -159,6 +159,7 @@ export const SOMETIMES: readonly string[] = [
   'refused: unsupported-source',
   'an encrypted volume at rest',
   'a network volume at rest',
+  'a network volume that is refused, at rest',
   'a guest starts from the configuration',
   'a guest starts from a configuration that the headers have left behind',
   'a transient guest comes anew',

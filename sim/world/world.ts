@@ -39,10 +39,11 @@ const SEALED: readonly VolumeKind[] = [
   { format: RAW, luks: true },
 ];
 
-/** By the number drawn: encrypted volumes, and two that are refused whatever is asked of them. */
+/** By the number drawn: volumes that are encrypted, on a network, or refused whatever is asked. */
 const ODD_VOLUMES: Readonly<Record<number, readonly VolumeKind[]>> = {
   8: SEALED,
   10: SEALED,
+  11: [{ format: RAW, protocol: 'nbd' }],
   12: [{ format: QCOW2, luks: true, cipher: 'qcow' }],
   13: [{ format: QCOW2, luks: true }],
   14: [{ format: RAW, luks: true }],

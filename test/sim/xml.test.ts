@@ -49,7 +49,8 @@ class Scene {
     const { file: backing, format } = disk.chain();
     this.share.create(file(name), { backing, backingFormat: format, ...says });
     const key = keyed ? { secret: disk.secret, engine: 'qemu' } : null;
-    return switchTo(disk, { directory: '/images', file: file(name), key });
+    const directory = this.share.home(says.protocol ?? null) ?? '/images';
+    return switchTo(disk, { directory, file: file(name), key });
   }
 
   async merge(merge: Merge): Promise<void> {
@@ -120,6 +121,12 @@ function overNetwork(): Scene {
   return it;
 }
 
+function gluster(overlays = 3): Scene {
+  const it = new Scene({ v: { format: RAW, protocol: 'gluster' } });
+  for (let at = 1; at <= overlays; at++) it.over(`v.s${at}`, { protocol: 'gluster' });
+  return it;
+}
+
 /** What was done on libvirt before each dump, done on the sim. */
 const MADE: Readonly<Record<string, () => readonly string[] | Promise<readonly string[]>>> = {
   '01-single-raw-live.xml': () => new Scene({ a01: RAW_FILE }).live(),
@@ -159,6 +166,10 @@ const MADE: Readonly<Record<string, () => readonly string[] | Promise<readonly s
     return it.live();
   },
   '29-plain-overlay-on-luks-raw.xml': async () => (await onLuks()).live(),
+  '30-gluster-plus-three-overlays.xml': () =>
+    gluster()
+      .live()
+      .map((disk) => disk.replaceAll('volumes/', 'ck/')),
 };
 
 async function onLuks(): Promise<Scene> {
@@ -186,6 +197,17 @@ describe('what the sim shows of a disk is what the adapter makes of such XML', (
     'two disks': snapped,
     'a network disk': network,
     'an overlay on a network disk': overNetwork,
+    'a disk on GlusterFS': () => gluster(),
+    'a disk on GlusterFS over a file of this host': () => {
+      const it = new Scene({ v: RAW_FILE });
+      it.over('v.s1', { protocol: 'gluster' });
+      return it;
+    },
+    'a file of this host over a disk on GlusterFS': () => {
+      const it = gluster(0);
+      it.over('v.s1');
+      return it;
+    },
     'encrypted disks': () => new Scene(LUKS_DISKS),
     'an encrypted base': onLuks,
   };
@@ -195,7 +217,9 @@ describe('what the sim shows of a disk is what the adapter makes of such XML', (
     for (const { volume, bytes } of it.guest.disks) {
       const disk = found(domain.value, volume);
       if ('kind' in disk) throw new Error(disk.kind);
-      const facts = { process: it.guest.process, saved: false, size: bytes, job: null };
+      const { process } = it.guest;
+      const remote = process === null && disk.layers[0]?.source.kind === 'network';
+      const facts = { process, saved: false, size: remote ? 0 : bytes, job: null };
       const view = await it.hypervisor.look({ server: it.guest.server, volume });
       expect(view).toEqual(ok(viewOf(domain.value, disk, facts)));
     }

@@ -22,9 +22,7 @@ export function diskOf(disk: SimDisk, live: boolean): XmlDisk {
     const node = live ? disk.node(file) : null;
     const protocol = (node?.file ?? disk.share.file(file))?.protocol ?? null;
     const source: XmlSource =
-      protocol === null
-        ? { kind: 'file', path: disk.path(file) }
-        : { kind: 'network', protocol, name: file, hosts: [] };
+      protocol === null ? { kind: 'file', path: disk.path(file) } : networkOf(protocol, file);
     const key = { format: disk.cipher, engine: 'qemu', secret: disk.secret };
     const encryption = disk.keys.has(file) ? key : null;
     layers.push({ source, format, index: node?.index ?? null, encryption });
@@ -37,8 +35,17 @@ export function diskOf(disk: SimDisk, live: boolean): XmlDisk {
     readonly: false,
     shareable: false,
     layers,
-    // libvirt cannot look behind a network disk.
-    terminated: live && layers.at(-1)?.source.kind === 'file',
+    terminated: live && isFollowed(layers.at(-1)?.source ?? null),
     mirror: null,
   };
+}
+
+/** libvirt looks behind no network disk but those that it has a storage driver for. */
+const isFollowed = (source: XmlSource | null): boolean =>
+  source?.kind === 'file' || (source?.kind === 'network' && source.protocol === 'gluster');
+
+function networkOf(protocol: string, file: string): XmlSource {
+  if (protocol !== 'gluster') return { kind: 'network', protocol, name: file, hosts: [] };
+  const host = { transport: 'tcp', name: 'gluster-1', port: 24007, socket: null };
+  return { kind: 'network', protocol, name: `volumes/${file}`, hosts: [host] };
 }
