@@ -132,6 +132,12 @@ export const REFUSALS = {
     code: 55,
     message: 'Requested operation is not valid: domain is not running',
   }),
+  'remote disk of a guest that is off': (_target, protocol) => ({
+    code: 1,
+    message:
+      "internal error: external inactive snapshots are not supported on 'network' disks using " +
+      `'${protocol}' protocol`,
+  }),
   'agent not configured': () => ({
     code: 74,
     message: 'argument unsupported: QEMU guest agent is not configured',

@@ -30,6 +30,8 @@ export function switchTo(disk: SimDisk, overlay: Overlay): Result<null, No> {
   if (file === null) return no('overlay missing', target, path);
   if (file.access === 'folder') return no('overlay is a folder', target);
   if (disk.top === null) {
+    const { protocol } = file;
+    if (protocol !== null) return no('remote disk of a guest that is off', target, protocol);
     // Of a guest that is shut off only the configuration changes, and it forgets what is below.
     disk.configure(overlay.file, QCOW2);
     return ok(null);

@@ -298,6 +298,15 @@ const ROWS: Readonly<Record<RefusalName, Row>> = {
       return it.pull(it.base);
     },
   ],
+  'remote disk of a guest that is off': [
+    1,
+    /not supported on 'network' disks using 'gluster' protocol$/,
+    (it) => {
+      const directory = it.cloud.share.home('gluster') ?? '';
+      it.kill();
+      return it.switchTo(it.overlay(C, { protocol: 'gluster' }).name, directory);
+    },
+  ],
   'guest gone': [
     42,
     /matching uuid '.*' \(instance-00000001\)$/,

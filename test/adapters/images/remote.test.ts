@@ -1,6 +1,9 @@
 import fc from 'fast-check';
 import { expect, test } from 'vitest';
+import { ShareImages } from '#adapters/images/images.ts';
 import { bytesIn, lengthIn } from '#adapters/images/remote.ts';
+import type { Layer } from '#domain/chain.ts';
+import { type FileName, QCOW2, RAW } from '#domain/ids.ts';
 
 /** As qemu-io 7.2 prints it: three digits of the largest unit that fits, none where all are 0. */
 function printed(bytes: number): string {
@@ -68,4 +71,17 @@ test('what does not follow is not taken for what does', () => {
   const [one, three] = [line(0, Array(16).fill(1)), line(32, Array(16).fill(3))];
   expect(bytesIn(one + three)).toHaveLength(16);
   expect(bytesIn('read failed: Input/output error\n')).toHaveLength(0);
+});
+
+test('what needs image locks is not done to remote files', async () => {
+  const images = new ShareImages();
+  const directory = 'gluster://gl1:24007/vol1';
+  const [top, base] = ['volume-1.s1', 'volume-1'].map((name) => name as FileName);
+  if (top === undefined || base === undefined) expect.unreachable();
+  const below: Layer = { file: base, format: RAW, provenance: 'reported', on: null };
+  const chain: Layer = { file: top, format: QCOW2, provenance: 'reported', on: below };
+  const no = { ok: false, error: { kind: 'rejected', who: 'qemu-img', code: 'ENOTSUP' } };
+  const merge = { kind: 'commit', top, into: base } as const;
+  expect(await images.copy({ directory, chain, merge })).toMatchObject(no);
+  expect(await images.sync(directory, top)).toMatchObject(no);
 });
