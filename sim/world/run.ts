@@ -134,10 +134,12 @@ async function attached(world: World): Promise<void> {
 async function rest(world: World): Promise<void> {
   const { clock, journal, cloud } = world;
   let until = Math.max(clock.now(), world.lateUntil) + REST_WITHIN_MS;
+  const longest = until + LONGEST_WAIT_MS;
   while (clock.now() < until) {
     await clock.sleep(1_000);
     // A merge takes what it takes.
     if (cloud.disks.some(({ disk }) => disk.job !== null)) until += 1_000;
+    if (clock.now() < longest && journal.all.some((one) => isWaitedFor(world, one))) until += 1_000;
     const open = journal.all.some(({ accepted, saga }) => accepted && saga.at !== 'end');
     const unsaid = journal.told.some(({ state }) => state === 'pending');
     const { program, doorway } = world;
@@ -149,6 +151,13 @@ async function rest(world: World): Promise<void> {
   }
   world.break(17, 'the faults are over, and there is still something to do or to say', null);
 }
+
+/** A switch that was never answered, and that nothing would keep from being made twice. */
+const isWaitedFor = ({ cloud }: World, { saga }: Operation): boolean =>
+  saga.kind === 'create' &&
+  saga.at === 'switching' &&
+  saga.pending &&
+  cloud.share.home(null) !== saga.plan.directory;
 
 /** Law 17: with nothing in the way a snapshot can be taken, unless the volume is one we refuse. */
 async function works(world: World, people: People, disk: CloudDisk): Promise<void> {
