@@ -45,8 +45,8 @@ export class RememberedVolumes implements Volumes {
     return update === undefined || update.kind === 'deleting' ? null : update;
   }
 
-  hear(id: SnapshotId): Promise<Exclude<Update, { kind: 'deleting' }>> {
-    const options = { timeoutMs: 60_000, everyMs: 20 };
+  hear(id: SnapshotId, timeoutMs = 60_000): Promise<Exclude<Update, { kind: 'deleting' }>> {
+    const options = { timeoutMs, everyMs: 20 };
     return waitFor(`the last word on snapshot ${id}`, () => this.verdict(id), options);
   }
 

@@ -2,6 +2,8 @@
 
 export interface GuestDisk {
   readonly path: string;
+  /** The server of a network disk; then `path` is what libvirt calls its name. */
+  readonly server?: { readonly protocol: string; readonly host: string; readonly port: number };
   /** libvirt's name of the format of `path` itself. */
   readonly format: string;
   /** Nova puts Cinder's volume id here (cinder-nova.md section 6). */
@@ -56,14 +58,21 @@ function diskXml(disk: GuestDisk, index: number): string {
   const driver = [`type='${text(disk.format)}'`];
   if (disk.cache !== undefined) driver.push(`cache='${text(disk.cache)}'`);
   if (disk.discard !== undefined) driver.push(`discard='${text(disk.discard)}'`);
-  return `    <disk type='file' device='disk'>
+  return `    <disk type='${disk.server === undefined ? 'file' : 'network'}' device='disk'>
       <driver name='qemu' ${driver.join(' ')}/>
-      <source file='${text(disk.path)}'/>
+      ${sourceXml(disk)}
       ${disk.extraXml ?? ''}
       <target dev='${targetOf(disk, index)}' bus='virtio'/>
       ${disk.serial === undefined ? '' : `<serial>${text(disk.serial)}</serial>`}
       ${disk.alias === undefined ? '' : `<alias name='${text(disk.alias)}'/>`}
     </disk>`;
+}
+
+function sourceXml({ path, server }: GuestDisk): string {
+  if (server === undefined) return `<source file='${text(path)}'/>`;
+  return `<source protocol='${server.protocol}' name='${text(path)}'>
+        <host name='${server.host}' port='${server.port}'/>
+      </source>`;
 }
 
 export const targetOf = (disk: GuestDisk, index: number): string =>

@@ -10,6 +10,16 @@ const HYPERVISOR = {
   '/usr/bin/qemu-img': ['qemu-utils'],
 } as const;
 
+/** For network disks, as Cinder's GlusterFS driver made them. */
+const NETWORK = {
+  '/usr/sbin/glusterd': ['glusterfs-server'],
+  '/usr/lib/x86_64-linux-gnu/qemu/block-gluster.so': ['qemu-block-extra'],
+  '/usr/lib/x86_64-linux-gnu/libvirt/storage-file/libvirt_storage_file_gluster.so': [
+    'libvirt-daemon-driver-storage-gluster',
+  ],
+  '/usr/sbin/ip': ['iproute2'],
+} as const;
+
 /** mount.nfs is never run here, but Cinder's NFS driver refuses to start without it. */
 const CINDER = {
   '/usr/bin/cinder-api': ['cinder-api'],
@@ -29,6 +39,7 @@ const NOVA = {
 export interface Wanted {
   readonly cinder: boolean;
   readonly nova?: boolean;
+  readonly network?: boolean;
 }
 
 /**
@@ -40,6 +51,7 @@ export async function ensurePackages(wanted: Wanted): Promise<readonly string[]>
     ...HYPERVISOR,
     ...(wanted.cinder && CINDER),
     ...(wanted.nova && NOVA),
+    ...(wanted.network && NETWORK),
   };
   const missing = Object.keys(table)
     .filter((file) => !existsSync(file))
