@@ -4,6 +4,7 @@ import { DELETE_BUGS } from './bugs-delete.ts';
 import { EDGE_BUGS } from './bugs-edge.ts';
 import { JOURNAL_BUGS } from './bugs-journal.ts';
 import { LUKS_BUGS } from './bugs-luks.ts';
+import { NETWORK_BUGS } from './bugs-network.ts';
 import { OPERATOR_BUGS } from './bugs-operator.ts';
 import { SERVICE_BUGS } from './bugs-service.ts';
 
@@ -14,6 +15,7 @@ export const BUGS: readonly Bug[] = [
   ...SERVICE_BUGS,
   ...EDGE_BUGS,
   ...LUKS_BUGS,
+  ...NETWORK_BUGS,
   ...OPERATOR_BUGS,
 ];
 
