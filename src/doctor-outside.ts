@@ -71,7 +71,9 @@ async function directories(
 function folderCheck(folder: string, problem: string | null): Check {
   const it = `directory ${folder}`;
   if (problem === null) return fine(it, 'it can be read');
-  return bad(it, problem, `id; ls -ln ${folder}: run as a user, or in a group, that may read them`);
+  const local = `id; ls -ln ${folder}: run as a user, or in a group, that may read them`;
+  const remote = 'is qemu-block-extra installed, and may this host reach the server?';
+  return bad(it, problem, folder.startsWith('/') ? local : remote);
 }
 
 /** Whether Cinder answers, lets us in, and what it understands; nothing is changed. */

@@ -50,6 +50,10 @@ export function runQemu(
   });
 }
 
+/** qemu-io at its prompt: what it says to a command comes before the next prompt. */
+export const talkToQemuIo = (args: readonly string[]) =>
+  spawn('qemu-io', args, { stdio: ['pipe', 'pipe', 'pipe'], env: ENVIRONMENT });
+
 /** qemu-img's answer to that question, or why it cannot be run. */
 export function qemuImgVersion(command = 'qemu-img'): Promise<Result<string, string>> {
   return new Promise((resolve) => {
@@ -69,5 +73,5 @@ export function qemuImgVersion(command = 'qemu-img'): Promise<Result<string, str
   });
 }
 
-export const ENVIRONMENT = { PATH: '/usr/bin:/bin', LC_ALL: 'C' };
+const ENVIRONMENT = { PATH: '/usr/bin:/bin', LC_ALL: 'C' };
 const VERSION_TIMEOUT_MS = 30_000;

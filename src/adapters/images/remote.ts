@@ -1,5 +1,3 @@
-import { type ChildProcessByStdio, spawn } from 'node:child_process';
-import type { Readable, Writable } from 'node:stream';
 import type { Fault } from '#domain/failure.ts';
 import type { FileName, Format } from '#domain/ids.ts';
 import { type FlawKind, PAGE_BYTES, parseHeader } from '#domain/qcow2.ts';
@@ -7,7 +5,7 @@ import { err, ok, type Result } from '#domain/result.ts';
 import type { HeaderView } from '#domain/sight.ts';
 import type { GlusterPlace } from '../gluster/place.ts';
 import { codeOf } from '../system/access.ts';
-import { ENVIRONMENT, type Failure, qemuImg } from './qemu-img.ts';
+import { type Failure, qemuImg, talkToQemuIo } from './qemu-img.ts';
 
 /**
  * Files that only QEMU reaches. Its own driver reads and writes them, with every driver named, so
@@ -30,15 +28,12 @@ export async function remoteHeader(
     'driver=raw',
     ...Object.entries(dotted(place, file)).map((pair) => pair.join('=')),
   ];
-  const child = spawn('qemu-io', ['-r', '--image-opts', options.join(',')], {
-    stdio: ['pipe', 'pipe', 'pipe'],
-    env: ENVIRONMENT,
-  });
+  const child = talkToQemuIo(['-r', '--image-opts', options.join(',')]);
   // It reads only: whatever it still has to close, it may die over.
   const timer = setTimeout(() => child.kill('SIGKILL'), READ_TIMEOUT_MS);
   try {
     const talk = new Talk(child);
-    const size = await talk.ask(null).then(() => talk.ask('length'));
+    const size = (await talk.ask(null)) === null ? null : await talk.ask('length');
     const bytes = size === null ? null : lengthIn(size);
     if (bytes === null) return notOpened(talk.why, file);
     const length = Math.min(PAGE_BYTES, bytes);
@@ -99,15 +94,17 @@ const pathOf = ({ folder }: GlusterPlace, file: FileName): string =>
 
 const PROMPT = 'qemu-io> ';
 
+type QemuIo = ReturnType<typeof talkToQemuIo>;
+
 /** One command, one answer; null when there is none, and then `why`. */
 class Talk {
-  readonly #child: ChildProcessByStdio<Writable, Readable, Readable>;
+  readonly #child: QemuIo;
   #heard = '';
   #said = '';
   #over: string | null = null;
   #wake: () => void = () => {};
 
-  constructor(child: ChildProcessByStdio<Writable, Readable, Readable>) {
+  constructor(child: QemuIo) {
     this.#child = child;
     child.stdin.on('error', () => {}); // it has ended, and says why itself
     child.stdout.setEncoding('latin1').on('data', (text: string) => {
