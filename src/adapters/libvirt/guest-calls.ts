@@ -1,3 +1,4 @@
+import { err, ok } from '#domain/result.ts';
 import type { Libvirt, Pointer } from './ffi.ts';
 import type { Answer, Lane } from './lane.ts';
 
@@ -96,14 +97,16 @@ export class GuestCalls {
     });
   }
 
-  /** The same as QEMU says it, of a guest that runs; NaN when it has no such disk. */
-  capacitySeen(target: string): Promise<Answer<number>> {
-    return this.#read('virDomainListGetStats', async (lib, domain) => {
-      const stats = await lib.blockStats(domain);
-      if (stats === null) return null;
-      const name = [...stats].find(([field, value]) => value === target && /\.name$/.test(field));
-      return Number(stats.get(name?.[0].replace(/name$/, 'capacity') ?? ''));
-    });
+  /** The same as QEMU says it, of a guest that runs. */
+  async capacitySeen(target: string): Promise<Answer<number>> {
+    const stats = await this.#read('virDomainListGetStats', (lib, domain) =>
+      lib.blockStats(domain),
+    );
+    if (!stats.ok) return stats;
+    const [field = ''] = [...stats.value].find(([, value]) => value === target) ?? [];
+    const bytes = stats.value.get(field.replace(/\.name$/, '.capacity'));
+    if (typeof bytes === 'number') return ok(bytes);
+    return err({ kind: 'unreachable', message: `libvirt has no statistics of ${target}` });
   }
 
   /** Quiescing may take as long as the agent timeout, twice: `timeoutMs` bounds this call. */

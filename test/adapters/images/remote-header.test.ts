@@ -11,6 +11,8 @@ interface Opened {
   /** As its driver has it: of a file whose last sector is not whole it reads nothing of that. */
   readonly cut?: boolean;
   readonly fails?: string;
+  /** No read is answered. */
+  readonly mute?: boolean;
 }
 
 let opened: Opened = {};
@@ -54,14 +56,14 @@ function ended() {
 }
 
 function answer(command: string): string {
-  const { bytes = new Uint8Array(), cut = false } = opened;
+  const { bytes = new Uint8Array(), cut = false, mute = false } = opened;
   if (command === 'length') {
     const kib = bytes.length / 1024;
     return kib < 1 ? `${bytes.length} bytes\n` : `${kib.toFixed(3).replace('.000', '')} KiB\n`;
   }
   const [, verbose, at = '0', length = '0'] = /^read (-v )?(\d+) (\d+)$/.exec(command) ?? [];
   const from = Number(at);
-  if (cut && from > 0) return 'read failed: Input/output error\n';
+  if (mute || (cut && from > 0)) return 'read failed: Input/output error\n';
   const rows: string[] = [];
   for (let row = from; verbose && row < from + Number(length); row += 16) {
     const hex = [...bytes.subarray(row, row + 16)].map((it) => it.toString(16).padStart(2, '0'));
@@ -124,6 +126,9 @@ test('anything else is no answer', async () => {
     ok: false,
     error: { kind: 'unreachable', who: 'the share', detail: 'a: qemu-io: Unknown driver gluster' },
   });
+  opened = { bytes: whole(), mute: true };
+  const unread = { kind: 'unreachable', detail: 'a: it reads 0 bytes' };
+  expect(await header()).toMatchObject({ ok: false, error: unread });
 });
 
 test('it is mended through QEMU, every driver named, and nothing below it is opened', async () => {

@@ -41,6 +41,9 @@ test('what libvirt says of hosts, guests and disks arrives', async () => {
   expect(value(await lanes.state(guest))).toMatchObject({ state: 3 });
   expect(value(await lanes.jobInfo(guest, 'vda'))).toBe(null);
   expect(value(await lanes.blockCapacity(guest, 'vda'))).toBe(8 * 1024 * 1024);
+  const seen = (target: string) => lanes.turn(guest, (calls) => calls.capacitySeen(target));
+  expect(value(await seen('vda'))).toBe(8 * 1024 * 1024);
+  expect(await seen('vdz')).toMatchObject({ ok: false, error: { kind: 'unreachable' } });
   const xml = await domain(lanes);
   expect(xml).toMatchObject({ name: 'g1', uuid: guest, agent: 'none' });
   expect(xml.disks[0]?.serial).toBe('serial-of-g1');
