@@ -29,7 +29,7 @@ export async function inNamespaces(file: string): Promise<string> {
   const shell = ['bash', '-c', '"$@"; exit $?', 'first', process.execPath];
   const child = spawn('unshare', [...UNSHARE, ...shell, ...args], {
     stdio: ['ignore', 'pipe', 'pipe'],
-    env: { ...process.env, [INSIDE]: '1' },
+    env: { ...process.env, [INSIDE]: '1', NO_COLOR: '1', FORCE_COLOR: '0' },
   });
   const leave = () => child.kill('SIGKILL');
   process.on('exit', leave);
