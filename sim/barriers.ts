@@ -14,8 +14,8 @@ export function flushActive(disk: SimDisk): Result<null, Fault> {
 }
 
 /**
- * QEMU has the lock of a writer on what it left open for writing, unless that is raw; over a network
- * nobody can tell. Then the guest is stopped for a moment, if it runs at all.
+ * QEMU has the lock of a writer on what it left open for writing, unless that is raw; over a
+ * network nobody can tell. Then the guest is stopped for a moment, if it runs at all.
  */
 export function flushBase(guest: SimGuest, disk: SimDisk, file: FileName): Result<null, Fault> {
   if (disk.top === null) return refused(REFUSALS['guest shut off']());

@@ -53,7 +53,7 @@ export function remoteContract(name: string, open: () => Promise<RemoteLab>, tim
 
     await lab.stop();
     const off = await seen(lab);
-    expect(off).toMatchObject({ source, size: 0, process: null });
+    expect(off).toMatchObject({ source, size: null, process: null });
     const next = await lab.overlay('b', file);
     const again = { ...order, process: null, file: next, active: file };
     const refused = await hypervisor.snapshot(again);

@@ -219,7 +219,7 @@ describe('what the sim shows of a disk is what the adapter makes of such XML', (
       if ('kind' in disk) throw new Error(disk.kind);
       const { process } = it.guest;
       const remote = process === null && disk.layers[0]?.source.kind === 'network';
-      const facts = { process, saved: false, size: remote ? 0 : bytes, job: null };
+      const facts = { process, saved: false, size: remote ? null : bytes, job: null };
       const view = await it.hypervisor.look({ server: it.guest.server, volume });
       expect(view).toEqual(ok(viewOf(domain.value, disk, facts)));
     }
