@@ -119,9 +119,9 @@ function inside(): void {
     };
   }
 
-  /** What a header says, as the mounted volume has it. */
+  /** What a header says, as the server has it. */
   async function saysOf(file: string) {
-    const info = await imageInfo(gluster.path(file), 'qcow2');
+    const info = await imageInfo(gluster.stored(file), 'qcow2');
     const { 'backing-filename': backing = null, 'backing-filename-format': format = null } = info;
     return { backing, format };
   }

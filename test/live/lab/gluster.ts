@@ -69,10 +69,12 @@ export class Gluster implements AsyncDisposable {
   readonly volume = VOLUME;
   /** Where it is mounted. */
   readonly mount: string;
+  readonly #brick: string;
   readonly #daemon: Daemon;
 
-  private constructor(mount: string, daemon: Daemon) {
+  private constructor(mount: string, brick: string, daemon: Daemon) {
     this.mount = mount;
+    this.#brick = brick;
     this.#daemon = daemon;
   }
 
@@ -86,7 +88,7 @@ export class Gluster implements AsyncDisposable {
     const log = join(dir, 'glusterd.log');
     const args = ['-N', '-f', file, '-p', join(dir, 'glusterd.pid'), '-l', log];
     const daemon = Daemon.start('glusterd', 'glusterd', args, { log });
-    const made = new Gluster(mount, daemon);
+    const made = new Gluster(mount, brick, daemon);
     try {
       await waitFor('glusterd', () => gluster('pool', 'list'), { timeoutMs: 30_000 });
       await gluster('volume', 'create', VOLUME, `${HOST}:${brick}`, 'force');
@@ -104,6 +106,9 @@ export class Gluster implements AsyncDisposable {
   }
 
   path = (name: string): string => join(this.mount, name);
+
+  /** On the server. A mount shows for a while what it has read before. */
+  stored = (name: string): string => join(this.#brick, name);
 
   /** What libvirt calls it. */
   nameOf = (file: string): string => `${VOLUME}/${file}`;
