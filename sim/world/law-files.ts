@@ -15,6 +15,8 @@ export class FileLaws implements Watcher {
   #opened = 0;
   #names: readonly FileName[] = [];
   #headers = new Map<FileName, Header | null>();
+  /** What was wrong with overlays before. */
+  #spoiled: ReadonlySet<FileName> = new Set();
   /** Overlays that are being mended at this moment, one per volume at most. */
   readonly #mending = new Set<FileName>();
 
@@ -28,9 +30,15 @@ export class FileLaws implements Watcher {
     this.#names = [...files.keys()];
     const overlay = overlayOf(method, args);
     if (overlay !== null) {
+      this.#spoiled = new Set(this.#world.doorway.spoiled);
       this.#headers = new Map([...files].map(([name, { header }]) => [name, header]));
       this.#mending.add(overlay);
     }
+  }
+
+  /** Whether it was made wrong while another one was being mended. */
+  #isSpoiled(name: FileName): boolean {
+    return this.#world.doorway.spoiled.has(name) && !this.#spoiled.has(name);
   }
 
   reached(call: SeenCall): void {
@@ -45,13 +53,14 @@ export class FileLaws implements Watcher {
     const overlay = overlayOf(call.method, call.args);
     if (overlay === null) return;
     for (const [name, header] of this.#headers) {
+      if (this.#isSpoiled(name)) continue;
       const now = files.get(name)?.header;
       if (now !== undefined && now !== header && !this.#mending.has(name)) {
         this.#world.break(23, `${name} was changed when ${overlay} was to be mended`, null);
       }
     }
     this.#mending.delete(overlay);
-    if (this.#names.some((name) => !files.has(name))) {
+    if (this.#names.some((name) => !files.has(name) && !this.#isSpoiled(name))) {
       this.#world.break(23, 'a file went when an overlay was to be mended', null);
     }
   }

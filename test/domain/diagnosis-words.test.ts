@@ -391,6 +391,12 @@ describe('commands as a shell takes them', () => {
   });
 });
 
+test('no size is compared while nobody asks for it', () => {
+  const job = { kind: 'pull', done: 1, total: 2 } as const;
+  const open = past({ kind: 'create', request: CREATE, at: 'confirming' });
+  expect(codes(sight({ is: { job, size: null }, past: [open] }))).toEqual([]);
+});
+
 test('an operation is named by its own id', () => {
   const unsent = { ...past(deleted({ gone: null }), 1), id: 'op-2' as OperationId };
   expect(read(sight({ past: [unsent] }))[0]).toContain('operation op-2 on');
