@@ -6,7 +6,7 @@ import type { FileName, ServerId } from '#domain/ids.ts';
 import type { CreateRequest } from '#domain/plan-create.ts';
 import type { DeleteRequest } from '#domain/plan-delete.ts';
 import type { Saga } from '#domain/saga.ts';
-import type { AssistedCreate, AssistedDelete } from '#ports/assisted-snapshots.ts';
+import type { AssistedRequest } from '#ports/assisted-snapshots.ts';
 import type { Journal, Operation } from '#ports/journal.ts';
 
 export type Request =
@@ -28,16 +28,12 @@ export interface Doubt {
   readonly refusal: Refusal;
 }
 
-type Plain =
-  | ({ readonly kind: 'create' } & AssistedCreate)
-  | ({ readonly kind: 'delete' } & AssistedDelete);
-
 /**
  * A retry names the same files when Cinder never heard our answer. When it names others, Cinder
  * reckons from a state that our own merge has made untrue, and doing what it asks would destroy
  * another snapshot: the chain alone looks legal, so only the journal can tell.
  */
-export async function earlier(journal: Journal, plain: Plain): Promise<Earlier> {
+export async function earlier(journal: Journal, plain: AssistedRequest): Promise<Earlier> {
   const { snapshot, kind } = plain;
   const found = await journal.operations({ snapshot, kind, limit: 8 });
   const last = found.find((operation) => operation.accepted && operation.saga.kind === kind);
@@ -69,7 +65,7 @@ export async function earlier(journal: Journal, plain: Plain): Promise<Earlier> 
 /** An attempt that has, or may have, merged a file away binds those after it to its arguments. */
 async function doubtful(
   journal: Journal,
-  plain: Plain,
+  plain: AssistedRequest,
   found: readonly Operation[],
 ): Promise<Earlier> {
   for (const attempt of found) {
@@ -100,7 +96,7 @@ async function wasMergedBy(journal: Journal, attempt: Operation, file: FileName)
 /** How many of a volume's deletes are looked through. */
 const LATER = 64;
 
-function sameArguments(plain: Plain, saga: Saga): boolean {
+function sameArguments(plain: AssistedRequest, saga: Saga): boolean {
   if (plain.volume !== saga.request.volume) return false;
   if (plain.kind === 'create') {
     return saga.kind === 'create' && plain.newFile === saga.request.newFile;

@@ -10,6 +10,7 @@ import type {
   Answer,
   AssistedCreate,
   AssistedDelete,
+  AssistedRequest,
   AssistedSnapshots,
   Caller,
   Trouble,
@@ -32,10 +33,6 @@ export interface ServiceWorld extends LookWorld {
 /** Whatever can be known in this time is decided before the answer (cinder waits without end). */
 export const DECIDE_WITHIN_MS = 8000;
 
-type Plain =
-  | ({ readonly kind: 'create' } & AssistedCreate)
-  | ({ readonly kind: 'delete' } & AssistedDelete);
-
 /**
  * Accepts requests. Everything that can be checked is checked first; then the request is written
  * down as asked, a delete's progress is set back to 0% in Cinder, the request is written down as
@@ -51,12 +48,12 @@ export class Service implements AssistedSnapshots {
   }
 
   create(request: AssistedCreate, caller: Caller): Promise<Answer> {
-    const plain: Plain = { kind: 'create', ...request };
+    const plain: AssistedRequest = { kind: 'create', ...request };
     return this.inTurn(plain.volume, (time) => this.#decide(plain, caller, time));
   }
 
   delete(request: AssistedDelete, caller: Caller): Promise<Answer> {
-    const plain: Plain = { kind: 'delete', ...request };
+    const plain: AssistedRequest = { kind: 'delete', ...request };
     return this.inTurn(plain.volume, (time) => this.#decide(plain, caller, time));
   }
 
@@ -92,7 +89,7 @@ export class Service implements AssistedSnapshots {
     return mine;
   }
 
-  async #decide(plain: Plain, caller: Caller, time: Time): Promise<Answer> {
+  async #decide(plain: AssistedRequest, caller: Caller, time: Time): Promise<Answer> {
     if (time.late.aborted) return tooSlow(time.asking);
     const { volumes } = this.#world;
     const snapshot = await volumes.snapshot(plain.snapshot);
@@ -110,7 +107,11 @@ export class Service implements AssistedSnapshots {
   }
 
   /** Checks all that can be known now, and answers the saga that would begin. */
-  async #open(plain: Plain, history: Earlier, time: Time): Promise<Result<Saga, Trouble>> {
+  async #open(
+    plain: AssistedRequest,
+    history: Earlier,
+    time: Time,
+  ): Promise<Result<Saga, Trouble>> {
     const server = await this.#server(plain.volume);
     if (!server.ok) return server;
     const request = { ...plain, server: server.value.server };
@@ -181,7 +182,12 @@ export class Service implements AssistedSnapshots {
   }
 
   /** The same request again while its operation runs: it gets that operation's result. */
-  async #join(plain: Plain, operation: Operation, caller: Caller, time: Time): Promise<Answer> {
+  async #join(
+    plain: AssistedRequest,
+    operation: Operation,
+    caller: Caller,
+    time: Time,
+  ): Promise<Answer> {
     if (time.late.aborted) return tooSlow(time.asking);
     if (plain.kind === 'delete') {
       const trouble = await this.#reset(plain.snapshot);
@@ -228,7 +234,7 @@ export interface Time {
 
 type Err = { readonly ok: false; readonly error: Trouble };
 
-function wrongSnapshot(plain: Plain, view: SnapshotView): Refusal | null {
+function wrongSnapshot(plain: AssistedRequest, view: SnapshotView): Refusal | null {
   const { snapshot } = plain;
   if (view.volume !== plain.volume) return { kind: 'other-volume', snapshot, volume: view.volume };
   const needed = plain.kind === 'create' ? 'creating' : 'deleting';

@@ -3,21 +3,22 @@ import type { Refusal } from '#domain/failure.ts';
 import { type FileName, QCOW2, RAW, type ServerId, type VolumeId } from '#domain/ids.ts';
 import { ok } from '#domain/result.ts';
 import type { DiskView, GuestView } from '#domain/sight.ts';
-import type { Answer, AssistedCreate, AssistedDelete } from '#ports/assisted-snapshots.ts';
+import type {
+  Answer,
+  AssistedCreate,
+  AssistedDelete,
+  AssistedRequest,
+} from '#ports/assisted-snapshots.ts';
 import { SimDisk } from '#sim/disk.ts';
 import { CALLER, Desk, type DeskOptions, NEVER } from './support/desk.ts';
 
 vi.setConfig({ testTimeout: 60_000 });
 
-type Asked =
-  | ({ readonly kind: 'create' } & AssistedCreate)
-  | ({ readonly kind: 'delete' } & AssistedDelete);
-
-const ask = (desk: Desk, asked: Asked): Promise<Answer> =>
+const ask = (desk: Desk, asked: AssistedRequest): Promise<Answer> =>
   asked.kind === 'create' ? desk.service.create(asked, CALLER) : desk.service.delete(asked, CALLER);
 
-const create = (it: AssistedCreate): Asked => ({ kind: 'create', ...it });
-const remove = (it: AssistedDelete): Asked => ({ kind: 'delete', ...it });
+const create = (it: AssistedCreate): AssistedRequest => ({ kind: 'create', ...it });
+const remove = (it: AssistedDelete): AssistedRequest => ({ kind: 'delete', ...it });
 
 /** What no simulated guest is: the view is changed on its way. */
 function seen(desk: Desk, change: Partial<DiskView>): void {
@@ -33,7 +34,7 @@ interface Bad {
   readonly why: string;
   readonly kind: Refusal['kind'];
   readonly desk?: DeskOptions;
-  readonly ask: (desk: Desk) => Asked | Promise<Asked>;
+  readonly ask: (desk: Desk) => AssistedRequest | Promise<AssistedRequest>;
 }
 
 const STRANGER = '00000000-0000-4000-8000-000000000000';
@@ -437,7 +438,7 @@ describe('accepting', () => {
 });
 
 type Wrong = (call: () => unknown, desk: Desk) => Promise<unknown>;
-type Prepare = (desk: Desk) => Promise<Asked>;
+type Prepare = (desk: Desk) => Promise<AssistedRequest>;
 
 /** What can go wrong with one call. */
 const WRONG = {
@@ -546,7 +547,7 @@ describe('when the journal is slow to write the acceptance down', () => {
   });
 });
 
-async function operationsOf(desk: Desk, { snapshot }: Asked): Promise<readonly string[]> {
+async function operationsOf(desk: Desk, { snapshot }: AssistedRequest): Promise<readonly string[]> {
   const found = await desk.journal.operations({ snapshot, limit: 100 });
   return found.map((one) => one.id).reverse();
 }

@@ -1,5 +1,5 @@
 import type { SnapshotId, VolumeId } from '#domain/ids.ts';
-import type { Answer, AssistedCreate, AssistedDelete } from '#ports/assisted-snapshots.ts';
+import type { Answer, AssistedRequest } from '#ports/assisted-snapshots.ts';
 import type { CinderStep } from '../cinder-life.ts';
 import type { CloudDisk } from '../cloud.ts';
 import type { MissingGuard } from './laws.ts';
@@ -12,9 +12,7 @@ export interface SeenCall {
 }
 
 /** A request to the program, as it arrives. */
-export type Asked =
-  | (({ readonly kind: 'create' } & AssistedCreate) & Arrival)
-  | (({ readonly kind: 'delete' } & AssistedDelete) & Arrival);
+export type Asked = AssistedRequest & Arrival;
 
 interface Arrival {
   readonly requestId: string;

@@ -22,6 +22,11 @@ export interface AssistedDelete {
   readonly mergeTarget: FileName | null;
 }
 
+/** Either of them, by its kind. */
+export type AssistedRequest =
+  | ({ readonly kind: 'create' } & AssistedCreate)
+  | ({ readonly kind: 'delete' } & AssistedDelete);
+
 export interface Caller {
   /** Our own id of the request: `req-<uuid>`. */
   readonly requestId: string;

@@ -2,21 +2,17 @@
  * QEMU dies after a pull and before its tables are on disk: the header names the new backing file,
  * and the clusters are gone (reliability.md F1). The pointer is set back before the guest starts.
  */
-import { randomUUID } from 'node:crypto';
-import { join } from 'node:path';
 import { expect, test } from 'vitest';
 import { TOKEN, wrapped } from '#app/composition.ts';
-import type { VolumeId } from '#domain/ids.ts';
 import { err, ok } from '#domain/result.ts';
 import { instead } from './instead.ts';
-import { createImage, createOverlay, imageInfo } from './lab/images.ts';
+import { createOverlay, imageInfo } from './lab/images.ts';
 import { waitFor } from './lab/processes.ts';
 import { askCreate, askDelete } from './requests.ts';
 import { inProcess, tellOnFailure } from './service.ts';
 import { stageWithoutCinder } from './without-cinder.ts';
 
 const KIB = 1024;
-const MIB = 1024 * KIB;
 
 const stage = stageWithoutCinder();
 const { volumes, withoutCinder } = stage;
@@ -37,15 +33,9 @@ const withoutMend = wrapped(TOKEN.images, (made) => instead(made, { mend: async 
 
 /** base <- a <- b, a pulled into b by a QEMU that dies. Whether the guest reads what it had. */
 async function story() {
-  const volume = randomUUID() as VolumeId;
-  const base = `volume-${volume}`;
-  const path = (name: string) => join(stage.lab.images, name);
-  await createImage(path(base), { format: 'raw', size: 16 * MIB });
-  const disks = [{ path: path(base), format: 'raw', serial: volume }];
-  await using guest = await stage.lab.guest({ disks, persistent: true });
+  const { volume, base, path, ...it } = await stage.guestOnRaw();
+  await using guest = it.guest;
   gone = async () => (await guest.state()) === 'shut off';
-  volumes.attach(volume, guest.uuid);
-  await guest.write('vda', 0, 4 * MIB, 0x10);
   const files = [base];
   for (const byte of [0x21, 0x32]) {
     const id = volumes.put(volume, 'creating');

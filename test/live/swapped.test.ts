@@ -3,25 +3,23 @@
  * its place, so that QEMU has the one open that was checked and the next start opens the other (law
  * 24), or writes its header anew, so that the next start takes a raw file for qcow2 (law 6).
  */
-import { randomUUID } from 'node:crypto';
 import { open, rename } from 'node:fs/promises';
 import { join } from 'node:path';
 import { expect, test } from 'vitest';
 import { headerAt } from '#adapters/images/images.ts';
 import { type Hexagon, TOKEN, wrapped } from '#app/composition.ts';
-import { type FileName, QCOW2, type VolumeId } from '#domain/ids.ts';
+import { type FileName, QCOW2 } from '#domain/ids.ts';
 import { parseHeader } from '#domain/qcow2.ts';
 import { repoint } from '#domain/qcow2-writing.ts';
 import { ok, type Result } from '#domain/result.ts';
 import type { Operation } from '#ports/journal.ts';
 import { instead } from './instead.ts';
-import { createImage, createOverlay } from './lab/images.ts';
+import { createOverlay } from './lab/images.ts';
 import { askCreate } from './requests.ts';
 import { inProcess, tellOnFailure } from './service.ts';
 import { stageWithoutCinder } from './without-cinder.ts';
 
 const KIB = 1024;
-const MIB = 1024 * KIB;
 
 const stage = stageWithoutCinder();
 const { volumes, withoutCinder } = stage;
@@ -66,15 +64,9 @@ function meddled(then: (path: string) => Promise<unknown>) {
 const present = <T, E>(it: Result<T, E>): T => (it.ok ? it.value : expect.unreachable());
 
 async function story({ runner }: Hexagon) {
-  const volume = randomUUID() as VolumeId;
-  const base = `volume-${volume}`;
-  const path = (name: string) => join(stage.lab.images, name);
-  await createImage(path(base), { format: 'raw', size: 16 * MIB });
-  const disks = [{ path: path(base), format: 'raw', serial: volume }];
-  await using guest = await stage.lab.guest({ disks, persistent: true });
-  volumes.attach(volume, guest.uuid);
+  const { volume, base, path, ...it } = await stage.guestOnRaw();
+  await using guest = it.guest;
   volumes.believe(volume, base);
-  await guest.write('vda', 0, 4 * MIB, 0x10);
   const id = volumes.put(volume, 'creating');
   const file = `${base}.${id}`;
   for (const name of [file, `${file}.other`]) {

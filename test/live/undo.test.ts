@@ -2,12 +2,9 @@
  * Cinder gives a create up after the overlay is in use (H5, H6, H9 of the hazards): it goes on from
  * the old file, and the next start would attach that one, without what the guest wrote since.
  */
-import { randomUUID } from 'node:crypto';
-import { join } from 'node:path';
 import { expect, test } from 'vitest';
 import { TOKEN, wrapped } from '#app/composition.ts';
-import type { VolumeId } from '#domain/ids.ts';
-import { createImage, createOverlay } from './lab/images.ts';
+import { createOverlay } from './lab/images.ts';
 import { waitFor } from './lab/processes.ts';
 import { askCreate } from './requests.ts';
 import { inProcess, tellOnFailure } from './service.ts';
@@ -26,15 +23,9 @@ const blind = wrapped(TOKEN.aftercare, (made) => {
 
 /** A create that Cinder gives up once the guest writes to the overlay. */
 async function story(undone: boolean) {
-  const volume = randomUUID() as VolumeId;
-  const base = `volume-${volume}`;
-  const path = (name: string) => join(stage.lab.images, name);
-  await createImage(path(base), { format: 'raw', size: 16 * MIB });
-  const disks = [{ path: path(base), format: 'raw', serial: volume }];
-  await using guest = await stage.lab.guest({ disks, persistent: true });
-  volumes.attach(volume, guest.uuid);
+  const { volume, base, path, ...it } = await stage.guestOnRaw();
+  await using guest = it.guest;
   volumes.believe(volume, base);
-  await guest.write('vda', 0, 4 * MIB, 0x10);
   const id = volumes.put(volume, 'creating');
   const file = `${base}.${id}`;
   await createOverlay(path(file), { name: base, format: 'raw' });

@@ -1,11 +1,15 @@
 /** For live tests that are about libvirt: real guests, a service, and a Cinder of a few lines. */
+import { randomUUID } from 'node:crypto';
 import { join } from 'node:path';
 import { afterAll, beforeAll } from 'vitest';
 import { TOKEN, wrapped } from '#app/composition.ts';
+import type { VolumeId } from '#domain/ids.ts';
+import { createImage } from './lab/images.ts';
 import { type Lab, openLab } from './lab/lab.ts';
 import { RememberedVolumes } from './remembered-volumes.ts';
 import { type Place, place } from './service.ts';
 
+const MIB = 1024 * 1024;
 /** Nobody listens there: whoever asks a real Cinder after all gets no answer. */
 const NO_CINDER = 'http://127.0.0.1:9';
 
@@ -23,9 +27,23 @@ export function stageWithoutCinder(more = '') {
   });
   afterAll(() => opened?.lab[Symbol.asyncDispose]());
   const stage = () => opened ?? notYet();
+  /** A persistent guest on an attached raw volume of 16 MiB, a quarter of it written. */
+  const guestOnRaw = async () => {
+    const volume = randomUUID() as VolumeId;
+    const base = `volume-${volume}`;
+    const { images } = stage().lab;
+    const path = (name: string) => join(images, name);
+    await createImage(path(base), { format: 'raw', size: 16 * MIB });
+    const disks = [{ path: path(base), format: 'raw', serial: volume }];
+    const guest = await stage().lab.guest({ disks, persistent: true });
+    volumes.attach(volume, guest.uuid);
+    await guest.write('vda', 0, 4 * MIB, 0x10);
+    return { volume, base, path, guest };
+  };
   return {
     volumes,
     withoutCinder,
+    guestOnRaw,
     get lab() {
       return stage().lab;
     },

@@ -6,6 +6,7 @@ import type {
   Answer,
   AssistedCreate,
   AssistedDelete,
+  AssistedRequest,
   AssistedSnapshots,
   Caller,
   Trouble,
@@ -33,12 +34,8 @@ const Asked = z.discriminatedUnion('kind', [
   z.strictObject({ kind: z.literal('delete'), ...Subject, delete_info: DeleteInfo }),
 ]);
 
-export type AskedOf =
-  | ({ readonly kind: 'create' } & AssistedCreate)
-  | ({ readonly kind: 'delete' } & AssistedDelete);
-
 /** What Cinder asks, as `chainkeeper plan` and Nova's compute service hand it on. */
-export function parseRequest(body: unknown): Result<AskedOf, Trouble> {
+export function parseRequest(body: unknown): Result<AssistedRequest, Trouble> {
   const parsed = Asked.safeParse(body);
   if (!parsed.success) return badRequest(words(parsed.error));
   const { data } = parsed;
@@ -54,14 +51,14 @@ export function parseRequest(body: unknown): Result<AskedOf, Trouble> {
 }
 
 /** What would come of it. */
-export const planOf = (inspect: Inspect, { kind, ...asked }: AskedOf) =>
+export const planOf = (inspect: Inspect, { kind, ...asked }: AssistedRequest) =>
   kind === 'create'
     ? inspect.planCreate(asked as AssistedCreate)
     : inspect.planDelete(asked as AssistedDelete);
 
 export const submit = (
   assisted: AssistedSnapshots,
-  { kind, ...asked }: AskedOf,
+  { kind, ...asked }: AssistedRequest,
   caller: Caller,
 ): Promise<Answer> =>
   kind === 'create'
