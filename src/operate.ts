@@ -12,7 +12,7 @@ import { type LookWorld, look } from './look.ts';
 import type { Runner } from './runner.ts';
 import type { Sender } from './sender.ts';
 import { type Service, type Time, tooSlow } from './service.ts';
-import { logStep } from './step.ts';
+import { writeStep } from './step.ts';
 
 export interface OperateWorld extends LookWorld {
   readonly runner: Runner;
@@ -67,7 +67,7 @@ export class Operator implements Operate {
 
   /** No request of the volume is decided meanwhile, and none of its operations runs. */
   async #settle({ id }: Operation, as: Verdict, time: Time): Promise<Result<Operation, Trouble>> {
-    const { journal, runner, sender, telemetry } = this.#world;
+    const { journal, runner } = this.#world;
     const operation = await journal.operation(id);
     if (operation === null) return fault(STOPPING);
     const { saga } = operation;
@@ -89,10 +89,8 @@ export class Operator implements Operate {
     if (time.late.aborted) return tooSlow(time.asking);
     // From here on the journal has the last word, and the answer waits for it.
     time.decide();
-    const { saga: settled, evidence, tell } = step.value;
-    const notice = await journal.commit(id, { saga: settled, evidence, tell, formats: [] });
-    if (notice !== null) sender.post(notice);
-    logStep(telemetry, operation, evidence, settled);
+    const { saga: settled } = step.value;
+    await writeStep(this.#world, operation, step.value, []);
     if (settled.at !== 'end') runner.start({ ...operation, saga: settled });
     return ok((await journal.operation(id)) ?? { ...operation, saga: settled });
   }

@@ -11,7 +11,7 @@ import type { LookWorld } from './look.ts';
 import { Mailbox } from './mailbox.ts';
 import { perform } from './perform.ts';
 import type { Sender } from './sender.ts';
-import { contextOf, logStep, sameEvidence } from './step.ts';
+import { contextOf, sameEvidence, writeStep } from './step.ts';
 
 export interface RunnerWorld extends LookWorld {
   readonly sender: Sender;
@@ -156,16 +156,11 @@ export class Runner {
     return null;
   }
 
-  /** What a step found, and what Cinder must hear of it, is one entry of the journal. */
   async #write(operation: Operation, step: Next<Saga>, evidence: readonly Evidence[]) {
-    const { journal, sender, telemetry, clock } = this.#world;
-    const { saga, tell } = step;
-    const entry = { saga, evidence, tell, formats: learnt(saga) };
-    const notice = await journal.commit(operation.id, entry);
-    if (notice !== null) sender.post(notice);
-    logStep(telemetry, operation, evidence, saga);
+    const { saga } = step;
+    await writeStep(this.#world, operation, { ...step, evidence }, learnt(saga));
     if (saga.at !== 'end') return;
-    const ended = { ...operation, saga, updatedAt: clock.now() };
+    const ended = { ...operation, saga, updatedAt: this.#world.clock.now() };
     for (const hear of this.#listeners) hear(ended);
   }
 

@@ -1,8 +1,10 @@
+import type { FileFormat } from '#domain/chain.ts';
 import type { Fault } from '#domain/failure.ts';
 import type { Result } from '#domain/result.ts';
-import type { Event, Evidence, Outcome, Saga } from '#domain/saga.ts';
-import type { Operation } from '#ports/journal.ts';
+import type { Event, Evidence, Next, Outcome, Saga } from '#domain/saga.ts';
+import type { Journal, Operation } from '#ports/journal.ts';
 import type { Telemetry } from '#ports/telemetry.ts';
+import type { Sender } from './sender.ts';
 
 /** What an effect was, as the event that its saga gets. */
 export const did = (result: Result<null, Fault>): Event =>
@@ -12,7 +14,7 @@ export const sameEvidence = (one: Evidence, other: Evidence | null): boolean =>
   one.kind === other?.kind && one.detail === other.detail;
 
 /** What the log has of a step: the evidence, and how the operation ended when it has. */
-export function logStep(
+function logStep(
   telemetry: Telemetry,
   operation: Operation,
   evidence: readonly Evidence[],
@@ -24,6 +26,24 @@ export function logStep(
   }
   if (saga.at !== 'end') return;
   telemetry.log(levelOf(saga.outcome), `${saga.outcome}: ${saga.reason}`, contextOf(operation));
+}
+
+export interface WriteWorld {
+  readonly journal: Pick<Journal, 'commit'>;
+  readonly sender: Pick<Sender, 'post'>;
+  readonly telemetry: Telemetry;
+}
+
+/** What a step found, and what Cinder must hear of it, is one entry of the journal. */
+export async function writeStep(
+  { journal, sender, telemetry }: WriteWorld,
+  operation: Operation,
+  { saga, evidence, tell }: Pick<Next<Saga>, 'saga' | 'evidence' | 'tell'>,
+  formats: readonly FileFormat[],
+): Promise<void> {
+  const notice = await journal.commit(operation.id, { saga, evidence, tell, formats });
+  if (notice !== null) sender.post(notice);
+  logStep(telemetry, operation, evidence, saga);
 }
 
 const GOOD: readonly Outcome[] = ['created', 'merged', 'undone'];

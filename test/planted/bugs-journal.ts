@@ -41,9 +41,9 @@ export const JOURNAL_BUGS: readonly Bug[] = [
     habit: 'Nova',
     laws: [14, 15],
     edit: {
-      file: RUNNER,
-      find: 'const entry = { saga, evidence, tell, formats: learnt(saga) };',
-      put: 'const entry = { saga, evidence, tell: null, formats: learnt(saga) };',
+      file: 'src/step.ts',
+      find: 'await journal.commit(operation.id, { saga, evidence, tell, formats });',
+      put: 'await journal.commit(operation.id, { saga, evidence, tell: null, formats });',
     },
   },
   {
