@@ -98,7 +98,7 @@ function report(found: ReadonlyMap<string, Count>): boolean {
   }
   say(`all: ${words(total)}`);
   for (const [guard, times] of Object.entries(total.expected)) {
-    say(`  red for want of a guard that is not built yet: ${times} of ${guard}`);
+    say(`  red for want of a guard that is not there: ${times} of ${guard}`);
   }
   for (const red of total.red.slice(0, 5)) say(`RED ${red}`);
   return total.red.length > 0;

@@ -1,4 +1,5 @@
 import type { FileName, Format, OperationId, VolumeId } from '#domain/ids.ts';
+import type { KnownChain } from '#domain/known-chain.ts';
 import type { Saga } from '#domain/saga.ts';
 import type { Clock } from '#ports/clock.ts';
 import type {
@@ -17,6 +18,7 @@ interface Pages {
   readonly evidence: (EvidenceRow & { readonly operation: OperationId })[];
   readonly notices: Notice[];
   readonly formats: Map<VolumeId, Map<FileName, Format>>;
+  readonly chains: Map<VolumeId, KnownChain>;
   readonly defects: Map<string, number>;
   seq: number;
 }
@@ -62,6 +64,11 @@ export class SimJournal implements Journal {
     return this.#pages.notices;
   }
 
+  /** What is known of a volume's chain, as it lies on its pages. */
+  known(volume: VolumeId): KnownChain | null {
+    return this.#pages.chains.get(volume) ?? null;
+  }
+
   /** The recorded formats of a volume's files, as they lie on its pages. */
   recorded(volume: VolumeId): ReadonlyMap<FileName, Format> {
     return this.#pages.formats.get(volume) ?? new Map();
@@ -100,6 +107,7 @@ export class SimJournal implements Journal {
       this.#pages.evidence.push({ ...one, operation: id, at, seq: ++this.#pages.seq });
     }
     this.#remember(copy);
+    if (copy.chain !== null) this.#pages.chains.set(copy.saga.request.volume, copy.chain);
     const notice = copy.tell === null ? null : this.#tell(id, copy, copy.tell);
     if (fate === 'kept') return new Promise(() => {});
     return copied(notice);
@@ -145,6 +153,10 @@ export class SimJournal implements Journal {
 
   async formats(volume: VolumeId): Promise<ReadonlyMap<FileName, Format>> {
     return new Map(this.#pages.formats.get(volume));
+  }
+
+  async chain(volume: VolumeId): Promise<KnownChain | null> {
+    return copied(this.known(volume));
   }
 
   async prune(before: number, limit: number, over: (saga: Saga) => boolean): Promise<number> {
@@ -216,6 +228,7 @@ const empty = (): Pages => ({
   evidence: [],
   notices: [],
   formats: new Map(),
+  chains: new Map(),
   defects: new Map(),
   seq: 0,
 });

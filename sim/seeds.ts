@@ -107,7 +107,7 @@ function report(tally: Tally, seconds: number): void {
   for (const [what, times] of Object.entries(tally.sometimes).sort()) {
     say(`${String(times).padStart(10)}  ${what}`);
   }
-  say('red for want of a guard that is not built yet:');
+  say('red for want of a guard that is not there:');
   for (const [key, { count, first }] of Object.entries(tally.expected).sort()) {
     say(`${String(count).padStart(10)}  ${key} (first: seed ${first})`);
   }

@@ -185,7 +185,7 @@ export class Runner {
       last = step.evidence.at(-1) ?? last;
       // What Cinder must hear belongs to an end, which is another state.
       if (step.saga !== saga || evidence.length > 0) {
-        running.writing = this.#write(operation, step, evidence);
+        running.writing = this.#write({ ...operation, saga }, step, evidence);
         await running.writing;
       }
       saga = step.saga;
@@ -211,7 +211,8 @@ export class Runner {
       if ((await journal.defect(operation.id)) >= MAX_DEFECTS) {
         const why = `chainkeeper met a defect of its own here twice: ${reason.split('\n')[0]}`;
         const saga = parked(operation.saga, why);
-        await journal.commit(operation.id, { saga, evidence: [], tell: null, formats: [] });
+        const nothing = { evidence: [], tell: null, formats: [], chain: null };
+        await journal.commit(operation.id, { saga, ...nothing });
       }
     } finally {
       die(defect);

@@ -1,5 +1,6 @@
 import type { FileFormat } from '#domain/chain.ts';
 import type { Fault } from '#domain/failure.ts';
+import { knownBy } from '#domain/known-chain.ts';
 import type { Result } from '#domain/result.ts';
 import type { Event, Evidence, Next, Outcome, Saga } from '#domain/saga.ts';
 import type { Journal, Operation } from '#ports/journal.ts';
@@ -34,14 +35,18 @@ export interface WriteWorld {
   readonly telemetry: Telemetry;
 }
 
-/** What a step found, and what Cinder must hear of it, is one entry of the journal. */
+/**
+ * What a step found, and what Cinder must hear of it, is one entry of the journal. `operation` has
+ * the saga that the step begins in.
+ */
 export async function writeStep(
   { journal, sender, telemetry }: WriteWorld,
   operation: Operation,
   { saga, evidence, tell }: Pick<Next<Saga>, 'saga' | 'evidence' | 'tell'>,
   formats: readonly FileFormat[],
 ): Promise<void> {
-  const notice = await journal.commit(operation.id, { saga, evidence, tell, formats });
+  const chain = knownBy(operation.saga, saga);
+  const notice = await journal.commit(operation.id, { saga, evidence, tell, formats, chain });
   if (notice !== null) sender.post(notice);
   logStep(telemetry, operation, evidence, saga);
 }

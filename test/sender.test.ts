@@ -69,7 +69,7 @@ class Post {
     const id = of ?? known?.id ?? (await this.accepted(snapshot));
     const row = await this.journal.operation(id);
     if (row === null) throw new Error('no such operation');
-    const entry = { saga: row.saga, evidence: [], tell, formats: [] };
+    const entry = { saga: row.saga, evidence: [], tell, formats: [], chain: null };
     const notice = await this.journal.commit(id, entry);
     if (notice === null) throw new Error('nothing to tell');
     return notice;

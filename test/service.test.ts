@@ -818,7 +818,8 @@ describe('the same request again', () => {
     const end = { at: 'end', outcome: 'unknown', reason: 'planted', formats: [], gone: null };
     const saga = { kind, request, ...end } as never;
     desk.build();
-    await desk.journal.commit(open!.id, { saga, evidence: [], tell: null, formats: [] });
+    const nothing = { evidence: [], tell: null, formats: [], chain: null };
+    await desk.journal.commit(open!.id, { saga, ...nothing });
     const before = desk.everything();
     const answer = await desk.answered(desk.service.delete(asked, CALLER));
     expect(answer).toMatchObject({ ok: false, error: { refusal: { kind: 'unsettled' } } });

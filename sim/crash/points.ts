@@ -7,7 +7,7 @@ import { type Calls, type Deaths, death, type Telling, telling, type When } from
  * What may come of a death. `same`: the end is that of the tale in which nobody dies. `again`: it
  * is the same end too, after the user had asked once more, because nobody answered the first time
  * or because the answer was a failure. `expected`: a law was broken for want of a guard that is
- * not built yet. Anything else is red.
+ * not there. Anything else is red.
  */
 export type Verdict =
   | { readonly kind: 'same' | 'again' }

@@ -1,6 +1,7 @@
 import type { Fault } from '#domain/failure.ts';
 import type { ServerId } from '#domain/ids.ts';
 import { err, type Result } from '#domain/result.ts';
+import type { Clock } from '#ports/clock.ts';
 import type { Happening, Hypervisor, SeenDisk } from '#ports/hypervisor.ts';
 import { told } from '../overheard.ts';
 import { CALL_FAULTS, type CallFaults } from './faults.ts';
@@ -244,4 +245,20 @@ function listening(
   });
   life.atEnd(stop);
   return stop;
+}
+
+/** The clock of one process, which stands still for it once it is over. */
+export function clockOf(world: World, life: Process): Clock {
+  const { clock } = world;
+  const NEVER = new Promise<void>(() => {});
+  return {
+    now: () => clock.now() + world.skewMs,
+    monotonic: () => clock.now(),
+    sleep: (ms: number, signal?: AbortSignal) => {
+      if (life.over) return NEVER;
+      return clock.sleep(ms, signal).then(() => (life.over ? NEVER : undefined));
+    },
+    uuid: () => clock.uuid(),
+    random: () => clock.random(),
+  };
 }

@@ -1,12 +1,15 @@
-import type { ServerId } from '#domain/ids.ts';
+import type { FileName, ServerId } from '#domain/ids.ts';
 import type { StartFrom } from '../disk.ts';
 import type { SimGuest } from '../guest.ts';
 import { nodesFrom } from '../node.ts';
 import type { Header } from '../share.ts';
+import { bootRefusal, goBack, isGuarded } from './boot-guard.ts';
 import { coldFiles, type DiskTruth, restarted, setBack } from './truth.ts';
 import type { World } from './world.ts';
 
 const STEPS = 60;
+/** How soon somebody tries again whose guest the boot guard did not start. */
+const ASK_AGAIN_MS = 1_000;
 const PAUSES_MS = [100, 0, 30, 900, 4_000, 17_000, 60_000] as const;
 
 /** What a guest writes into its raw disk to be taken for something else. */
@@ -25,6 +28,12 @@ export class Guests {
   /** Told when QEMU was killed, and before a guest starts from what is on disk. */
   killed: (truth: DiskTruth) => void = () => {};
   starting: (truth: DiskTruth, from: StartFrom) => void = () => {};
+
+  /** The file that was active when its QEMU last ended. */
+  readonly #left = new Map<DiskTruth, FileName | undefined>();
+
+  /** Those that the boot guard does not let start. */
+  readonly kept = new Set<SimGuest>();
 
   /** An idle guest has nothing to flush, so that nobody but us makes anything durable. */
   readonly #neverFlushes: boolean;
@@ -78,6 +87,7 @@ export class Guests {
       if (job !== null) world.saw(`QEMU ${how} while a ${job.kind} is ${job.phase}`);
       if (how === 'stopped') truth.durable();
     }
+    for (const truth of mine) this.#left.set(truth, truth.disk.top?.file.name);
     world.cloud.hypervisor.end(guest.server, how);
     for (const truth of mine) this.killed(truth);
   }
@@ -92,6 +102,13 @@ export class Guests {
     const ways = guest.transient ? WAYS.slice(0, 1) : sealed ? WAYS.slice(2) : WAYS;
     const from = world.choices.of('guest starts from', ways);
     const mine = world.truths.filter(({ it, attached }) => it.guest === guest && attached);
+    this.kept.delete(guest);
+    if (mine.some((truth) => this.#refused(truth))) {
+      this.kept.add(guest);
+      void world.clock.sleep(ASK_AGAIN_MS).then(() => this.start(guest));
+      return;
+    }
+    for (const truth of mine) this.#backwards(truth, from);
     for (const truth of mine) {
       // Nova defines the secrets anew.
       truth.disk.hasSecret = true;
@@ -131,9 +148,39 @@ export class Guests {
       if (!file || !format) continue;
       // It was on an overlay that Cinder has given up, and is so no more.
       const back = !coldFiles(disk.share, file).includes(disk.config.file);
-      if (back) this.#world.excuse(it.volume, 'boot guard');
+      if (back && !isGuarded(this.#world, it)) this.#world.excuse(it.volume, 'boot guard');
       disk.configure(file, format);
     }
+    return true;
+  }
+
+  /** Law 2: it is given a file below the one that it wrote to, which has not all of it. */
+  #backwards(truth: DiskTruth, from: StartFrom): void {
+    const { it, disk } = truth;
+    const left = this.#left.get(truth);
+    const { file } = disk.config;
+    if (left === undefined || left === file) return;
+    if (!coldFiles(disk.share, left).includes(file)) return;
+    const view = restarted(disk, from);
+    if (typeof view !== 'string' && truth.lost(view) === null) return;
+    const words = `${disk.target} starts on ${file}, without what it wrote to ${left}`;
+    const guard = isGuarded(this.#world, it) ? null : 'boot guard';
+    this.#world.break(2, words, it.volume, guard);
+  }
+
+  /** The boot guard's answer, and what its operator does about it. */
+  #refused(truth: DiskTruth): boolean {
+    const world = this.#world;
+    const { file } = truth.disk.config;
+    const refusal = bootRefusal(world, truth, file);
+    if (refusal === null) return false;
+    world.saw(`the boot guard refuses a file that is ${refusal.kind}`);
+    world.tell('libvirt', `does not start a guest on ${file}, which is ${refusal.kind}`);
+    // Nobody has a guest that could be looked at, until Cinder has given up perhaps.
+    if (truth.it.guest.transient) world.unclearVolumes.add(truth.it.volume);
+    if (refusal.kind === 'held') return true;
+    const back = goBack(world, refusal.active);
+    world.tell('operator', `commits ${refusal.active}: ${back ? 'done' : 'not now'}`);
     return true;
   }
 
@@ -142,7 +189,7 @@ export class Guests {
     const live = [...nodesFrom(disk.top)].map(({ file }) => file.name);
     if (live.join() === coldFiles(disk.share, disk.xml.file).join()) return;
     this.#world.saw('a guest starts from a configuration that the headers have left behind');
-    this.#world.excuse(it.volume, 'boot guard');
+    if (!isGuarded(this.#world, it)) this.#world.excuse(it.volume, 'boot guard');
   }
 
   /**

@@ -8,6 +8,7 @@ import type { SnapshotRow } from '../cinder-rows.ts';
 import type { CloudDisk } from '../cloud.ts';
 import type { StartFrom } from '../disk.ts';
 import { nodesFrom } from '../node.ts';
+import { isGuarded } from './boot-guard.ts';
 import type { Guests } from './guests.ts';
 import type { MissingGuard } from './laws.ts';
 import { misled } from './misled.ts';
@@ -185,11 +186,12 @@ export class BytesLaws implements Watcher {
     if (this.#whole(truth, from)) return;
     // A transient guest is gone with its QEMU: the service finds nobody to set it back for.
     const doubtful = unclearVolumes.has(truth.it.volume) || truth.it.guest.transient;
+    const guarded = isGuarded(this.#world, truth.it);
     if (!this.#guests.repair(truth, () => this.#changed(truth).length === 0)) return;
     this.#world.saw('a header set back by a person');
     truth.disk.configure();
     this.#world.tell('operator', `sets the headers of ${truth.disk.target} back`);
-    const guard = swarm.quiet && !doubtful ? null : 'boot guard';
+    const guard = guarded || (swarm.quiet && !doubtful) ? null : 'boot guard';
     this.#break(2, truth, `${truth.disk.target} needed a person to set its headers back`, guard);
   }
 

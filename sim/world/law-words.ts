@@ -5,6 +5,7 @@ import type { Update } from '#domain/status.ts';
 import type { Answer } from '#ports/assisted-snapshots.ts';
 import type { Notice, Operation } from '#ports/journal.ts';
 import { nodesFrom } from '../node.ts';
+import { isGuarded } from './boot-guard.ts';
 import { coldFiles, coldView, restarted } from './truth.ts';
 import type { Asked, SeenCall, Watcher } from './watcher.ts';
 import type { World } from './world.ts';
@@ -183,7 +184,7 @@ export class WordLaws implements Watcher {
     const { disk, it } = truth;
     if (coldFiles(disk.share, disk.config.file).includes(gone)) return;
     this.#world.saw('a failed merge whose header is rewritten');
-    this.#world.excuse(it.volume, 'boot guard');
+    if (!isGuarded(this.#world, it)) this.#world.excuse(it.volume, 'boot guard');
   }
 
   #truth({ request }: Saga) {

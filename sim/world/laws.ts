@@ -47,11 +47,11 @@ export const LAWS: readonly Law[] = [
   { number: 38, name: 'each kind of history does happen' },
 ];
 
-/** A guard that is not built yet, and the law that is red without it. */
+/** A guard that a world lacks, or that nobody has built yet, and the law that is red without it. */
 export const MISSING_GUARDS = {
   'boot guard': {
     law: 2,
-    why: 'QEMU died with a rewritten header, and the guest was started before it could be set back',
+    why: 'no hook: a guest started before a header was set back, or on the file it had left',
   },
   'offline undo': {
     law: 32,
@@ -87,6 +87,8 @@ export const SOMETIMES: readonly string[] = [
   'a create of an encrypted volume ends created',
   'a delete of an encrypted volume ends merged',
   'a plain overlay over an encrypted volume',
+  'the boot guard refuses a file that is held',
+  'the boot guard refuses a file that is below',
   'a header set back by a person',
   'a header set back by us',
   'a failed merge whose header is rewritten',

@@ -101,6 +101,10 @@ async function history(world: World, guests: Guests, people: People, tale: Tale)
   await rest(world);
   for (const watcher of world.watchers) watcher.rest?.();
   await settled(world);
+  for (const { name, disks } of guests.kept) {
+    const mine = world.cloud.disks.find(({ disk }) => disks.includes(disk));
+    world.break(17, `the boot guard never lets ${name} start`, mine?.volume ?? null);
+  }
   await again(world);
   for (const disk of world.cloud.disks) {
     if (!world.excuses.has(disk.volume)) await works(world, people, disk);

@@ -27,7 +27,7 @@ export function verdict({ seed, operations, digest, faults, broken, defects }: T
     `faults: ${names.length > 0 ? names.join(', ') : 'none'}`,
   ];
   const wrong = broken.map(({ law, words, guard }) => {
-    const want = guard === null ? '' : `, for want of a guard that is not built yet (${guard})`;
+    const want = guard === null ? '' : `, for want of a guard that is not there (${guard})`;
     return `law ${law} is broken${want}: ${short(words)}`;
   });
   for (const defect of defects) wrong.push(`the service contradicts itself: ${defect}`);

@@ -45,7 +45,7 @@ export interface Watcher {
   rest?(): void;
 }
 
-/** A law that was broken; with a guard that is not built yet, that was to be expected. */
+/** A law that was broken; with a guard that is not there, that was to be expected. */
 export interface Broken {
   readonly law: number;
   readonly words: string;

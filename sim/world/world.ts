@@ -19,7 +19,7 @@ import { giveAgents } from './agents.ts';
 import type { Choices } from './choices.ts';
 import { cinderSteps } from './cinder-hands.ts';
 import { Doorway } from './doorway.ts';
-import { heard, Process } from './ears.ts';
+import { clockOf, heard, Process } from './ears.ts';
 import { Swarm } from './faults.ts';
 import type { MissingGuard } from './laws.ts';
 import { imagesOn, type Ports, type Program, program } from './program.ts';
@@ -76,7 +76,7 @@ export class World {
   readonly defects: unknown[] = [];
   /** What this history had in it, for the laws that must not hold only because nothing happened. */
   readonly sometimes = new Map<string, number>();
-  /** By volume: guards that are not built yet, without which it cannot end well. */
+  /** By volume: guards that are not there, without which it cannot end well. */
   readonly excuses = new Map<VolumeId, Set<MissingGuard>>();
   /** Volumes of which a change got no clear answer. */
   readonly unclearVolumes = new Set<VolumeId>();
@@ -90,6 +90,8 @@ export class World {
   /** Snapshots that were asked for while nobody had the volume attached. */
   readonly offline = new Set<SnapshotId>();
   readonly doorway: Doorway;
+  /** Whether libvirt asks the boot guard before it starts a guest. */
+  readonly guarded: boolean;
   /** As the operator has set it. */
   readonly quiesce: Quiesce;
   operations = 0;
@@ -110,6 +112,7 @@ export class World {
 
   constructor({ choices, recording = false, bind = (ports) => ports }: WorldOptions) {
     this.choices = choices;
+    this.guarded = choices.pick('boot guard', 4) !== 0;
     this.recording = recording;
     this.#bind = bind;
     this.swarm = new Swarm(choices);
@@ -173,7 +176,7 @@ export class World {
       volumes: heard(this, life, 'cinder', cloud.volumes),
       images: heard(this, life, 'images', this.images),
       journal: heard(this, life, 'journal', this.journal),
-      clock: this.#clockOf(life),
+      clock: clockOf(this, life),
       telemetry: { log: (_: string, text: string) => this.tell('log', text) },
     };
     const made = program(this.#bind(ports), this.quiesce, (defect) => {
@@ -281,20 +284,5 @@ export class World {
     this.downMs = null;
     await this.clock.sleep(this.swarm.quiet ? 1_500 : downMs, this.#up.signal);
     if (!this.#over) await this.boot(true);
-  }
-
-  #clockOf(life: Process) {
-    const { clock } = this;
-    const NEVER = new Promise<void>(() => {});
-    return {
-      now: () => clock.now() + this.skewMs,
-      monotonic: () => clock.now(),
-      sleep: (ms: number, signal?: AbortSignal) => {
-        if (life.over) return NEVER;
-        return clock.sleep(ms, signal).then(() => (life.over ? NEVER : undefined));
-      },
-      uuid: () => clock.uuid(),
-      random: () => clock.random(),
-    };
   }
 }

@@ -17,9 +17,10 @@ export const withdraw = (saga: CreateSaga, reason: string): Step =>
   end(ended(saga, 'withdrawn', reason), null);
 
 export function park(saga: CreateSaga, reason: string): Step {
-  const inode = saga.at === 'switching' ? saga.plan.inode : undefined;
   const last = ended(saga, 'unknown', reason);
-  return end(inode === undefined ? last : { ...last, inode }, null);
+  if (saga.at !== 'switching') return end(last, null);
+  const { inode } = saga.plan;
+  return end({ ...last, maybe: madeBy(saga.plan), ...(inode !== undefined && { inode }) }, null);
 }
 
 export function ended(
@@ -31,5 +32,10 @@ export function ended(
 ): Extract<CreateSaga, { at: 'end' }> {
   const { kind, request } = saga;
   const end = { kind, request, at: 'end', outcome, reason, formats } as const;
-  return made === undefined ? end : { ...end, made: { before: made.before, after: made.after } };
+  return made === undefined ? end : { ...end, made: madeBy(made) };
 }
+
+const madeBy = ({ before, after, directory }: Made): Made => ({
+  ...{ before, after },
+  ...(directory !== undefined && { directory }),
+});

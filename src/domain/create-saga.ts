@@ -39,9 +39,8 @@ import type { Made } from './undo-saga.ts';
 
 /**
  * The story of a create. `waiting`: another operation of ours has the volume. `accepted`: decided,
- * nothing done. `mending`: the overlay's header is told the true format of its backing file.
- * `switching`: the hypervisor may have been asked. `confirming`: a repeated request for an overlay
- * that our journal says is in use.
+ * nothing done. `mending`: the overlay is told the true format of its backing file. `switching`:
+ * the hypervisor may have been asked. `confirming`: a repeat, for an overlay that is in use.
  */
 export type CreateSaga = { readonly kind: 'create'; readonly request: CreateRequest } & (
   | { readonly at: 'waiting'; readonly limits: Limits }
@@ -72,8 +71,9 @@ export type CreateSaga = { readonly kind: 'create'; readonly request: CreateRequ
   | (End & {
       /** What the switch made of the chain, if it may have to be undone. */
       readonly made?: Made;
-      /** While the outcome is unknown: the overlay that was checked, as in its plan. */
+      /** While the outcome is unknown: the overlay as it was checked, and what it may have made. */
       readonly inode?: string;
+      readonly maybe?: Made;
     })
 );
 
@@ -156,7 +156,7 @@ function heed(saga: At<'switching'>, said: Fault): Step {
 
 /** The hypervisor is no longer asking for us; whoever may be frozen is thawed before all else. */
 function answered(saga: At<'switching'>, said: Fault | null = null): Step {
-  const evidence = said === null ? [] : [noted(said)];
+  const evidence = said ? [noted(said)] : [];
   const begun = saga.begun || said === null || said.kind === 'unknown';
   const { freeze, ...rest } = { ...saga, asking: false, ...(begun && { begun }) };
   if (freeze?.at !== 'asked')

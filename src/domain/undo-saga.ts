@@ -28,6 +28,8 @@ export interface Made {
   readonly before: Layer;
   /** The overlay on `before`. */
   readonly after: Layer;
+  /** Left out in the journal of a version that kept no chains. */
+  readonly directory?: string;
 }
 
 /**

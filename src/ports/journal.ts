@@ -1,5 +1,6 @@
 import type { FileFormat } from '#domain/chain.ts';
 import type { FileName, Format, OperationId, SnapshotId, VolumeId } from '#domain/ids.ts';
+import type { KnownChain } from '#domain/known-chain.ts';
 import type { Evidence, Saga } from '#domain/saga.ts';
 import type { Update } from '#domain/status.ts';
 
@@ -37,6 +38,8 @@ export interface Entry {
   readonly tell: Update | null;
   /** Formats to remember for the files of this volume. */
   readonly formats: readonly FileFormat[];
+  /** What it teaches of the volume's chain, if anything. */
+  readonly chain: KnownChain | null;
 }
 
 /**
@@ -63,6 +66,8 @@ export interface Journal extends AsyncDisposable {
   settle(seq: number, state: 'accepted' | 'obsolete'): Promise<void>;
   /** The recorded formats of a volume's files. */
   formats(volume: VolumeId): Promise<ReadonlyMap<FileName, Format>>;
+  /** What the last step that taught anything of it has taught. */
+  chain(volume: VolumeId): Promise<KnownChain | null>;
   /**
    * Forgets operations that nobody asks for any more, the oldest first, `limit` at most, and
    * answers how many: those that were last changed before `before`, of which Cinder has heard all,

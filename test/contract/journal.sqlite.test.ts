@@ -3,8 +3,16 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { expect, test } from 'vitest';
 import { SqliteJournal } from '#adapters/sqlite/journal.ts';
+import type { OperationId } from '#domain/ids.ts';
+import type { Operation } from '#ports/journal.ts';
 import { SimClock } from '#sim/clock.ts';
 import { journalContract } from './journal.ts';
+
+const REQUEST = { volume: 'v', snapshot: 's', server: 'g', newFile: 'volume-v.s' };
+const ASKED = {
+  saga: { kind: 'create', request: REQUEST, at: 'accepted', limits: { maxChainDepth: 8 } },
+  ...{ accepted: false, requestId: 'req-a', globalRequestId: null, askedAt: 1, updatedAt: 1 },
+} as unknown as Operation;
 
 function folder(): { readonly file: string } & Disposable {
   const made = mkdtempSync(join(tmpdir(), 'chainkeeper-journal-'));
@@ -45,6 +53,38 @@ test('a second process on the same journal is told so and does nothing', async (
     ok: false,
     error: `The journal ${place.file} is in use by another chainkeeper: stop that one first.`,
   });
+});
+
+test('whoever reads it meanwhile sees all that is committed, and holds nothing up', async () => {
+  using place = folder();
+  const { DatabaseSync } = await import('node:sqlite');
+  const journal = opened(place.file, new SimClock());
+  const reader = new DatabaseSync(place.file, { readOnly: true });
+  reader.exec('BEGIN');
+  const count = () => reader.prepare('SELECT count(*) AS n FROM operation').get()?.n;
+  expect(count()).toBe(0);
+  await journal.ask({ ...ASKED, id: 'a' as OperationId });
+  await journal.accept('a' as OperationId);
+  expect(count()).toBe(0);
+  reader.exec('COMMIT');
+  expect(count()).toBe(1);
+  reader.close();
+  await journal[Symbol.asyncDispose]();
+});
+
+test('a journal of a chainkeeper that kept no chains is taken over, with all it has', async () => {
+  using place = folder();
+  const { DatabaseSync } = await import('node:sqlite');
+  const journal = opened(place.file, new SimClock());
+  await journal.ask({ ...ASKED, id: 'a' as OperationId });
+  await journal.accept('a' as OperationId);
+  await journal[Symbol.asyncDispose]();
+  const old = new DatabaseSync(place.file);
+  old.exec('DROP TABLE chain; PRAGMA user_version = 1');
+  old.close();
+  await using again = opened(place.file, new SimClock());
+  expect(await again.unfinished()).toHaveLength(1);
+  expect(await again.chain(ASKED.saga.request.volume)).toBeNull();
 });
 
 test('a database of something else is left alone', async () => {

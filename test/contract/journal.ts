@@ -273,6 +273,25 @@ export function journalContract(name: string, open: () => Promise<JournalLab>): 
     });
   });
 
+  law('what is known of a chain is what the last step taught, over a restart', async (lab) => {
+    const { journal } = lab;
+    await accepted(journal, 'a');
+    expect(await journal.chain(VOLUME)).toBeNull();
+    const chain = {
+      directory: '/mnt',
+      files: [OVERLAY, BASE],
+      held: 'all',
+      process: 'qemu-1',
+    } as const;
+    await journal.commit('a' as OperationId, entry({ chain }));
+    await journal.commit('a' as OperationId, entry({ chain: null }));
+    expect(await journal.chain(VOLUME)).toEqual(chain);
+    expect(await journal.chain('another' as VolumeId)).toBeNull();
+    const merged = { directory: '/mnt', files: [OVERLAY], held: 'nothing', process: null } as const;
+    await journal.commit('a' as OperationId, entry({ chain: merged }));
+    expect(await (await lab.reopen()).chain(VOLUME)).toEqual(merged);
+  });
+
   law('what was given or taken is a copy', async ({ journal }) => {
     const asked = structuredClone(operation('a'));
     await journal.ask(asked);
@@ -323,6 +342,7 @@ const FULL: Entry = {
   evidence: [evidence('a chain'), { kind: 'fault', detail: 'libvirt refused' }],
   tell: { kind: 'created', formats: [format(OVERLAY, QCOW2)] },
   formats: [format(BASE, RAW)],
+  chain: null,
 };
 
 const entry = (what: Partial<Entry>): Entry => ({
@@ -330,6 +350,7 @@ const entry = (what: Partial<Entry>): Entry => ({
   evidence: [],
   tell: null,
   formats: [],
+  chain: null,
   ...what,
 });
 
@@ -358,4 +379,5 @@ const everything = async (journal: Journal) => ({
   evidence: await journal.evidence('a' as OperationId),
   notices: await journal.notices({}),
   formats: await journal.formats(VOLUME),
+  chain: await journal.chain(VOLUME),
 });

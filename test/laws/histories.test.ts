@@ -47,7 +47,7 @@ describe('random worlds', () => {
     expect(others.length).toBeLessThanOrEqual(5);
   });
 
-  test('a guard that is not built yet is missed: each of them, by its name', () => {
+  test('a guard that is not there is missed: each of them, by its name', () => {
     const missed = new Set(Object.keys(tally.expected).map((key) => key.split(': ')[1]));
     const rare = [
       'no overlay on a layer that Cinder takes for stale',

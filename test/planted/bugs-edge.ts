@@ -37,8 +37,8 @@ export const EDGE_BUGS: readonly Bug[] = [
     suite: 'test/contract/journal.sqlite.test.ts',
     edit: {
       file: 'src/adapters/sqlite/journal.ts',
-      find: "db.exec('PRAGMA locking_mode=EXCLUSIVE');",
-      put: "db.exec('PRAGMA locking_mode=NORMAL');",
+      find: "lock.exec('BEGIN EXCLUSIVE');",
+      put: "lock.exec('BEGIN');",
     },
   },
   {

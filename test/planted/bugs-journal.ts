@@ -3,7 +3,7 @@ import type { Bug } from './bug.ts';
 
 const RUNNER = 'src/runner.ts';
 const SENDER = 'src/sender.ts';
-const COMMIT = 'running.writing = this.#write(operation, step, evidence);';
+const COMMIT = 'running.writing = this.#write({ ...operation, saga }, step, evidence);';
 const PERFORM = 'await perform(this.#world, step.effect, step.saga, { mailbox, age });';
 const UPDATE = 'await this.#world.volumes.update(saga.request.snapshot, step.tell);';
 const QUEUES = 'readonly #queues = new Map<VolumeId, Operation[]>();';
@@ -42,8 +42,8 @@ export const JOURNAL_BUGS: readonly Bug[] = [
     laws: [14, 15],
     edit: {
       file: 'src/step.ts',
-      find: 'await journal.commit(operation.id, { saga, evidence, tell, formats });',
-      put: 'await journal.commit(operation.id, { saga, evidence, tell: null, formats });',
+      find: 'await journal.commit(operation.id, { saga, evidence, tell, formats, chain });',
+      put: 'await journal.commit(operation.id, { saga, evidence, tell: null, formats, chain });',
     },
   },
   {

@@ -1,4 +1,5 @@
 import type { Bug } from './bug.ts';
+import { BOOT_BUGS } from './bugs-boot.ts';
 import { CREATE_BUGS } from './bugs-create.ts';
 import { DELETE_BUGS } from './bugs-delete.ts';
 import { EDGE_BUGS } from './bugs-edge.ts';
@@ -9,6 +10,7 @@ import { OPERATOR_BUGS } from './bugs-operator.ts';
 import { SERVICE_BUGS } from './bugs-service.ts';
 
 export const BUGS: readonly Bug[] = [
+  ...BOOT_BUGS,
   ...CREATE_BUGS,
   ...DELETE_BUGS,
   ...JOURNAL_BUGS,

@@ -1,7 +1,14 @@
-import { readdirSync, readFileSync, readlinkSync, realpathSync, statSync } from 'node:fs';
+import {
+  existsSync,
+  readdirSync,
+  readFileSync,
+  readlinkSync,
+  realpathSync,
+  statSync,
+} from 'node:fs';
 import { DatabaseSync } from 'node:sqlite';
 import { pathToFileURL } from 'node:url';
-import { SCHEMA_VERSION } from './schema.ts';
+import { lockOf, SCHEMA_VERSION } from './schema.ts';
 
 /** A process, and how it was started. */
 export interface Holder {
@@ -10,10 +17,12 @@ export interface Holder {
 }
 
 /**
- * Who has locked the file, or null. The kernel tells (/proc/locks); asking SQLite would have to
+ * Who has locked the journal, or null. The kernel tells (/proc/locks); asking SQLite would have to
  * take the lock, and a service that starts just then would be refused.
  */
-export function holderOf(path: string): Holder | null {
+export function holderOf(journal: string): Holder | null {
+  const path = lockOf(journal);
+  if (!existsSync(path)) return null;
   const inode = String(statSync(path).ino);
   const lines = readFileSync('/proc/locks', 'utf8').split('\n');
   for (const line of lines) {

@@ -1,5 +1,6 @@
 import { DatabaseSync, type SQLInputValue, type StatementSync } from 'node:sqlite';
 import type { FileName, Format, OperationId, VolumeId } from '#domain/ids.ts';
+import type { KnownChain } from '#domain/known-chain.ts';
 import { err, ok, type Result } from '#domain/result.ts';
 import type { Evidence, Saga } from '#domain/saga.ts';
 import type { Clock } from '#ports/clock.ts';
@@ -12,55 +13,54 @@ import type {
   Operation,
   OperationFilter,
 } from '#ports/journal.ts';
-import { FORGETTABLE, noticeOf, operationOf } from './rows.ts';
-import { SCHEMA, SCHEMA_VERSION } from './schema.ts';
+import { chainOf, FORGETTABLE, noticeOf, operationOf } from './rows.ts';
+import { lockOf, SCHEMA, SCHEMA_VERSION } from './schema.ts';
 
 /**
  * The journal in one SQLite file: write-ahead log with `synchronous=FULL`, so that a commit that
- * has returned survives a power cut, and `locking_mode=EXCLUSIVE`, so that a second process on the
- * same file fails to open it instead of doing everything twice.
+ * has returned survives a power cut. Others may read it meanwhile, as the boot guard does; a lock
+ * on a file beside it makes a second process fail to open it instead of doing everything twice.
  */
 export class SqliteJournal implements Journal {
   readonly #db: DatabaseSync;
+  readonly #lock: DatabaseSync;
   readonly #clock: Clock;
   readonly #statements = new Map<string, StatementSync>();
 
-  private constructor(db: DatabaseSync, clock: Clock) {
+  private constructor(db: DatabaseSync, lock: DatabaseSync, clock: Clock) {
     this.#db = db;
+    this.#lock = lock;
     this.#clock = clock;
   }
 
   /** Opens or makes the journal; the error is one sentence for the operator. */
   static open(path: string, clock: Clock): Result<SqliteJournal, string> {
+    using opened = new DisposableStack();
+    const openIn = (file: string) =>
+      opened.adopt(new DatabaseSync(file, { timeout: 500 }), (it) => it.close());
     let db: DatabaseSync;
     try {
-      db = new DatabaseSync(path, { timeout: 500 });
+      db = openIn(path);
     } catch (error) {
       return err(`The journal ${path} cannot be opened: ${messageOf(error)}.`);
     }
     try {
       // Before anything of it is changed, even how it is written.
       const stranger = notOurs(db, path);
-      if (stranger !== null) {
-        db.close();
-        return err(stranger);
-      }
-      db.exec('PRAGMA locking_mode=EXCLUSIVE');
+      if (stranger !== null) return err(stranger);
+      // Never given back, and by the kernel when the process ends.
+      const lock = openIn(lockOf(path));
+      lock.exec('BEGIN EXCLUSIVE');
       db.exec('PRAGMA journal_mode=WAL');
       db.exec('PRAGMA synchronous=FULL');
       db.exec('PRAGMA foreign_keys=ON');
-      // A write takes the exclusive lock, which this connection then never gives back.
-      db.exec('BEGIN EXCLUSIVE; COMMIT');
       const problem = migrate(db, path);
-      if (problem !== null) {
-        db.close();
-        return err(problem);
-      }
+      if (problem !== null) return err(problem);
+      opened.move();
+      return ok(new SqliteJournal(db, lock, clock));
     } catch (error) {
-      db.close();
       return err(unusable(path, messageOf(error)));
     }
-    return ok(new SqliteJournal(db, clock));
   }
 
   async ask(operation: Operation): Promise<void> {
@@ -111,6 +111,7 @@ export class SqliteJournal implements Journal {
           one.provenance,
         );
       }
+      if (entry.chain !== null) this.#know(id, saga.request.volume, entry.chain, now);
       return entry.tell === null ? null : this.#tell(id, entry);
     });
   }
@@ -165,6 +166,11 @@ export class SqliteJournal implements Journal {
     return new Map(rows.map((row) => [row.file as FileName, row.format as Format]));
   }
 
+  async chain(volume: VolumeId): Promise<KnownChain | null> {
+    const [row] = this.#all('SELECT * FROM chain WHERE volume = ?', volume);
+    return row === undefined ? null : chainOf(row);
+  }
+
   async prune(before: number, limit: number, over: (saga: Saga) => boolean): Promise<number> {
     const gone: string[] = [];
     for (const { id, saga } of this.#prepared(FORGETTABLE).iterate(before)) {
@@ -194,6 +200,7 @@ export class SqliteJournal implements Journal {
 
   async [Symbol.asyncDispose](): Promise<void> {
     if (this.#db.isOpen) this.#db.close();
+    if (this.#lock.isOpen) this.#lock.close();
   }
 
   /** All of it or nothing. */
@@ -212,6 +219,12 @@ export class SqliteJournal implements Journal {
   #note(id: OperationId, one: Evidence, now: number): void {
     const sql = 'INSERT INTO evidence (operation, at, kind, detail) VALUES (?, ?, ?, ?)';
     this.#run(sql, id, now, one.kind, one.detail);
+  }
+
+  #know(id: OperationId, volume: VolumeId, chain: KnownChain, now: number): void {
+    const { directory, files, held, process } = chain;
+    const sql = 'INSERT OR REPLACE INTO chain VALUES (?, ?, ?, ?, ?, ?, ?)';
+    this.#run(sql, volume, directory, JSON.stringify(files), held, process, id, now);
   }
 
   #tell(id: OperationId, entry: Entry): Notice {
@@ -268,12 +281,14 @@ function notOurs(db: DatabaseSync, path: string): string | null {
   return `${path} is a database of something else: name another state_path.`;
 }
 
-/** Makes the tables of a new file. */
+/** Makes the tables of a new file, and those that an older chainkeeper did not know. */
 function migrate(db: DatabaseSync, path: string): string | null {
   const version = versionOf(db);
   const [check] = db.prepare('PRAGMA quick_check(1)').all();
   if (check?.quick_check !== 'ok') return unusable(path, `malformed: ${check?.quick_check}`);
-  if (version === 0) db.exec(`BEGIN; ${SCHEMA} PRAGMA user_version=${SCHEMA_VERSION}; COMMIT`);
+  for (const [at, change] of SCHEMA.entries()) {
+    if (at >= version) db.exec(`BEGIN; ${change} PRAGMA user_version=${at + 1}; COMMIT`);
+  }
   db.exec('DELETE FROM operation WHERE accepted = 0');
   return null;
 }

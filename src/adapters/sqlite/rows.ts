@@ -1,4 +1,5 @@
 import type { OperationId, SnapshotId } from '#domain/ids.ts';
+import type { KnownChain } from '#domain/known-chain.ts';
 import type { Notice, Operation } from '#ports/journal.ts';
 
 export function operationOf(row: Record<string, unknown>): Operation {
@@ -22,6 +23,13 @@ export function noticeOf(row: Record<string, unknown>): Notice {
     state: row.state as Notice['state'],
   };
 }
+
+export const chainOf = (row: Record<string, unknown>): KnownChain => ({
+  directory: String(row.directory),
+  files: JSON.parse(String(row.files)),
+  held: row.held as KnownChain['held'],
+  process: row.process as string | null,
+});
 
 /**
  * What may be forgotten, but for what the saga itself says. The newest of a volume stays, and

@@ -1,10 +1,4 @@
-/**
- * The journal's tables. Sagas and updates are JSON text: they are read by the code that wrote
- * them, and by people with the sqlite3 shell. `user_version` counts schema changes.
- */
-export const SCHEMA_VERSION = 1;
-
-export const SCHEMA = `
+const TABLES = `
 CREATE TABLE operation (
   id TEXT PRIMARY KEY,
   kind TEXT NOT NULL,
@@ -54,3 +48,27 @@ CREATE TABLE defect (
   PRIMARY KEY (operation, at)
 ) STRICT, WITHOUT ROWID;
 `;
+
+/** What the boot guard reads (`contrib/libvirt/`); `files` is JSON text, the active one first. */
+const KNOWN_CHAINS = `
+CREATE TABLE chain (
+  volume TEXT PRIMARY KEY,
+  directory TEXT NOT NULL,
+  files TEXT NOT NULL,
+  held TEXT NOT NULL,
+  process TEXT,
+  operation TEXT NOT NULL,
+  at INTEGER NOT NULL
+) STRICT, WITHOUT ROWID;
+`;
+
+/**
+ * The journal's tables, as one list of changes: a journal has made as many of them as its
+ * `user_version` says. Sagas and updates are JSON text: they are read by the code that wrote them,
+ * and by people with the sqlite3 shell.
+ */
+export const SCHEMA: readonly string[] = [TABLES, KNOWN_CHAINS];
+export const SCHEMA_VERSION = SCHEMA.length;
+
+/** Whoever has the journal open for writing has locked this file. */
+export const lockOf = (path: string): string => `${path}-lock`;

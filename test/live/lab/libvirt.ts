@@ -13,6 +13,8 @@ export const LIBVIRT_URI = 'qemu:///system';
 /** Labs of this machine that need libvirtd (one file each), and the pids that a lab started. */
 const REGISTER = '/run/chainkeeper-lab';
 const PID_FILES = { libvirtd: '/run/libvirtd.pid', virtlogd: '/run/virtlogd.pid' } as const;
+/** Compiled in. */
+const HOOKS = '/etc/libvirt/hooks/qemu.d';
 type Service = keyof typeof PID_FILES;
 
 export interface Libvirt extends AsyncDisposable {
@@ -80,6 +82,33 @@ export function killLibvirtd(dir: string, down: () => Promise<unknown>): Promise
     await waitFor('libvirtd', answers, { timeoutMs: 30_000, everyMs: 50 });
     return true;
   });
+}
+
+export type Hook = AsyncDisposable;
+
+/**
+ * From now on libvirtd asks the program before it starts a guest, whoever's it is, as one of
+ * several (hooks/qemu.d, since libvirt 6.5). It looks for hooks when it starts, and on a SIGHUP.
+ */
+export async function askHook(program: string, environment: Record<string, string>): Promise<Hook> {
+  const file = join(HOOKS, `ck-lab-${process.pid}-${Math.random().toString(36).slice(2, 8)}`);
+  const settings = Object.entries(environment).map(([key, value]) => `${key}='${value}'`);
+  await mkdir(HOOKS, { recursive: true });
+  await writeFile(file, `#!/bin/sh\nexec env ${settings.join(' ')} ${program} "$@"\n`, {
+    mode: 0o755,
+  });
+  const reload = async () => {
+    const pid = await pidOf('libvirtd');
+    if (pid !== null) process.kill(pid, 'SIGHUP');
+    await waitFor('libvirtd', answers, { timeoutMs: 30_000, everyMs: 50 });
+  };
+  await reload();
+  return {
+    [Symbol.asyncDispose]: async () => {
+      await rm(file, { force: true });
+      await reload();
+    },
+  };
 }
 
 /** The last lab out stops what a lab, this or another, started; by pid and only that pid. */

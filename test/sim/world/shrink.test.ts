@@ -87,7 +87,7 @@ test('the verdict names each broken law once, and the guard that is wanted', () 
   };
   expect(verdict(told).slice(1)).toEqual([
     'faults: QEMU killed (2)',
-    'law 2 is broken, for want of a guard that is not built yet ' + '(boot guard): w',
+    'law 2 is broken, for want of a guard that is not there ' + '(boot guard): w',
     'law 9 is broken: w',
   ]);
   expect(verdict(base).at(-1)).toBe('all laws are kept');

@@ -1,0 +1,34 @@
+import type { FileName } from '#domain/ids.ts';
+import type { BootRefusal } from '#domain/known-chain.ts';
+import type { CloudDisk } from '../cloud.ts';
+import { commit } from '../qemu-img.ts';
+import { judgeBoot } from './program.ts';
+import type { DiskTruth } from './truth.ts';
+import type { World } from './world.ts';
+
+/** Whether it knows of the disk: of one on a network it cannot tell which files are there. */
+export function isGuarded(world: World, { odd, disk }: CloudDisk): boolean {
+  const file = world.cloud.share.file(disk.config.file);
+  return world.guarded && !odd && file?.protocol === null;
+}
+
+/** What the hook that libvirt asks before it starts a guest (`contrib/libvirt/`) says of a disk. */
+export function bootRefusal(world: World, { it }: DiskTruth, file: FileName): BootRefusal | null {
+  const known = isGuarded(world, it) ? world.journal.known(it.volume) : null;
+  if (known === null) return null;
+  const { directory } = known;
+  const { share } = world.cloud;
+  return judgeBoot(known, { directory, file }, (active) => share.files.has(active));
+}
+
+/**
+ * What an operator does who is told that the guest wrote to an overlay that Cinder has given up:
+ * commits it into the file below, which Cinder attaches, and removes it.
+ */
+export function goBack({ cloud }: World, active: FileName): boolean {
+  const { share } = cloud;
+  const top = share.file(active);
+  if (top === null || commit(share, top, top.format) !== null) return false;
+  share.files.delete(active);
+  return true;
+}

@@ -1,0 +1,123 @@
+import { filesOf, type Layer } from './chain.ts';
+import type { CreateSaga } from './create-saga.ts';
+import type { DeleteSaga } from './delete-saga.ts';
+import type { FileName } from './ids.ts';
+import type { Saga } from './saga.ts';
+import type { Made, UndoSaga } from './undo-saga.ts';
+
+/**
+ * What the journal knows of a volume's chain, for whoever starts a guest on it: the boot guard
+ * (`contrib/libvirt/`), which has no libvirt to ask.
+ */
+export interface KnownChain {
+  readonly directory: string;
+  /** The active file first, then what it stands on. */
+  readonly files: readonly FileName[];
+  readonly held: Held;
+  /** The QEMU that had the chain then; null while the guest was off. */
+  readonly process: string | null;
+}
+
+/**
+ * What no guest is started on until the operation that is at work has seen what there is. `below`:
+ * the active file may be an overlay that the guest was just switched to, or the one below it.
+ * `all`: a merge may have rewritten a header while what it merged was in QEMU's memory only.
+ */
+export type Held = 'nothing' | 'below' | 'all';
+
+/** What a step teaches about the chain; null when that is nothing. */
+export function knownBy(before: Saga, now: Saga): KnownChain | null {
+  switch (now.kind) {
+    case 'create':
+      return byCreate(before, now);
+    case 'delete':
+      return byDelete(before, now);
+    case 'undo':
+      return byUndo(before, now);
+  }
+}
+
+function byCreate(before: Saga, now: CreateSaga): KnownChain | null {
+  if (now.at === 'switching') {
+    const { plan, asking, pending, begun } = now;
+    if (!asking && !pending && !begun) return known(plan, plan.before);
+    return known(plan, plan.after, 'below');
+  }
+  if (now.at !== 'end') return null;
+  const made = before.at === 'switching' ? before.plan : maybeOf(before);
+  if (made === undefined) return null;
+  const may = now.outcome === 'created' || now.outcome === 'unknown';
+  return known(made, may ? made.after : made.before);
+}
+
+/** What a create made of the chain that a person has settled. */
+const maybeOf = (saga: Saga): Made | undefined =>
+  saga.kind === 'create' && saga.at === 'end' ? saga.maybe : undefined;
+
+/**
+ * A merge never changes which file is active. Of an outcome that is unknown nothing is held: QEMU
+ * has written all of it when it is told to end, and a person has been asked to look.
+ */
+function byDelete(before: Saga, now: DeleteSaga): KnownChain | null {
+  switch (now.at) {
+    case 'merging':
+    case 'flushing':
+    case 'restoring':
+      return known(now.plan, now.plan.before, 'all');
+    // QEMU's image locks keep a guest from what qemu-img has open.
+    case 'offline':
+      return known(now.plan, now.plan.before);
+    case 'end': {
+      const plan = 'plan' in before && before.kind === 'delete' ? before.plan : undefined;
+      if (plan === undefined) return null;
+      return known(plan, now.outcome === 'merged' ? plan.after : plan.before);
+    }
+    case 'waiting':
+    case 'accepted':
+    case 'confirming':
+      return null;
+  }
+}
+
+function byUndo(before: Saga, { made, ...now }: UndoSaga): KnownChain | null {
+  if (now.at !== 'end' || now.outcome !== 'undone') return null;
+  const process = 'process' in before ? before.process : null;
+  return known({ ...made, process }, made.before);
+}
+
+/** Where it was; an older journal does not always say in which folder. */
+interface Where {
+  readonly directory?: string;
+  readonly process?: string | null;
+}
+
+function known(
+  { directory, process = null }: Where,
+  chain: Layer,
+  held: Held = 'nothing',
+): KnownChain | null {
+  return directory === undefined ? null : { directory, files: filesOf(chain), held, process };
+}
+
+/** Why a guest may not be started on a file. */
+export type BootRefusal =
+  /** What the guest wrote to the active file would be lost. */
+  { readonly kind: 'below'; readonly active: FileName } | { readonly kind: 'held' };
+
+/**
+ * What the boot guard says of a disk in this file; null lets it start. Only what is known to be
+ * wrong is refused: a file that is not in the known chain is none of ours to judge, and an active
+ * file that is gone was merged away since by whoever had the volume.
+ */
+export function judgeBoot(
+  { directory, files, held }: KnownChain,
+  disk: { readonly directory: string; readonly file: FileName },
+  exists: (file: FileName) => boolean,
+): BootRefusal | null {
+  const [active, ...below] = files;
+  if (active === undefined || disk.directory !== directory) return null;
+  const isBelow = below.includes(disk.file) && exists(active);
+  if (held === 'all' && files.includes(disk.file)) return { kind: 'held' };
+  if (held === 'below' && isBelow) return { kind: 'held' };
+  return isBelow ? { kind: 'below', active } : null;
+}

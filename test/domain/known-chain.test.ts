@@ -1,0 +1,196 @@
+import { describe, expect, test } from 'vitest';
+import { filesOf } from '#domain/chain.ts';
+import { nextCreate } from '#domain/create-saga.ts';
+import type { FileName } from '#domain/ids.ts';
+import { judgeBoot, type KnownChain, knownBy } from '#domain/known-chain.ts';
+import type { Event, Saga } from '#domain/saga.ts';
+import { next, parked } from '#domain/sagas.ts';
+import { settling } from '#domain/settling.ts';
+import type { UndoSaga } from '#domain/undo-saga.ts';
+import { chain } from '../support/chains.ts';
+import { CREATE } from '../support/scenes.ts';
+import { disk, glance, headersOf, saw, sight } from '../support/sights.ts';
+import { states } from '../support/states.ts';
+
+const NEW = CREATE.newFile;
+const before = chain('s1', 'v');
+const at = <S extends Saga['at']>(kind: Saga['kind'], wanted: S) => {
+  const found = states().find((saga) => saga.kind === kind && saga.at === wanted);
+  if (found === undefined) throw new Error(`no ${kind} is ${wanted}`);
+  return found as Extract<Saga, { at: S }>;
+};
+const END = { at: 'end', reason: 'it is over', formats: [] } as const;
+const ended = (saga: Saga, outcome: string, more: object = {}) =>
+  ({ kind: saga.kind, request: saga.request, ...END, outcome, ...more }) as unknown as Saga;
+
+describe('what a create teaches', () => {
+  const switching = at('create', 'switching');
+  const { directory, process } = (switching as Extract<typeof switching, { plan: object }>).plan;
+  const [old, after] = [filesOf(before), [NEW, ...filesOf(before)]];
+
+  test('while the switch may have taken place the file below the overlay is held', () => {
+    const accepted = at('create', 'accepted');
+    const held = { directory, files: after, held: 'below', process };
+    expect(knownBy(accepted, switching)).toEqual(held);
+  });
+
+  test('once libvirt has plainly refused, nothing is', () => {
+    const fault = { kind: 'rejected', who: 'libvirt', code: 68, detail: 'busy' } as const;
+    const refused = nextCreate(switching as never, { kind: 'failed', fault }).saga;
+    expect(knownBy(switching, refused)).toEqual({
+      directory,
+      files: old,
+      held: 'nothing',
+      process,
+    });
+    const unknown: Event = { kind: 'failed', fault: { ...fault, kind: 'unknown' } as never };
+    expect(knownBy(switching, nextCreate(switching as never, unknown).saga)).toMatchObject({
+      held: 'below',
+    });
+  });
+
+  test('its end says which file is active', () => {
+    const known = (outcome: string) => knownBy(switching, ended(switching, outcome));
+    expect(known('created')).toEqual({ directory, files: after, held: 'nothing', process });
+    expect(known('failed')).toEqual({ directory, files: old, held: 'nothing', process });
+    expect(known('withdrawn')).toEqual({ directory, files: old, held: 'nothing', process });
+    // It may have been switched to: whoever starts the guest below it has to decide.
+    expect(known('unknown')).toEqual({ directory, files: after, held: 'nothing', process });
+  });
+
+  test('what a person settles is known too', () => {
+    const gone = { kind: 'absent', why: { kind: 'unreadable', detail: 'two disks' } } as const;
+    const unknown = nextCreate(switching as never, saw(sight(gone as never, 'creating'))).saga;
+    expect(unknown).toMatchObject({ at: 'end', outcome: 'unknown' });
+    const failed = settling(unknown, 'failed', glance(disk(before)));
+    if (!failed.ok) throw new Error('it may be settled');
+    expect(knownBy(unknown, failed.value.saga)).toMatchObject({ files: old, held: 'nothing' });
+    const shows = glance(disk(chain(NEW, 's1', 'v')), {
+      headers: { ...headersOf(chain(NEW, 's1', 'v')) },
+    });
+    const done = settling(unknown, 'done', shows);
+    if (!done.ok) throw new Error(JSON.stringify(done.error));
+    expect(knownBy(unknown, done.value.saga)).toMatchObject({ files: after });
+  });
+
+  test('a repeated request, and one that never began, teach nothing', () => {
+    const confirming = at('create', 'confirming');
+    expect(knownBy(confirming, ended(confirming, 'created'))).toBeNull();
+    expect(knownBy(at('create', 'accepted'), ended(switching, 'failed'))).toBeNull();
+    expect(knownBy(switching, at('create', 'accepted'))).toBeNull();
+  });
+});
+
+describe('what a delete teaches', () => {
+  const merging = at('delete', 'merging');
+  const { plan } = merging as Extract<typeof merging, { plan: object }>;
+  const { directory, process } = plan;
+  const files = filesOf(plan.before);
+
+  test.each(['merging', 'flushing', 'restoring'] as const)('nothing starts on a %s', (state) => {
+    const now = at('delete', state);
+    expect(knownBy(at('delete', 'accepted'), now)).toEqual({
+      directory,
+      files,
+      held: 'all',
+      process,
+    });
+  });
+
+  test('while the guest is off QEMU has locks for that', () => {
+    const known = knownBy(at('delete', 'accepted'), at('delete', 'offline'));
+    expect(known).toMatchObject({ held: 'nothing' });
+  });
+
+  test.each(['flushing', 'restoring', 'merging', 'offline'] as const)(
+    'the end of a %s lets it go',
+    (state) => {
+      const from = at('delete', state);
+      const merged = knownBy(from, ended(from, 'merged'));
+      expect(merged).toMatchObject({ files: filesOf(plan.after), held: 'nothing' });
+      for (const outcome of ['failed', 'withdrawn', 'unknown']) {
+        expect(knownBy(from, ended(from, outcome))).toMatchObject({ files, held: 'nothing' });
+      }
+    },
+  );
+
+  test('also what a defect, or a person, put an end to', () => {
+    const unknown = parked(merging, 'a defect');
+    expect(knownBy(merging, unknown)).toMatchObject({ files, held: 'nothing' });
+    const settled = ended(unknown, 'merged');
+    expect(knownBy(unknown, settled)).toMatchObject({ files: filesOf(plan.after) });
+  });
+
+  test('before it begins, and when it only repeats, it teaches nothing', () => {
+    for (const state of ['waiting', 'accepted', 'confirming'] as const) {
+      expect(knownBy(at('delete', 'accepted'), at('delete', state))).toBeNull();
+    }
+    const confirming = at('delete', 'confirming');
+    expect(knownBy(confirming, ended(confirming, 'merged'))).toBeNull();
+  });
+});
+
+describe('what an undo teaches', () => {
+  const after = chain(NEW, 's1', 'v');
+  const told = (more: object): UndoSaga =>
+    ({ kind: 'undo', request: CREATE, made: { before, after, ...more }, at: 'waiting' }) as never;
+  const over = (saga: UndoSaga, outcome: string) => ended(saga, outcome, { made: saga.made });
+
+  test('the guest is back on the old file', () => {
+    const saga = told({ directory: '/mnt' });
+    const known = { directory: '/mnt', files: filesOf(before), held: 'nothing', process: null };
+    const back = { ...saga, at: 'flushing', target: 'vda', process: 'qemu-1' } as const;
+    expect(knownBy(back, over(saga, 'undone'))).toEqual({ ...known, process: 'qemu-1' });
+    expect(knownBy(saga, over(saga, 'undone'))).toEqual(known);
+    expect(knownBy(saga, over(saga, 'withdrawn'))).toBeNull();
+    expect(knownBy(saga, next(saga, { kind: 'woke' }).saga)).toBeNull();
+  });
+
+  test('where an older journal does not say the folder, nothing', () => {
+    const saga = told({});
+    expect(knownBy(saga, over(saga, 'undone'))).toBeNull();
+  });
+});
+
+describe('where a guest may start', () => {
+  const [top, middle, base] = ['s2', 's1', 'v'] as [FileName, FileName, FileName];
+  const known = (more: Partial<KnownChain> = {}): KnownChain => ({
+    directory: '/mnt',
+    files: [top, middle, base],
+    held: 'nothing',
+    process: null,
+    ...more,
+  });
+  const judged = (it: KnownChain, file: string, there = true, directory = '/mnt') =>
+    judgeBoot(it, { directory, file: file as FileName }, (active) => there && active === top);
+
+  test('on the active file, and nowhere below it', () => {
+    expect(judged(known(), top)).toBeNull();
+    expect(judged(known(), middle)).toEqual({ kind: 'below', active: top });
+    expect(judged(known(), base)).toEqual({ kind: 'below', active: top });
+  });
+
+  test('wherever nothing is known', () => {
+    expect(judged(known(), 'other')).toBeNull();
+    expect(judged(known(), base, true, '/elsewhere')).toBeNull();
+    expect(judged(known({ files: [] }), base)).toBeNull();
+    expect(judged(known(), base, false), 'the active file was merged away').toBeNull();
+  });
+
+  test('nowhere on a chain that is held', () => {
+    const all = known({ held: 'all' });
+    for (const file of [top, middle, base]) {
+      expect(judged(all, file)).toEqual({ kind: 'held' });
+      expect(judged(all, file, false)).toEqual({ kind: 'held' });
+    }
+    expect(judged(all, 'other')).toBeNull();
+    expect(judged(all, top, true, '/elsewhere')).toBeNull();
+  });
+
+  test('on the overlay, but not below it, while it may have been switched to', () => {
+    const below = known({ held: 'below' });
+    expect(judged(below, top)).toBeNull();
+    expect(judged(below, middle)).toEqual({ kind: 'held' });
+    expect(judged(below, middle, false)).toBeNull();
+  });
+});
