@@ -35,15 +35,17 @@ export async function examine(
   if (!first.ok) return fault(first.error);
   const headers = overlaysOf(first.value);
   const want = { disk, headers, newcomer: null, snapshot: null, attachment: null };
-  const [sight, cinder, past] = await Promise.all([
+  const [sight, cinder, past, chain] = await Promise.all([
     world.look(world, { ...want, late: () => false }),
     askCinder(volumes, volume, attachment),
     pastOf(journal, volume),
+    journal.chain(volume),
   ]);
   if (!sight.ok) return fault(sight.error);
   const { guest, headers: read, known } = sight.value;
   if (guest.kind === 'absent') return err({ kind: 'refused', refusal: guest.why });
-  const findings = diagnose({ volume, guest, headers: read, known, cinder, past, limits });
+  const it = { volume, guest, headers: read, known, cinder, chain, past, limits };
+  const findings = diagnose(it);
   return ok({ volume, guest, headers: read, cinder: cinder.active, findings });
 }
 

@@ -1,4 +1,4 @@
-import { find } from './chain.ts';
+import { filesOf, find } from './chain.ts';
 import { goneOf } from './delete-end.ts';
 import type { Finding, Past, VolumeSight } from './diagnosis.ts';
 import { pathOf } from './diagnosis-headers.ts';
@@ -6,11 +6,35 @@ import { settling } from './settling.ts';
 
 /** What our own journal says that somebody should know. */
 export function pastFindings(sight: VolumeSight): readonly Finding[] {
-  return sight.past.flatMap((one, at) => [
-    ...unsent(one),
-    ...unknown(sight, one),
-    ...unproven(sight, one, sight.past.slice(0, at)),
-  ]);
+  return [
+    ...changed(sight),
+    ...sight.past.flatMap((one, at) => [
+      ...unsent(one),
+      ...unknown(sight, one),
+      ...unproven(sight, one, sight.past.slice(0, at)),
+    ]),
+  ];
+}
+
+/**
+ * While a guest runs, all that changes its chain should come through here. Of another QEMU nothing
+ * is said: between two starts Cinder makes and merges layers by itself.
+ */
+function changed({ chain, guest, past }: VolumeSight): readonly Finding[] {
+  const [newest] = past;
+  const over = newest?.saga.at === 'end' && newest.saga.outcome !== 'unknown';
+  if (chain === null || !over || guest.process === null) return [];
+  if (guest.process !== chain.process || guest.job !== null) return [];
+  const live = filesOf(guest.chain);
+  if (live.join('/') === chain.files.join('/')) return [];
+  return [
+    {
+      code: 'changed-by-another',
+      severity: 'warning',
+      saw: `the guest has ${live}; operation ${newest.id} had left it ${chain.files}`,
+      todo: 'let nobody else change chains: see [nova] in cinder.conf, compute_driver in nova.conf',
+    },
+  ];
 }
 
 function unsent({ id, unsent: count, saga }: Past): readonly Finding[] {

@@ -4,6 +4,7 @@ import { headerFindings } from './diagnosis-headers.ts';
 import { pastFindings } from './diagnosis-past.ts';
 import type { FileName, Format, OperationId, SnapshotId, VolumeId } from './ids.ts';
 import { QCOW2 } from './ids.ts';
+import type { KnownChain } from './known-chain.ts';
 import type { Limits } from './plan-create.ts';
 import type { Saga } from './saga.ts';
 import type { DiskView, HeaderView, SnapshotView } from './sight.ts';
@@ -46,7 +47,9 @@ export type FindingCode =
   | 'layer-without-snapshot'
   | 'operation-unknown'
   | 'merge-unproven'
-  | 'unsent';
+  | 'unsent'
+  /** Somebody else has changed the chain that an operation of ours had left. */
+  | 'changed-by-another';
 
 /** A row of Cinder's. */
 export interface ListedSnapshot extends SnapshotView {
@@ -75,6 +78,8 @@ export interface VolumeSight {
   readonly headers: Readonly<Record<string, HeaderView>>;
   readonly known: ReadonlyMap<FileName, Format>;
   readonly cinder: CinderSight;
+  /** What the journal knows of the chain. */
+  readonly chain: KnownChain | null;
   /** Newest first. */
   readonly past: readonly Past[];
   readonly limits: Limits;

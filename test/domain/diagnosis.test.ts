@@ -1,6 +1,7 @@
 import { describe, expect, test } from 'vitest';
 import { diagnose, type ListedSnapshot, type VolumeSight } from '#domain/diagnosis.ts';
 import type { SnapshotId } from '#domain/ids.ts';
+import type { KnownChain } from '#domain/known-chain.ts';
 import type { Saga } from '#domain/saga.ts';
 import { chain, file, format, stripped } from '../support/chains.ts';
 import { CREATE, LIMITS } from '../support/scenes.ts';
@@ -231,6 +232,48 @@ describe('what Cinder believes', () => {
   test.each([0, 2])('%i attachments', (attachments) => {
     const it = only(sight({ cinder: { ...cinder('s2'), attachments } }));
     expect(it).toMatchObject({ code: 'attachments', severity: 'warning' });
+  });
+});
+
+describe('the chain that our last operation left', () => {
+  const created: Saga = {
+    ...{ kind: 'create', request: CREATE, at: 'end', outcome: 'created', reason: '', formats: [] },
+  } as never;
+  const { process } = sight().guest;
+  const left = (...files: string[]): KnownChain => ({
+    ...{ directory: '/mnt', files: files.map(file), held: 'nothing', process },
+  });
+
+  test('was changed by somebody else while the same QEMU ran', () => {
+    const it = only(sight({ chain: left('s1', 'v'), past: [past(created)] }));
+    expect(it).toMatchObject({ code: 'changed-by-another', severity: 'warning' });
+    expect(it.saw).toBe('the guest has s2,s1,v; operation op-1 had left it s1,v');
+    expect(it.todo).toContain('compute_driver in nova.conf');
+  });
+
+  test('is as it was left', () => {
+    const same = { chain: left('s2', 's1', 'v'), past: [past(created)] };
+    expect(codes(sight(same))).toEqual([]);
+  });
+
+  test('is of another QEMU, and Cinder may have had the volume in between', () => {
+    const chain = { ...left('s1', 'v'), process: 'another' };
+    expect(codes(sight({ chain, past: [past(created)] }))).toEqual([]);
+    const off = { is: { process: null }, chain: { ...left('s1', 'v'), process: null } };
+    expect(codes(sight({ ...off, past: [past(created)] }))).toEqual([]);
+  });
+
+  test("is nobody's to judge while something is at work, or nothing is known", () => {
+    const open: Saga = { kind: 'create', request: CREATE, at: 'accepted', limits: LIMITS };
+    expect(codes(sight({ chain: left('s1', 'v'), past: [past(open)] }))).toEqual([]);
+    expect(codes(sight({ chain: left('s1', 'v') }))).toEqual([]);
+    expect(codes(sight({ chain: null, past: [past(created)] }))).toEqual([]);
+    const job = { kind: 'pull', done: 1, total: 2 } as const;
+    const busy = sight({ chain: left('s1', 'v'), past: [past(created)], is: { job } });
+    expect(codes(busy)).toEqual(['foreign-job']);
+    const unknown: Saga = { ...(created as object), outcome: 'unknown' } as never;
+    const doubtful = sight({ chain: left('s1', 'v'), past: [past(unknown)] });
+    expect(codes(doubtful)).toEqual(['operation-unknown']);
   });
 });
 

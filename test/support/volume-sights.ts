@@ -28,6 +28,7 @@ export function sight(
     headers: headersOf(seen),
     known: new Map<FileName, Format>(),
     cinder: { active: guest.chain.file, attachments: 1, snapshots: TWO },
+    chain: null,
     past: [],
     limits: LIMITS,
     ...rest,
