@@ -1,4 +1,4 @@
-import { mkdtempSync, rmSync } from 'node:fs';
+import { chmodSync, mkdirSync, mkdtempSync, rmSync, statSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { expect, test } from 'vitest';
@@ -122,4 +122,32 @@ test('a file that is no journal is left alone', async () => {
   expect(journal.ok).toBe(false);
   expect(!journal.ok && journal.error).toContain('move it away');
   expect(readFileSync(place.file)).toEqual(before);
+});
+
+test('nobody but its owner and group reads it, nor one that was open to all', async () => {
+  using place = folder();
+  const mode = (name: string) => (statSync(name).mode & 0o777).toString(8);
+  const umask = process.umask(0);
+  try {
+    for (const before of [null, 0o644, 0o600]) {
+      if (before !== null) chmodSync(place.file, before);
+      const journal = opened(place.file, new SimClock());
+      const expected = before === 0o600 ? '600' : '640';
+      expect([mode(place.file), mode(`${place.file}-wal`)]).toEqual([expected, expected]);
+      await journal[Symbol.asyncDispose]();
+    }
+  } finally {
+    process.umask(umask);
+  }
+});
+
+test('a folder in its place is named as one', () => {
+  using place = folder();
+  mkdirSync(place.file);
+  expect(SqliteJournal.open(place.file, new SimClock())).toEqual({
+    ok: false,
+    error:
+      `${place.file}: it is a folder, and the journal is one file: move it, or name another ` +
+      'state_path.',
+  });
 });

@@ -1,4 +1,4 @@
-import { chmodSync, lstatSync, mkdirSync, unlinkSync } from 'node:fs';
+import { chmodSync, existsSync, lstatSync, mkdirSync, unlinkSync } from 'node:fs';
 import { connect } from 'node:net';
 import { dirname } from 'node:path';
 import fastify, { type FastifyInstance, type FastifyReply } from 'fastify';
@@ -45,8 +45,7 @@ export async function listenAdmin(
   socket: string,
 ): Promise<Result<AdminApi, string>> {
   try {
-    mkdirSync(dirname(socket), { recursive: true, mode: 0o750 });
-    const problem = await clearTheWay(socket);
+    const problem = makeFolder(dirname(socket)) ?? (await clearTheWay(socket));
     if (problem !== null) return err(problem);
     const app = adminApp(world);
     await app.listen({ path: socket });
@@ -179,6 +178,24 @@ const Query = z.strictObject({
   state: z.enum(['open', 'ended', 'all']).default('all'),
   limit: z.coerce.number().int().min(1).max(10_000).default(100),
 });
+
+/**
+ * One level only, as `/run/chainkeeper` needs it after each boot. More than that is a slip of the
+ * pen, and a service that runs as root would make a folder tree of it.
+ */
+function makeFolder(folder: string): string | null {
+  if (existsSync(folder)) return null;
+  const parent = dirname(folder);
+  if (!existsSync(parent)) {
+    return (
+      `cannot listen in ${folder}: ${parent} is not there either; make it, or name another ` +
+      '[operator] socket'
+    );
+  }
+  mkdirSync(folder, { mode: 0o750 });
+  return null;
+}
+
 /** Removes a socket that nobody listens on, or says why there is no room. */
 async function clearTheWay(socket: string): Promise<string | null> {
   const there = lstatSync(socket, { throwIfNoEntry: false });

@@ -8,6 +8,7 @@ import {
 } from 'node:fs';
 import { DatabaseSync } from 'node:sqlite';
 import { pathToFileURL } from 'node:url';
+import { folderAt } from './place.ts';
 import { lockOf, SCHEMA_VERSION } from './schema.ts';
 
 /** A process, and how it was started. */
@@ -37,6 +38,8 @@ export function holderOf(journal: string): Holder | null {
 /** What is wrong with a journal that nobody has open, or null; nothing is changed by looking. */
 export function glance(path: string): string | null {
   try {
+    const folder = folderAt(path);
+    if (folder !== null) return folder;
     if (statSync(path).size === 0) return null;
     const url = new URL(`${pathToFileURL(path)}?immutable=1`);
     const db = new DatabaseSync(url, { readOnly: true });

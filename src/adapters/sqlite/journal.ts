@@ -13,6 +13,7 @@ import type {
   Operation,
   OperationFilter,
 } from '#ports/journal.ts';
+import { folderAt, protect } from './place.ts';
 import { chainOf, FORGETTABLE, noticeOf, operationOf } from './rows.ts';
 import { lockOf, SCHEMA, SCHEMA_VERSION } from './schema.ts';
 
@@ -40,6 +41,9 @@ export class SqliteJournal implements Journal {
       opened.adopt(new DatabaseSync(file, { timeout: 500 }), (it) => it.close());
     let db: DatabaseSync;
     try {
+      const folder = folderAt(path);
+      if (folder !== null) return err(`${path}: ${folder}: move it, or name another state_path.`);
+      protect(path);
       db = openIn(path);
     } catch (error) {
       return err(`The journal ${path} cannot be opened: ${messageOf(error)}.`);

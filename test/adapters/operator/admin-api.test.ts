@@ -308,7 +308,7 @@ describe('the socket', () => {
   const listen = (socket: string) => listenAdmin(world(), socket);
 
   test('is for owner and group, and gone afterwards', async () => {
-    const socket = join(folder, 'new', 'folder', 'a.sock');
+    const socket = join(folder, 'new', 'a.sock');
     const api = await listen(socket);
     expect(api.ok).toBe(true);
     expect(statSync(socket).mode & 0o777).toBe(0o660);
@@ -319,6 +319,17 @@ describe('the socket', () => {
       kind: 'away',
       sentence: expect.stringContaining(socket),
     });
+  });
+
+  test('in a folder whose parent is missing makes no tree of folders', async () => {
+    const socket = join(folder, 'no', 'such', 'a.sock');
+    expect(await listen(socket)).toEqual(
+      err(
+        `cannot listen in ${join(folder, 'no', 'such')}: ${join(folder, 'no')} is not there ` +
+          'either; make it, or name another [operator] socket',
+      ),
+    );
+    expect(existsSync(join(folder, 'no'))).toBe(false);
   });
 
   test('of a dead process is taken over, of a live one is not', async () => {

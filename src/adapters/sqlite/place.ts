@@ -1,0 +1,23 @@
+import { chmodSync, closeSync, existsSync, openSync, statSync } from 'node:fs';
+
+/** Of the journal: its owner writes, its group may look, nobody else. */
+const MODE = 0o640;
+
+/** Why there can be no journal at a path, before SQLite is asked; null when there can. */
+export const folderAt = (path: string): string | null =>
+  statSync(path, { throwIfNoEntry: false })?.isDirectory()
+    ? 'it is a folder, and the journal is one file'
+    : null;
+
+/**
+ * Whoever reads the journal learns what is done to every project's volumes, and SQLite would let
+ * everybody; what it keeps beside the file (`-wal`) gets the file's mode.
+ */
+export function protect(path: string): void {
+  // A file that is there is not opened: to close it again would drop this process' locks on it.
+  if (!existsSync(path)) closeSync(openSync(path, 'ax', MODE));
+  for (const file of [path, `${path}-wal`, `${path}-shm`]) {
+    const mode = statSync(file, { throwIfNoEntry: false })?.mode ?? 0;
+    if ((mode & ~MODE & 0o777) !== 0) chmodSync(file, mode & MODE);
+  }
+}
