@@ -1,9 +1,10 @@
-import { constants, readdirSync, readFileSync } from 'node:fs';
+import { constants } from 'node:fs';
 import { isIP } from 'node:net';
 import { hostname } from 'node:os';
-import { dirname, isAbsolute, join, resolve } from 'node:path';
-import { codeOf, inaccessible } from '#adapters/system/access.ts';
+import { dirname, isAbsolute, resolve } from 'node:path';
+import { inaccessible } from '#adapters/system/access.ts';
 import { err, ok, type Result } from '#domain/result.ts';
+import { type Places, readFiles } from './config-files.ts';
 import type {
   ApiConfig,
   CinderAuth,
@@ -13,7 +14,6 @@ import type {
   OperatorConfig,
 } from './config-shape.ts';
 import { freeze, OPTIONS, Secret } from './config-shape.ts';
-import { mergeSections, parseOslo, type Sections } from './oslo-config.ts';
 import { type Environment, type Known, Options } from './oslo-options.ts';
 
 export type * from './config-shape.ts';
@@ -29,12 +29,20 @@ export interface Sources {
   readonly etc?: string;
 }
 
-/** The configuration or every mistake in it; beside it what looks like one and does no harm. */
-export type Loaded = Result<Config, readonly string[]> & { readonly warnings: readonly string[] };
+/** The configuration or every mistake in it. */
+export type Loaded = Result<Config, readonly string[]> & {
+  /** What looks like a mistake and does no harm. */
+  readonly warnings: readonly string[];
+  readonly places: Places;
+  /** As it would be, with the default where a value is wrong: good for looking around only. */
+  readonly draft: Config;
+  /** The groups of which the draft does not say what was meant. */
+  readonly doubtful: ReadonlySet<string>;
+};
 
 /** Reads files and environment: once, at the start. */
 export function loadConfig(sources: Sources = {}): Loaded {
-  const read = readFiles(sources);
+  const read = readFiles(sources.files, sources.etc);
   const options = new Options(known(sources), read.sections, sources.env ?? process.env);
   const config: Config = {
     host: options.text('DEFAULT', 'host') ?? '',
@@ -49,21 +57,23 @@ export function loadConfig(sources: Sources = {}): Loaded {
     policyFile: resolve(read.folder, options.text('oslo_policy', 'policy_file') ?? ''),
   };
   const warnings = [...options.unknown(), ...policyWarning(options), ...freezeWarning(config)];
-  const mistakes = [...read.mistakes, ...options.mistakes];
-  return mistakes.length > 0 ? { ...err(mistakes), warnings } : { ...ok(freeze(config)), warnings };
+  // Of a file that was not read nobody knows what it sets, so that nothing is missing or unset.
+  const unread = read.mistakes.length > 0;
+  const mistakes = unread ? read.mistakes : options.mistakes;
+  const doubtful = unread ? new Set(Object.keys(OPTIONS)) : options.doubtful;
+  const about = { warnings, places: read.places, draft: freeze(config), doubtful };
+  return mistakes.length > 0 ? { ...err(mistakes), ...about } : { ...ok(about.draft), ...about };
 }
 
 /** Where the service listens for its operators: all that a command needs to know. */
 export function findSocket(sources: Sources = {}): Result<string, string> {
-  const read = readFiles(sources);
+  const read = readFiles(sources.files, sources.etc);
   const options = new Options(known(sources), read.sections, sources.env ?? process.env);
   const socket = options.text('operator', 'socket') ?? '';
   // The default file holds passwords, so that whoever may use the socket may be unable to read it.
   const mistakes = sources.files?.length ? [...read.mistakes, ...options.mistakes] : [];
   return mistakes[0] === undefined ? ok(socket) : err(mistakes[0]);
 }
-
-const ETC = '/etc/chainkeeper';
 
 function api(options: Options): ApiConfig {
   const auth = options.oneOf('api', 'auth_strategy', ['keystone', 'http_basic', 'noauth']);
@@ -246,43 +256,4 @@ function policyWarning(options: Options): readonly string[] {
 function known({ defaults = {} }: Sources): Known {
   const groups = Object.entries({ ...OPTIONS, DEFAULT: { ...OPTIONS.DEFAULT, host: hostname() } });
   return Object.fromEntries(groups.map(([name, it]) => [name, { ...it, ...defaults[name] }]));
-}
-
-interface Read {
-  readonly sections: Sections;
-  readonly mistakes: readonly string[];
-  /** Of the first file: what is named without a folder lies there. */
-  readonly folder: string;
-}
-
-function readFiles({ files = [], etc = ETC }: Sources): Read {
-  const mistakes: string[] = [];
-  const named = files.length > 0;
-  const sections = (named ? files : defaultFiles(etc)).flatMap((file) => {
-    try {
-      const parsed = parseOslo(readFileSync(file, 'utf8'), file);
-      if (parsed.ok) return [parsed.value];
-      mistakes.push(...parsed.error);
-    } catch (error) {
-      if (named || codeOf(error) !== 'ENOENT') {
-        mistakes.push(`${file}: cannot be read (${codeOf(error)})`);
-      }
-    }
-    return [];
-  });
-  return {
-    sections: mergeSections(sections),
-    mistakes,
-    folder: dirname(resolve(files[0] ?? join(etc, '_'))),
-  };
-}
-
-function defaultFiles(etc: string): readonly string[] {
-  const folder = join(etc, 'chainkeeper.conf.d');
-  try {
-    const names = readdirSync(folder).filter((name) => /^[^.].*\.conf$/.test(name));
-    return [join(etc, 'chainkeeper.conf'), ...names.sort().map((name) => join(folder, name))];
-  } catch {
-    return [join(etc, 'chainkeeper.conf')];
-  }
 }

@@ -2,7 +2,7 @@ import { constants, existsSync, statfsSync, statSync } from 'node:fs';
 import { connect } from 'node:net';
 import { join } from 'node:path';
 import { qemuImgVersion } from '#adapters/images/qemu-img.ts';
-import { ask } from '#adapters/operator/client.ts';
+import { ask, type Reply } from '#adapters/operator/client.ts';
 import { glance, type Holder, holderOf } from '#adapters/sqlite/glance.ts';
 import { inaccessible } from '#adapters/system/access.ts';
 import type { Check } from '#ports/doctor.ts';
@@ -32,27 +32,65 @@ export function statePath({ statePath: path }: Config): Check {
   return fine(it, words);
 }
 
-/** The service, and that nobody else has its journal or its door. */
-export async function service(config: Config, socket: string): Promise<readonly Check[]> {
-  const reply = await ask(socket, '/v1/operations?limit=1');
-  const runs = reply.kind === 'ok';
-  const path = join(config.statePath, 'journal.sqlite');
-  const answered = runs
-    ? fine('service', `it runs, and answers on ${socket}`)
-    : reply.kind === 'no'
-      ? bad('service', reply.why, `look into its log: ${config.logFile ?? 'stderr'}`)
-      : odd('service', reply.sentence, 'chainkeeper serve');
-  const newest = runs ? newestOf(reply.body) : null;
-  return [answered, journal(path, runs), await door(config, runs), clock(newest)];
+/** How the service is looked for, and what of the configuration is known to be as it was meant. */
+export interface Asking {
+  readonly journal: boolean;
+  readonly door: boolean;
+  readonly patienceMs: number;
 }
 
-function journal(path: string, runs: boolean): Check {
+/** The service, and that nobody else has its journal or its door. */
+export async function service(
+  config: Config,
+  socket: string,
+  { journal: named, door: placed, patienceMs }: Asking,
+): Promise<{ readonly rows: readonly Check[]; readonly silent: boolean }> {
+  const reply = await ask(socket, '/v1/operations?limit=1', undefined, patienceMs);
+  const runs = reply.kind === 'ok';
+  const path = join(config.statePath, 'journal.sqlite');
+  const holder = named && inaccessible(path) === null ? holderOf(path) : null;
+  const newest = runs ? newestOf(reply.body) : null;
+  const rows = [
+    answered(reply, { socket, log: config.logFile ?? 'stderr', holder, patienceMs }),
+    ...(named ? [journal(path, runs, holder)] : []),
+    ...(placed ? [await door(config, runs, holder)] : []),
+    clock(newest),
+  ];
+  return { rows, silent: reply.kind === 'away' && reply.why === 'silent' };
+}
+
+interface Asked {
+  readonly socket: string;
+  readonly log: string;
+  readonly holder: Holder | null;
+  readonly patienceMs: number;
+}
+
+/** One thing to do, which the rows of the journal and of the port do not contradict. */
+function answered(reply: Reply, { socket, log, holder, patienceMs }: Asked): Check {
+  const it = 'service';
+  if (reply.kind === 'ok') return fine(it, `it runs, and answers on ${socket}`);
+  if (reply.kind === 'no') return bad(it, reply.why, `look into its log: ${log}`);
+  if (reply.why === 'forbidden') return odd(it, reply.sentence, `id; ls -l ${socket}`);
+  if (holder === null && reply.why === 'absent')
+    return odd(it, reply.sentence, 'chainkeeper serve');
+  if (holder === null) return bad(it, reply.sentence, `look into its log: ${log}`);
+  const who = `process ${holder.pid} (${holder.command})`;
+  if (reply.why === 'silent') {
+    const saw = `${who} gave no answer on ${socket} within ${patienceMs / 1000} s: it hangs`;
+    return bad(it, saw, `kill ${holder.pid}, then start it: what it promised is in its journal`);
+  }
+  const saw = `${who} has the journal open, and nobody listens on ${socket}`;
+  const todo = `name its --config-file or --socket; or else kill ${holder.pid}, and start it`;
+  return bad(it, saw, todo);
+}
+
+function journal(path: string, runs: boolean, holder: Holder | null): Check {
   const it = 'journal';
   const missing = inaccessible(path);
   if (missing === 'ENOENT') return fine(it, `${path} is not there: the first start makes it`);
   if (missing !== null)
     return bad(it, `${path} cannot be looked at (${missing})`, 'see state_path');
-  const holder = holderOf(path);
   if (holder !== null) return held(path, holder, runs);
   if (runs) {
     const todo = 'name the --config-file of the service that answers, or its --socket';
@@ -71,14 +109,13 @@ function todoOf(problem: string, path: string): string {
 }
 
 function held(path: string, { pid, command }: Holder, runs: boolean): Check {
-  const who = `process ${pid} (${command})`;
-  if (runs) return fine('journal', `${path} is held by ${who}`);
-  const saw = `${path} is held by ${who}, which does not answer: no second service can start`;
-  return bad('journal', saw, `kill ${pid}, if it is a chainkeeper that hangs`);
+  const saw = `${path} is held by process ${pid} (${command})`;
+  if (runs) return fine('journal', saw);
+  return bad('journal', `${saw}: no second service can start`, "see 'service'");
 }
 
 /** Where Cinder calls: ours when we run, nobody's when not. */
-async function door({ api }: Config, runs: boolean): Promise<Check> {
+async function door({ api }: Config, runs: boolean, holder: Holder | null): Promise<Check> {
   const place = `${api.bindHost}:${api.bindPort}`;
   const open = await answers(api.bindHost, api.bindPort);
   if (runs) {
@@ -86,6 +123,9 @@ async function door({ api }: Config, runs: boolean): Promise<Check> {
     return open ? fine('api', `it listens on ${place}`) : bad('api', `nobody is on ${place}`, todo);
   }
   if (!open) return fine('api', `${place} is free`);
+  if (holder !== null) {
+    return odd('api', `somebody listens on ${place}: process ${holder.pid}?`, "see 'service'");
+  }
   const todo = `ss -ltnp sport = :${api.bindPort}; or choose another [api] bind_port`;
   return bad('api', `somebody else listens on ${place}`, todo);
 }

@@ -7,7 +7,7 @@ import type { Images } from '#ports/images.ts';
 import { bad, fine, odd } from './check.ts';
 import { restFor } from './composition.ts';
 import { type Config, findSocket, type Loaded, loadConfig } from './config.ts';
-import { qemuImg, service, statePath } from './doctor-host.ts';
+import { type Asking, qemuImg, service, statePath } from './doctor-host.ts';
 import { cinderChecks, libvirtChecks } from './doctor-outside.ts';
 
 /** What is looked at; a test has other ones. */
@@ -16,6 +16,8 @@ export interface DoctorWorld {
   readonly hypervisor: (config: Config) => Promise<Hypervisor>;
   readonly images: Images;
   readonly qemuImg: () => Promise<Check>;
+  /** How long the service has for an answer: it decides within 8 s, and a person waits. */
+  readonly patienceMs?: number;
 }
 
 const REAL: DoctorWorld = {
@@ -34,30 +36,51 @@ export async function doctor(
   world: DoctorWorld = REAL,
 ): Promise<readonly Check[]> {
   const loaded = world.load(configFiles);
-  const config = configChecks(loaded, configFiles);
+  const { draft, doubtful } = loaded;
   const found = findSocket({ files: configFiles });
   const door = socket ?? (found.ok ? found.value : null);
-  const volumes = async () => (door === null ? [] : volumeChecks(await ask(door, DIAGNOSES)));
-  if (!loaded.ok) return [...config, ...(await volumes())];
+  const sure = (...groups: readonly string[]) => !groups.some((group) => doubtful.has(group));
+  const unless = (it: string, group: string, look: () => Promise<readonly Check[]>) =>
+    sure(group) ? look() : Promise.resolve([skipped(it, group)]);
+  const { patienceMs = 10_000 } = world;
+  const trusted = { journal: sure('DEFAULT'), door: sure('api') };
   const all = await Promise.all([
-    Promise.resolve([statePath(loaded.value)]),
-    service(loaded.value, socket ?? loaded.value.operator.socket),
-    libvirt(loaded.value, world),
+    unless('state_path', 'DEFAULT', async () => [statePath(draft)]),
+    door === null
+      ? [skipped('service', 'operator')]
+      : served(door, draft, { ...trusted, patienceMs }),
+    unless('libvirt', 'libvirt', () => libvirt(draft, world)),
     world.qemuImg().then((it) => [it]),
-    cinder(loaded.value),
-    volumes(),
+    unless('cinder', 'cinder', () => cinder(draft)),
   ]);
-  return [...config, ...all.flat()];
+  return [...configChecks(loaded), ...all.flat()];
+}
+
+/** One that hangs is not asked again: a person waits for this. */
+async function served(door: string, draft: Config, trusted: Asking): Promise<readonly Check[]> {
+  const { rows, silent } = await service(draft, door, trusted);
+  return silent ? rows : [...rows, ...volumeChecks(await ask(door, DIAGNOSES))];
 }
 
 const DIAGNOSES = '/v1/diagnoses';
 
-function configChecks(loaded: Loaded, files: readonly string[]): readonly Check[] {
-  const where = files.length === 0 ? 'the default files' : files.join(', ');
+const skipped = (it: string, group: string): Check =>
+  odd(it, `not looked at: what [${group}] says is not known`, "see 'config'");
+
+/** What is wrong with the files, by themselves: `chainkeeper config validate`. */
+export function configChecks(loaded: Loaded): readonly Check[] {
+  const { sought, found, none } = loaded.places;
+  const nothing = `there is no file: neither ${sought.join(' nor ')}`;
+  const where = found.length === 0 ? (sought[0] ?? '') : found.join(', ');
   const todo = `edit ${where}`;
   const warnings = loaded.warnings.map((it) => odd('config', it, todo));
-  if (!loaded.ok) return [...loaded.error.map((it) => bad('config', it, todo)), ...warnings];
-  return [fine('config', `${where}: every option is understood`), ...warnings];
+  if (loaded.ok) {
+    const files = none ? `${nothing}, and the environment is enough` : where;
+    const saw = warnings.length === 0 ? 'every option is understood' : 'it can be used';
+    return [fine('config', `${files}: ${saw}`), ...warnings];
+  }
+  const first = none ? [bad('config', nothing, `chainkeeper config sample > ${where}`)] : [];
+  return [...first, ...loaded.error.map((it) => bad('config', it, todo)), ...warnings];
 }
 
 async function libvirt(config: Config, world: DoctorWorld): Promise<readonly Check[]> {

@@ -1,11 +1,11 @@
 import { mkdirSync, statSync } from 'node:fs';
 import { headerAt } from '#adapters/images/images.ts';
 import { exitNow } from '#adapters/libvirt/ffi.ts';
-import { runCli } from '#adapters/operator/cli.ts';
+import { EXIT, runCli } from '#adapters/operator/cli.ts';
 import { OsloLog } from '#adapters/operator/log.ts';
 import { explainFault } from '#domain/failure.ts';
 import { compose, production, StartupProblem } from './composition.ts';
-import { findSocket, loadConfig } from './config.ts';
+import { findSocket, type Loaded, loadConfig } from './config.ts';
 import { doctor } from './doctor.ts';
 import { listen } from './listen.ts';
 import { stopAsked } from './stop.ts';
@@ -18,8 +18,8 @@ export async function serve(files: readonly string[]): Promise<number> {
   const config = loadConfig({ files });
   for (const warning of config.warnings) console.error(`warning: ${warning}`);
   if (!config.ok) {
-    for (const mistake of config.error) console.error(mistake);
-    return 2;
+    for (const mistake of [...nowhere(config), ...config.error]) console.error(mistake);
+    return EXIT.usage;
   }
   try {
     makeStatePath(config.value.statePath);
@@ -39,6 +39,11 @@ export async function serve(files: readonly string[]): Promise<number> {
     return 1;
   }
   return 0;
+}
+
+/** Which files there might have been: whoever starts it for the first time has none. */
+function nowhere({ places: { none, sought } }: Loaded): readonly string[] {
+  return none ? [`there is no file: neither ${sought.join(' nor ')}`] : [];
 }
 
 /** One level only: a parent that is not there is a mistake, or a file system not yet mounted. */

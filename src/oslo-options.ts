@@ -11,6 +11,8 @@ export type Known = Readonly<Record<string, Readonly<Record<string, string | nul
  */
 export class Options {
   readonly mistakes: string[] = [];
+  /** The groups in which there is a mistake. */
+  readonly doubtful = new Set<string>();
   readonly #known: Known;
   readonly #files: Sections;
   readonly #env: Environment;
@@ -23,7 +25,7 @@ export class Options {
 
   text(group: string, option: string): string | null {
     const found = this.#resolve(group, option, []);
-    if (!found.ok) this.mistakes.push(`${this.#name(group, option)}: ${found.error}`);
+    if (!found.ok) this.#mistake(group, `${this.#name(group, option)}: ${found.error}`);
     return found.ok && found.value !== '' ? found.value : null;
   }
 
@@ -61,23 +63,28 @@ export class Options {
 
   /** Writes down what is wrong with an option, with the place where it was set. */
   wrong(group: string, option: string, sentence: string): void {
-    this.mistakes.push(`${this.#name(group, option)} ${sentence}`);
+    this.#mistake(group, `${this.#name(group, option)} ${sentence}`);
   }
 
   /** A sentence for every option and group that nobody knows. */
   unknown(): readonly string[] {
     const sentences: string[] = [];
+    const groups = Object.keys(this.#known);
     const judge = (group: string, option: string, where: string) => {
       const options = this.#known[group];
       if (options !== undefined && Object.hasOwn(options, option)) return;
       const near = options ? nearest(option, Object.keys(options)) : null;
-      const hint = near ? `: did you mean ${near}?` : '';
+      const hint = near ? `: did you mean ${near}?` : this.#elsewhere(option);
       sentences.push(`${where}: unknown option [${group}] ${option}${hint}`);
     };
     for (const [group, options] of this.#files) {
       if (this.#known[group] === undefined) {
-        const near = nearest(group, Object.keys(this.#known));
-        sentences.push(`unknown group [${group}]${near ? `: did you mean [${near}]?` : ''}`);
+        const [first] = [...options.values()].flat();
+        const near = nearest(group, groups);
+        const hint = near ? `: did you mean [${near}]?` : this.#all();
+        const names = options.size === 0 ? '' : `, so ${[...options.keys()].join(', ')} is not set`;
+        const where = first === undefined ? '' : `${first.where}: `;
+        sentences.push(`${where}unknown group [${group}]${names}${hint}`);
         continue;
       }
       for (const [option, [first]] of options) judge(group, option, first?.where ?? '');
@@ -86,8 +93,33 @@ export class Options {
       const [, upper = '', option = ''] = /^OS_(.+?)__(.+)$/.exec(name) ?? [];
       const group = upper === 'DEFAULT' ? upper : upper.toLowerCase();
       if (this.#known[group] !== undefined) judge(group, option.toLowerCase(), name);
+      // Others have variables of this form too; a slip in one of ours is near to its name.
+      const near = this.#known[group] || group === '' ? null : nearest(group, groups);
+      if (near !== null)
+        sentences.push(`${name}: unknown group [${group}]: did you mean [${near}]?`);
     }
     return sentences;
+  }
+
+  /** An option under the wrong heading, or with a slip in its name under any. */
+  #elsewhere(option: string): string {
+    const groups = Object.entries(this.#known);
+    const exact = groups.find(([, options]) => Object.hasOwn(options, option));
+    if (exact !== undefined) return `: it belongs to [${exact[0]}]`;
+    for (const [group, options] of groups) {
+      const near = nearest(option, Object.keys(options));
+      if (near !== null) return `: did you mean [${group}] ${near}?`;
+    }
+    return '';
+  }
+
+  #all(): string {
+    return `: there are ${Object.keys(this.#known).join(', ')}`;
+  }
+
+  #mistake(group: string, sentence: string): void {
+    this.mistakes.push(sentence);
+    this.doubtful.add(group);
   }
 
   #resolve(group: string, option: string, seen: readonly string[]): Result<string, string> {

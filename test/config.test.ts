@@ -289,15 +289,29 @@ socket = $nobody
 
   test('unknown names are warnings with the nearest known one', () => {
     const text = `${GOOD}[libvrt]\na = 1\n[libvirt]\nconection_uri = x\nzzzzzzzzzzzz = 1`;
-    const env = { OS_API__BIND_PROT: '1', OS_AUTH_URL: 'x', OS_NOVA__PASSWORD: 'x' };
+    const slips = { OS_API__BIND_PROT: '1', OS_LIBVRIT__QUIESCE: 'never' };
+    const env = { ...slips, OS_AUTH_URL: 'x', OS_NOVA__PASSWORD: 'x' };
     const { ok: fine, warnings } = load(text, env);
     expect(fine).toBe(true);
     expect(warnings.map((it) => it.replace(`${folder}/`, ''))).toEqual([
-      'unknown group [libvrt]: did you mean [libvirt]?',
+      'a.conf:9: unknown group [libvrt], so a is not set: did you mean [libvirt]?',
       'a.conf:11: unknown option [libvirt] conection_uri: did you mean connection_uri?',
       'a.conf:12: unknown option [libvirt] zzzzzzzzzzzz',
       'OS_API__BIND_PROT: unknown option [api] bind_prot: did you mean bind_port?',
+      'OS_LIBVRIT__QUIESCE: unknown group [libvrit]: did you mean [libvirt]?',
     ]);
+  });
+
+  test.each([
+    ['[libvrit]\nquiesce = required', 'did you mean [libvirt]?'],
+    ['[LIBVIRT ]\nquiesce = required', 'did you mean [libvirt]?'],
+    ['[cindr]\n', 'unknown group [cindr]: did you mean [cinder]?'],
+    ['[nova]\nx = 1', 'unknown group [nova], so x is not set: there are DEFAULT, api, libvirt,'],
+    ['[api]\nstate_path = /x', 'unknown option [api] state_path: it belongs to [DEFAULT]'],
+    ['[api]\nmax_chain_dept = 3', 'did you mean [libvirt] max_chain_depth?'],
+  ])('%j is told what was meant', (text, hint) => {
+    const { warnings } = load(`${GOOD}${text}`);
+    expect(warnings).toEqual([expect.stringContaining(hint)]);
   });
 
   test("nova.conf's [cinder] section pastes in without a warning", () => {
@@ -338,8 +352,34 @@ auth_url = http://k/v3\nusername = nova\npassword = p$x\nuser_domain_name = Defa
   test('a file that was named must be there', () => {
     const away = join(folder, 'away.conf');
     expect(loadConfig({ files: [away], env: {} })).toMatchObject({
-      error: expect.arrayContaining([`${away}: cannot be read (ENOENT)`]),
+      error: [`${away}: cannot be read (ENOENT): there is no such file`],
     });
     expect(findSocket({ files: [away], env: {} }).ok).toBe(false);
+  });
+
+  test('of a file that was not read nothing is called missing or wrong', () => {
+    const bad = load('[cinder\n[api]\nbind_port = many\n');
+    expect(bad.ok ? [] : bad.error.map((it) => it.replace(`${folder}/`, ''))).toEqual([
+      'a.conf:1: a group must end with ]',
+    ]);
+    expect(bad.doubtful).toContain('libvirt');
+  });
+
+  test('where it was looked for, and what was found', () => {
+    const etc = join(folder, 'nothing');
+    const usual = [join(etc, 'chainkeeper.conf'), join(etc, 'chainkeeper.conf.d/*.conf')];
+    expect(loadConfig({ etc, env: {} }).places).toEqual({ sought: usual, found: [], none: true });
+    const named = file(GOOD);
+    expect(load(GOOD).places).toEqual({ sought: [named], found: [named], none: false });
+    expect(loadConfig({ files: [folder], env: {} })).toMatchObject({
+      places: { found: [], none: false },
+      error: [expect.stringContaining('it is a folder')],
+    });
+  });
+
+  test('one group in doubt leaves the others as they were meant', () => {
+    const { draft, doubtful } = load(`${GOOD}[libvirt]\nquiesce = perhaps\n`);
+    expect([...doubtful]).toEqual(['libvirt']);
+    expect(draft.cinder.endpoint).toBe('http://cinder:8776/v3');
   });
 });

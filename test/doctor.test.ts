@@ -3,7 +3,7 @@ import { createServer } from 'node:http';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterAll, beforeAll, beforeEach, describe, expect, test } from 'vitest';
-import { type Config, loadConfig } from '#app/config.ts';
+import { type Config, type Loaded, loadConfig } from '#app/config.ts';
 import { type DoctorWorld, doctor } from '#app/doctor.ts';
 import { qemuImg } from '#app/doctor-host.ts';
 import { parseHeader } from '#domain/qcow2.ts';
@@ -43,7 +43,7 @@ async function run(world: Partial<DoctorWorld> = {}, socket?: string) {
   const checks = await doctor(
     { configFiles: [join(host.folder, 'chainkeeper.conf')], ...(socket && { socket }) },
     {
-      load: () => ({ ...ok({ ...host.config, ...config }), warnings: [] }),
+      load: () => loadedAs({ ...host.config, ...config }),
       hypervisor: async () => standIn(),
       images: new SimImages(host.cloud.share, parseHeader),
       qemuImg: async () => QEMU_IMG,
@@ -52,6 +52,12 @@ async function run(world: Partial<DoctorWorld> = {}, socket?: string) {
   );
   const of = (name: string) => checks.filter(({ check }) => check.startsWith(name));
   return { checks, of, wrong: checks.filter(({ status }) => status !== 'ok') };
+}
+
+function loadedAs(draft: Config): Loaded {
+  const found = [join(host.folder, 'chainkeeper.conf')];
+  const places = { sought: found, found, none: false };
+  return { ...ok(draft), warnings: [], places, draft, doubtful: new Set() };
 }
 
 /** The simulated one, of which the doctor may close no more than its own. */
@@ -129,14 +135,91 @@ describe('what is wrong', () => {
   test('nobody answers, and somebody has the journal', async () => {
     const away = join(folder, 'nobody.sock');
     const { of } = await run({}, away);
-    expect(of('service')).toMatchObject([{ status: 'warning', todo: 'chainkeeper serve' }]);
-    expect(of('journal')).toMatchObject([
-      { status: 'error', todo: `kill ${process.pid}, if it is a chainkeeper that hangs` },
+    const todo = `name its --config-file or --socket; or else kill ${process.pid}, and start it`;
+    expect(of('service')).toMatchObject([
+      { status: 'error', saw: expect.stringContaining('nobody listens on'), todo },
     ]);
+    expect(of('journal')).toMatchObject([{ status: 'error', todo: "see 'service'" }]);
     expect(of('api')).toMatchObject([
-      { status: 'error', saw: expect.stringContaining('somebody else listens') },
+      { status: 'warning', saw: expect.stringContaining(`process ${process.pid}?`) },
     ]);
     expect(of('volume')).toEqual([]);
+  });
+
+  test('nobody answers, and nobody has the journal', async () => {
+    config = { statePath: folder, api: { ...host.config.api, bindPort: 1 } };
+    const { of } = await run({}, join(folder, 'nobody.sock'));
+    expect(of('service')).toMatchObject([{ status: 'warning', todo: 'chainkeeper serve' }]);
+    expect(of('api')).toMatchObject([{ status: 'ok' }]);
+    config = { statePath: folder };
+    expect((await run({}, join(folder, 'nobody.sock'))).of('api')).toMatchObject([
+      { status: 'error', saw: expect.stringContaining('somebody else listens') },
+    ]);
+  });
+
+  test('a service that hangs: one thing to do, and no row against it', async () => {
+    const socket = join(folder, 'hangs.sock');
+    const server = createServer(() => {});
+    await new Promise<void>((resolve) => server.listen(socket, resolve));
+    const { of, wrong } = await run({ patienceMs: 200 }, socket);
+    expect(of('service')).toMatchObject([
+      {
+        status: 'error',
+        saw: expect.stringContaining('within 0.2 s: it hangs'),
+        todo: `kill ${process.pid}, then start it: what it promised is in its journal`,
+      },
+    ]);
+    const others = wrong.filter(({ check }) => /journal|api/.test(check));
+    expect(others.map(({ todo }) => todo)).toEqual(["see 'service'", "see 'service'"]);
+    server.closeAllConnections();
+    await new Promise((resolve) => server.close(resolve));
+  });
+
+  test('a configuration of which one group is wrong: the rest is looked at', async () => {
+    const load = () => ({
+      ...loadedAs(host.config),
+      ...err(['a.conf:1: [cinder] endpoint is no plain http or https URL']),
+      doubtful: new Set(['cinder']),
+    });
+    const { of, checks } = await run({ load });
+    expect(of('config')).toMatchObject([{ status: 'error' }]);
+    expect(of('cinder')).toMatchObject([
+      { status: 'warning', saw: 'not looked at: what [cinder] says is not known' },
+    ]);
+    for (const name of [
+      'state_path',
+      'service',
+      'journal',
+      'api',
+      'clock',
+      'libvirt',
+      'qemu-img',
+    ]) {
+      expect(of(name), name).toMatchObject([{ status: 'ok' }]);
+    }
+    expect(of(`volume ${host.cloud.volume}`)).toHaveLength(1);
+    expect(checks.some(({ todo }) => todo === 'edit the default files')).toBe(false);
+  });
+
+  test('no configuration at all: where it was looked for, and how to make one', async () => {
+    const etc = join(folder, 'no-etc');
+    const { of } = await run({ load: () => loadConfig({ etc, env: {} }) });
+    expect(of('config')[0]).toMatchObject({
+      status: 'error',
+      saw: `there is no file: neither ${etc}/chainkeeper.conf nor ${etc}/chainkeeper.conf.d/*.conf`,
+      todo: `chainkeeper config sample > ${etc}/chainkeeper.conf`,
+    });
+  });
+
+  test('a warning, and nobody says that all is understood', async () => {
+    const file = join(folder, 'slip.conf');
+    writeFileSync(file, `[libvrit]\nquiesce = never\n`);
+    const load = () => ({ ...loadConfig({ files: [file], env: {} }), ...ok(host.config) });
+    const { of } = await run({ load });
+    expect(of('config').map(({ saw }) => saw)).toEqual([
+      `${file}: it can be used`,
+      `${file}:2: unknown group [libvrit], so quiesce is not set: did you mean [libvirt]?`,
+    ]);
   });
 
   test('a journal that is damaged, or is none', async () => {
@@ -149,6 +232,11 @@ describe('what is wrong', () => {
     writeFileSync(path, 'no database'.repeat(100));
     expect((await run({}, away)).of('journal')).toMatchObject([
       { status: 'error', saw: expect.stringContaining('cannot be read') },
+    ]);
+    rmSync(path);
+    mkdirSync(path);
+    expect((await run({}, away)).of('journal')).toMatchObject([
+      { status: 'error', saw: `${path}: it is a folder, and the journal is one file` },
     ]);
   });
 

@@ -24,7 +24,10 @@ export interface Writer {
   write(text: string): unknown;
 }
 
-/** openstackclient's 0 and 1, and what a script wants to tell apart. 4 is an unknown outcome. */
+/**
+ * openstackclient's 0 and 1, and what a script wants to tell apart. A configuration that cannot be
+ * used is a slip like one on the command line; 4 is an unknown outcome.
+ */
 export const EXIT = { ok: 0, failed: 1, usage: 2, refused: 3, unknown: 4, away: 5 } as const;
 
 /** One command on its way to an exit code. */
@@ -69,7 +72,7 @@ export class Run {
     if (reply === null) return;
     this.#receive(reply, print);
     if (reply.kind === 'no' && reply.status === 409) this.code = EXIT.refused;
-    if (reply.kind === 'away' && reply.asked) this.code = EXIT.unknown;
+    if (reply.kind === 'away' && reply.why === 'silent') this.code = EXIT.unknown;
   }
 
   async ask(options: ClientOptions, path: string, print: (body: unknown) => void): Promise<void> {
@@ -104,7 +107,7 @@ export class Run {
     const found = this.io.findSocket(configFiles);
     if (found.ok) return found.value;
     this.say(found.error);
-    this.code = EXIT.failed;
+    this.code = EXIT.usage;
     return null;
   }
 

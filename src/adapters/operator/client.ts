@@ -4,19 +4,26 @@ import { request } from 'node:http';
 export type Reply =
   | { readonly kind: 'ok'; readonly body: unknown }
   | { readonly kind: 'no'; readonly status: number; readonly why: string; readonly is: string }
-  /** `asked`: it was there, and may have done what it was asked for. */
-  | { readonly kind: 'away'; readonly sentence: string; readonly asked: boolean };
+  /** `silent`: it was there, and may have done what it was asked for. */
+  | { readonly kind: 'away'; readonly sentence: string; readonly why: Away };
 
-/** Asks the service over its socket. */
-export async function ask(socket: string, path: string, body?: object): Promise<Reply> {
+type Away = 'absent' | 'forbidden' | 'silent';
+
+/** Asks the service over its socket, and waits for the answer for so long. */
+export async function ask(
+  socket: string,
+  path: string,
+  body?: object,
+  patienceMs = PATIENCE_MS,
+): Promise<Reply> {
   try {
-    const { status, text } = await exchange(socket, path, body);
+    const { status, text } = await exchange(socket, path, body, patienceMs);
     const json: unknown = JSON.parse(text);
     if (status < 300) return { kind: 'ok', body: json };
     const { kind, message } = errorOf(json);
     return { kind: 'no', status, why: message, is: kind };
   } catch (error) {
-    return { kind: 'away', ...sentenceFor(socket, error) };
+    return { kind: 'away', ...sentenceFor(socket, error, patienceMs) };
   }
 }
 
@@ -26,6 +33,7 @@ function exchange(
   socketPath: string,
   path: string,
   body: object | undefined,
+  patienceMs: number,
 ): Promise<{ readonly status: number; readonly text: string }> {
   return new Promise((resolve, reject) => {
     const sent = body === undefined ? null : JSON.stringify(body);
@@ -35,7 +43,7 @@ function exchange(
       agent: false,
       method: sent === null ? 'GET' : 'POST',
       headers: sent === null ? {} : { 'content-type': 'application/json' },
-      signal: AbortSignal.timeout(PATIENCE_MS),
+      signal: AbortSignal.timeout(patienceMs),
     });
     call.once('error', reject);
     call.once('response', (response) => {
@@ -58,7 +66,11 @@ function errorOf(json: unknown): { readonly kind: string; readonly message: stri
   return { kind: word('kind'), message: word('message') };
 }
 
-function sentenceFor(socket: string, error: unknown): { sentence: string; asked: boolean } {
+function sentenceFor(
+  socket: string,
+  error: unknown,
+  patienceMs: number,
+): { readonly sentence: string; readonly why: Away } {
   const code = error instanceof Error && 'code' in error ? error.code : null;
   switch (code) {
     case 'ENOENT':
@@ -67,20 +79,20 @@ function sentenceFor(socket: string, error: unknown): { sentence: string; asked:
         sentence:
           `the service is not running: nobody listens on ${socket}; ` +
           'start it, or name --socket.',
-        asked: false,
+        why: 'absent',
       };
     case 'EACCES':
       return {
         sentence: `you may not write to ${socket}: become a member of its group.`,
-        asked: false,
+        why: 'forbidden',
       };
     default: {
       const late = error instanceof Error && error.name.match(/^(Abort|Timeout)Error$/) !== null;
-      const why = late ? `within ${PATIENCE_MS / 1000} s` : `(${error})`;
+      const why = late ? `within ${patienceMs / 1000} s` : `(${error})`;
       const sentence =
         `the service on ${socket} gave no answer ${why}, and what it did is unknown: see ` +
         "'chainkeeper doctor', then 'chainkeeper ops list'.";
-      return { sentence, asked: true };
+      return { sentence, why: 'silent' };
     }
   }
 }

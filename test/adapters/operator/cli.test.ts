@@ -239,7 +239,7 @@ test('a service that is away is exit 5 with its socket', async () => {
     });
   }
   expect(await run('ops', 'list', '--config-file', 'bad')).toMatchObject({
-    code: 1,
+    code: 2,
     err: 'chainkeeper: bad: no such file\n',
   });
 });
