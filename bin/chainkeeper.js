@@ -10,7 +10,9 @@ if (Number(process.versions.node.split('.')[0]) < 24) {
   // A checkout has Node 24 among its development dependencies.
   const node = fileURLToPath(new URL('../node_modules/node/bin/node', import.meta.url));
   if (existsSync(node)) {
-    const child = spawn(node, process.argv.slice(1), { stdio: 'inherit' });
+    // The channel is how the child learns that this process was killed without a word.
+    const stdio = ['inherit', 'inherit', 'inherit', 'ipc'];
+    const child = spawn(node, process.argv.slice(1), { stdio });
     for (const signal of ['SIGINT', 'SIGTERM', 'SIGHUP']) {
       process.on(signal, () => child.kill(signal));
     }
@@ -23,6 +25,11 @@ if (Number(process.versions.node.split('.')[0]) < 24) {
 } else start();
 
 function start() {
+  if (process.channel) {
+    process.on('disconnect', () => process.kill(process.pid, 'SIGTERM'));
+    process.channel.unref();
+  }
+
   // libuv makes its threads when the first of them has work, and never more; a call into libvirt
   // that does not return keeps one.
   if (!process.env.UV_THREADPOOL_SIZE) process.env.UV_THREADPOOL_SIZE = '32';

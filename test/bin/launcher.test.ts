@@ -1,0 +1,57 @@
+import { type ChildProcess, spawn } from 'node:child_process';
+import { once } from 'node:events';
+import { existsSync, readFileSync } from 'node:fs';
+import { afterEach, expect, test } from 'vitest';
+
+/** This Node, which says that it is an old one: the launcher then looks for a newer. */
+const OLD = 'Object.defineProperty(process.versions,"node",{value:"20.19.0"})';
+
+let launcher: ChildProcess | null = null;
+let service = 0;
+afterEach(() => {
+  launcher?.kill('SIGKILL');
+  if (service > 0 && alive(service)) process.kill(service, 'SIGKILL');
+});
+
+/** The service over a simulated cloud, started by an old Node: it has a child that serves. */
+async function serving(): Promise<{ readonly launcher: ChildProcess; readonly folder: string }> {
+  const args = ['--import', `data:text/javascript,${OLD}`, 'bin/chainkeeper.js', 'sim'];
+  const child = spawn(process.execPath, [...args, '--port', '0'], {
+    stdio: ['ignore', 'ignore', 'pipe'],
+  });
+  launcher = child;
+  let said = '';
+  child.stderr.on('data', (piece) => {
+    said += piece;
+  });
+  await expect.poll(() => said, { timeout: 30_000 }).toContain('Ctrl-C ends it');
+  const { pid } = child;
+  service = Number(readFileSync(`/proc/${pid}/task/${pid}/children`, 'utf8'));
+  const [, folder = ''] = /(\S+)\/chainkeeper\.sock/.exec(said) ?? [];
+  return { launcher: child, folder };
+}
+
+function alive(pid: number): boolean {
+  try {
+    process.kill(pid, 0);
+    return true;
+  } catch {
+    return false;
+  }
+}
+
+test('a launcher that is killed leaves no service behind', async () => {
+  const { launcher, folder } = await serving();
+  expect([alive(service), existsSync(folder)]).toEqual([true, true]);
+  launcher.kill('SIGKILL');
+  await expect.poll(() => alive(service), { timeout: 15_000 }).toBe(false);
+  // It ended in order, and not by the same kill.
+  expect(existsSync(folder)).toBe(false);
+});
+
+test('a launcher that is asked to stop hands that on, and the exit code back', async () => {
+  const { launcher } = await serving();
+  launcher.kill('SIGTERM');
+  expect(await once(launcher, 'exit')).toEqual([0, null]);
+  expect(alive(service)).toBe(false);
+});
