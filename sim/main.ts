@@ -20,7 +20,7 @@ async function main(argv: readonly string[]): Promise<number> {
   const { values } = parseArgs({
     args: [...argv],
     options: {
-      port: { type: 'string', default: '8797' },
+      port: { type: 'string' },
       seed: { type: 'string' },
       all: { type: 'boolean', default: false },
       help: { type: 'boolean' },
@@ -31,16 +31,18 @@ async function main(argv: readonly string[]): Promise<number> {
     return 0;
   }
   if (values.seed !== undefined) {
+    if (values.port !== undefined) throw new Error('--port is for the service, not for --seed N');
     const seed = Number(values.seed);
-    if (!Number.isSafeInteger(seed) || seed < 0) {
+    if (!/^\d+$/.test(values.seed) || !Number.isSafeInteger(seed)) {
       throw new Error(`--seed is '${values.seed}': give a whole number`);
     }
     return tellSeed(seed, values.all);
   }
   if (values.all) throw new Error('--all belongs to --seed N');
-  const port = Number(values.port);
-  if (!Number.isInteger(port) || port < 0 || port > 65535) {
-    throw new Error(`--port is '${values.port}': give a whole number from 0 to 65535`);
+  const { port: named = '8797' } = values;
+  const port = Number(named);
+  if (!/^\d{1,5}$/.test(named) || port > 65535) {
+    throw new Error(`--port is '${named}': give a whole number from 0 to 65535`);
   }
   const stop = stopAsked();
   await using host = await SimulatedHost.open({ port });

@@ -2,7 +2,7 @@ import { changedBy, type FileFormat, find, type Layer, layersOf } from '#domain/
 import type { Fault, Refusal } from '#domain/failure.ts';
 import type { FileName, Format, OperationId, VolumeId } from '#domain/ids.ts';
 import { QCOW2 } from '#domain/ids.ts';
-import { planCreate } from '#domain/plan-create.ts';
+import { isNamedFor, planCreate } from '#domain/plan-create.ts';
 import { type DeletePlan, planDelete } from '#domain/plan-delete.ts';
 import { err, ok, type Result } from '#domain/result.ts';
 import type { DiskView, Sight } from '#domain/sight.ts';
@@ -125,9 +125,13 @@ export class Inspector implements Inspect {
   ): Promise<Result<{ readonly disk: DiskOf; readonly sight: Sight }, Trouble>> {
     const snapshot = await this.#world.volumes.snapshot(request.snapshot);
     if (!snapshot.ok) return fault(snapshot.error);
-    const belongsTo = snapshot.value?.volume ?? request.volume;
-    if (belongsTo !== request.volume) {
-      return refused({ kind: 'other-volume', snapshot: request.snapshot, volume: belongsTo });
+    const { snapshot: id, volume } = request;
+    if (snapshot.value === null) return refused({ kind: 'unknown-snapshot', snapshot: id });
+    if (snapshot.value.volume !== volume) {
+      return refused({ kind: 'other-volume', snapshot: id, volume: snapshot.value.volume });
+    }
+    if ('newFile' in request && !isNamedFor(request)) {
+      return refused({ kind: 'other-name', snapshot: id, file: request.newFile });
     }
     const place = await this.#ofVolume(request.volume);
     if (!place.ok) return place;
@@ -154,10 +158,7 @@ export class Inspector implements Inspect {
     const open = await this.#world.journal.unfinished();
     const mine = open.find(({ saga }) => saga.request.volume === volume);
     if (mine === undefined) return refused(refusal);
-    const problem =
-      `Operation ${mine.id} (${mine.saga.kind}) is at work on this volume: a request would ` +
-      'wait for it and be decided then, so ask again when it has ended.';
-    return refused({ kind: 'bad-request', problem });
+    return refused({ kind: 'waits', operation: mine.id, what: mine.saga.kind });
   }
 
   async #place(ref: string): Promise<Result<Place, Trouble>> {
@@ -176,11 +177,14 @@ export class Inspector implements Inspect {
     const ofGuest = disks.value.filter(({ server, guest }) => server === uuid || guest === domain);
     const disk = ofGuest.find((it) => it.target === target);
     if (disk === undefined) {
-      const has = ofGuest.map((it) => it.target).join(', ') || 'none';
-      return badRequest(
-        `Guest ${domain} has no disk ${target} with a volume's serial on this host ` +
-          `(it has: ${has}).`,
-      );
+      if (ofGuest.length === 0) {
+        return badRequest(
+          `There is no guest ${domain} on this host, or no volume of Cinder's is attached to it: ` +
+            'see virsh list --all.',
+        );
+      }
+      const has = ofGuest.map((it) => it.target).join(', ');
+      return badRequest(`Guest ${domain} has no volume as ${target}: it has ${has}.`);
     }
     const attachments = await this.#world.volumes.attachments(disk.volume);
     const found = attachments.ok ? attachments.value : null;

@@ -2,7 +2,7 @@ import { describe, expect, test } from 'vitest';
 import { Inspector } from '#app/inspect.ts';
 import { look } from '#app/look.ts';
 import type { ListedSnapshot } from '#domain/diagnosis.ts';
-import type { Fault } from '#domain/failure.ts';
+import { explain, type Fault } from '#domain/failure.ts';
 import type { FileName, OperationId, ServerId, SnapshotId, VolumeId } from '#domain/ids.ts';
 import { err, ok, type Result } from '#domain/result.ts';
 import type { GuestView, HeaderView } from '#domain/sight.ts';
@@ -109,7 +109,11 @@ describe('chain', () => {
       value: { volume: VOLUME, cinder: null },
     });
     expect(await whole.it.chain(`${GUEST}:vdc`)).toMatchObject({
-      error: { refusal: { problem: expect.stringContaining('it has: vdb') } },
+      error: {
+        refusal: {
+          problem: 'Guest 5d3c0e0a-6a2f-4a0e-9b55-0d0a1c5b7a11 has no volume as vdc: it has vdb.',
+        },
+      },
     });
   });
 
@@ -140,7 +144,12 @@ describe('chain', () => {
       { attachments: err(CINDER_AWAY), disks: err(AWAY) },
       { fault: AWAY },
     ],
-    ['another name', 'instance-2:vda', {}, { refusal: { kind: 'bad-request' } }],
+    [
+      'another name',
+      'instance-2:vda',
+      {},
+      { refusal: { problem: expect.stringMatching(/^There is no guest instance-2 .*virsh list/) } },
+    ],
     ['a path', '../etc', {}, { refusal: { kind: 'bad-request' } }],
   ])('%s', async (_, ref, says, error) => {
     expect(await inspector(says).it.chain(ref)).toMatchObject({ ok: false, error });
@@ -201,7 +210,8 @@ describe('formats', () => {
 });
 
 describe('plans', () => {
-  const CREATE = { volume: VOLUME, snapshot: SNAPSHOT, newFile: file('new') };
+  const NEW = `new.${SNAPSHOT}`;
+  const CREATE = { volume: VOLUME, snapshot: SNAPSHOT, newFile: file(NEW) };
   const remove = (top: string | null, into: string | null) => ({
     volume: VOLUME,
     snapshot: SNAPSHOT,
@@ -209,24 +219,34 @@ describe('plans', () => {
     mergeTarget: into === null ? null : file(into),
   });
   const overlay = (backing: string, of: string | null) => ({
-    headers: { ...headersOf(chain('s2', 's1', 'v')), new: header()(backing, of) },
+    headers: { ...headersOf(chain('s2', 's1', 'v')), [NEW]: header()(backing, of) },
   });
 
   test('a create', async () => {
     expect(await inspector(overlay('s2', 'qcow2')).it.planCreate(CREATE)).toEqual(
       ok({
-        action: 'make new the file that the guest writes to, on s2',
+        action: `make ${NEW} the file that the guest writes to, on s2`,
         before: chain('s2', 's1', 'v'),
-        after: { ...chain('new', 's2', 's1', 'v'), provenance: 'assumed' },
-        fileFormat: [{ file: 'new', format: 'qcow2', provenance: 'assumed' }],
+        after: { ...chain(NEW, 's2', 's1', 'v'), provenance: 'assumed' },
+        fileFormat: [{ file: NEW, format: 'qcow2', provenance: 'assumed' }],
         mend: null,
       }),
     );
     expect(await inspector(overlay('s2', null)).it.planCreate(CREATE)).toMatchObject({
-      value: { mend: 'first write into new that s2 is qcow2' },
+      value: { mend: `first write into ${NEW} that s2 is qcow2` },
     });
     expect(await inspector(overlay('/etc/passwd', 'raw')).it.planCreate(CREATE)).toMatchObject({
       error: { refusal: { kind: 'overlay-refused' } },
+    });
+  });
+
+  test('a create of a file that is mistyped, or is not for this snapshot', async () => {
+    const missing = await inspector().it.planCreate(CREATE);
+    const why = missing.ok || missing.error.kind !== 'refused' ? null : missing.error.refusal;
+    expect(why && explain(why)).toMatch(/is not there: check its name/);
+    const other = { ...CREATE, newFile: file('new.snapshot-2') };
+    expect(await inspector().it.planCreate(other)).toMatchObject({
+      error: { refusal: { kind: 'other-name', snapshot: SNAPSHOT } },
     });
   });
 
@@ -258,8 +278,13 @@ describe('plans', () => {
     for (const [says, error] of cases) {
       expect(await inspector(says).it.planDelete(remove('s1', 'v'))).toMatchObject({ error });
     }
-    const unknown = inspector({ snapshotOf: ok(null) });
-    expect(await unknown.it.planDelete(remove('s1', 'v'))).toMatchObject({ ok: true });
+    for (const plan of ['planCreate', 'planDelete'] as const) {
+      const unknown = inspector({ snapshotOf: ok(null) }).it;
+      const asked = { ...CREATE, ...remove('s1', 'v') };
+      expect(await unknown[plan](asked)).toMatchObject({
+        error: { refusal: { kind: 'unknown-snapshot', snapshot: SNAPSHOT } },
+      });
+    }
   });
 
   test('a job of our own is not called a stranger', async () => {
@@ -267,7 +292,7 @@ describe('plans', () => {
     const busy = { guest, operations: [operation('op-1', 'accepted')] };
     expect(await inspector(busy).it.planDelete(remove('s1', 'v'))).toMatchObject({
       error: {
-        refusal: { problem: expect.stringContaining('Operation op-1 (delete) is at work') },
+        refusal: { kind: 'waits', operation: 'op-1', what: 'delete' },
       },
     });
     expect(await inspector({ guest }).it.planDelete(remove('s1', 'v'))).toMatchObject({

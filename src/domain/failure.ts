@@ -240,6 +240,12 @@ export function explain(refusal: Refusal): string {
         'with the live chain.'
       );
     case 'overlay-refused':
+      if (refusal.flaws.some(({ kind }) => kind === 'missing')) {
+        return (
+          `The new file ${refusal.file} cannot be used, because it is not there: check its name, ` +
+          'and that the share it was made on is mounted on this host.'
+        );
+      }
       return (
         `The new file ${refusal.file} is not a safe overlay: ` +
         `${refusal.flaws.map((flaw) => flaw.says).join('; ')}. Delete this snapshot and make ` +
@@ -264,6 +270,8 @@ export function explain(refusal: Refusal): string {
     case 'has-ended':
     case 'not-ended':
     case 'at-work':
+    case 'unknown-snapshot':
+    case 'waits':
     case 'contradicted':
       return explainToOperator(refusal);
   }

@@ -1,4 +1,4 @@
-import type { VolumeId } from './ids.ts';
+import type { OperationId, SnapshotId, VolumeId } from './ids.ts';
 
 /** An operator asks too late, or too early, for what may be done to an operation. */
 export type OperatorRefusal =
@@ -6,6 +6,8 @@ export type OperatorRefusal =
   | { readonly kind: 'has-ended'; readonly outcome: string }
   | { readonly kind: 'not-ended'; readonly at: string }
   | { readonly kind: 'at-work'; readonly volume: VolumeId }
+  | { readonly kind: 'unknown-snapshot'; readonly snapshot: SnapshotId }
+  | { readonly kind: 'waits'; readonly operation: OperationId; readonly what: string }
   | { readonly kind: 'contradicted'; readonly as: string; readonly seen: string };
 
 /** One sentence: what was seen, and what to do about it. */
@@ -30,6 +32,16 @@ export function explainToOperator(refusal: OperatorRefusal): string {
       return (
         `Another operation is at work on volume ${refusal.volume}: look at 'chainkeeper ops list ` +
         "--state open' until it has ended."
+      );
+    case 'unknown-snapshot':
+      return (
+        `Cinder knows no snapshot ${refusal.snapshot}, so that a request would be answered and ` +
+        'nothing done: check the id.'
+      );
+    case 'waits':
+      return (
+        `Operation ${refusal.operation} (${refusal.what}) is at work on this volume: a request ` +
+        'would wait for it and be decided then, so ask again when it has ended.'
       );
     case 'contradicted':
       return (

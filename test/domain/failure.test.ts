@@ -1,6 +1,6 @@
 import { expect, test } from 'vitest';
 import { explain, explainFault, type Fault, type Outside, type Refusal } from '#domain/failure.ts';
-import type { ServerId, SnapshotId, VolumeId } from '#domain/ids.ts';
+import type { OperationId, ServerId, SnapshotId, VolumeId } from '#domain/ids.ts';
 import { file } from '../support/chains.ts';
 
 const volume = 'volume-id' as VolumeId;
@@ -62,6 +62,8 @@ const refusals: { readonly [K in Refusal['kind']]: Extract<Refusal, { kind: K }>
   'has-begun': { kind: 'has-begun', at: 'merging' },
   'has-ended': { kind: 'has-ended', outcome: 'merged' },
   'not-ended': { kind: 'not-ended', at: 'flushing' },
+  'unknown-snapshot': { kind: 'unknown-snapshot', snapshot },
+  waits: { kind: 'waits', operation: 'op-1' as OperationId, what: 'delete' },
   'at-work': { kind: 'at-work', volume },
   contradicted: { kind: 'contradicted', as: 'done', seen: 's1 is in the chain of s2 on s1' },
 };

@@ -28,6 +28,14 @@ test('a seed tells its story, the same one each time', async () => {
 test.each([
   [['--seed', 'x'], "--seed is 'x': give a whole number"],
   [['--seed', '1.5'], "--seed is '1.5': give a whole number"],
+  [['--seed', ''], "--seed is '': give a whole number"],
+  [['--port', ''], "--port is '': give a whole number from 0 to 65535"],
+  [['--port', '0x10'], "--port is '0x10': give a whole number from 0 to 65535"],
+  [['--seed', '1', '--port', '0'], '--port is for the service, not for --seed N'],
+  [
+    ['--seed', '1', 'more'],
+    "Unexpected argument 'more'. This command does not take positional arguments",
+  ],
   [['--all'], '--all belongs to --seed N'],
   [['--port', 'x'], "--port is 'x': give a whole number from 0 to 65535"],
 ])('%j is refused in a sentence', async (args, sentence) => {

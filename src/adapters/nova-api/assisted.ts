@@ -1,4 +1,5 @@
 import type { FastifyInstance, FastifyReply, FastifyRequest } from 'fastify';
+import type { SnapshotId } from '#domain/ids.ts';
 import type { Result } from '#domain/result.ts';
 import type { Answer, AssistedSnapshots, Caller } from '#ports/assisted-snapshots.ts';
 import type { Telemetry } from '#ports/telemetry.ts';
@@ -35,7 +36,7 @@ export function addAssisted(
     if (!parsed.ok) return sendFault(reply, badRequest(parsed.error));
     const { request: asked, echoId } = parsed.value;
     const caller = callerOf(request.id, request.headers);
-    const no = await ask(caller, () => assisted.create(asked, caller));
+    const no = await ask(caller, asked, () => assisted.create(asked, caller));
     if (no !== null) return sendFault(reply, no);
     const snapshot = { id: echoId, volumeId: asked.volume };
     return reply.header('content-type', JSON_TYPE).send(JSON.stringify({ snapshot }));
@@ -49,7 +50,7 @@ export function addAssisted(
     const parsed = query.ok ? parseDelete(snapshot, query.value) : query;
     if (!parsed.ok) return sendFault(reply, badRequest(parsed.error));
     const caller = callerOf(request.id, request.headers);
-    const no = await ask(caller, () => assisted.delete(parsed.value, caller));
+    const no = await ask(caller, parsed.value, () => assisted.delete(parsed.value, caller));
     return no === null ? reply.code(204).send() : sendFault(reply, no);
   };
 
@@ -69,7 +70,11 @@ export function addAssisted(
  */
 function queue(options: AssistedOptions, closing: () => boolean) {
   let waiting = 0;
-  return async (caller: Caller, ask: () => Promise<Answer>): Promise<NovaFault | null> => {
+  return async (
+    caller: Caller,
+    { snapshot: id }: { readonly snapshot: SnapshotId },
+    ask: () => Promise<Answer>,
+  ): Promise<NovaFault | null> => {
     if (closing()) return unavailable('This service is stopping: nothing was changed.');
     if (waiting >= options.maxQueued) {
       return unavailable('Too many requests are waiting: nothing was changed, try again.');
@@ -81,7 +86,7 @@ function queue(options: AssistedOptions, closing: () => boolean) {
       // Cinder logs the sentence on its own host; here is where somebody has to act on it.
       if (fault !== null) options.telemetry.log('warning', `refused: ${fault.message}`, caller);
       if (answer.ok && answer.value.operation === null) {
-        options.telemetry.log('info', 'Cinder knows no such snapshot: nothing to do', caller);
+        options.telemetry.log('info', `Cinder knows no snapshot ${id}: nothing was done`, caller);
       }
       return fault;
     } catch (error) {

@@ -34,8 +34,8 @@ export function parseCreate(body: Uint8Array, lenient: boolean): Result<ParsedCr
 export function parseDelete(id: string, query: Query): Result<AssistedDelete, string> {
   if (!isId(id)) return err(`Invalid snapshot id: ${ID_RULE}.`);
   const [text, ...others] = query.get('delete_info') ?? [];
-  // Nova's whole message is str(KeyError('delete_info')), quotes included.
-  if (text === undefined) return err("'delete_info'");
+  // Nova's whole message is str(KeyError('delete_info')), which tells a person nothing.
+  if (text === undefined) return err("Query parameter 'delete_info' is missing: give its JSON.");
   // Nova takes the last one; which one its sender meant, nobody can tell.
   if (others.some((other) => other !== text)) return err("Two different 'delete_info' were given.");
   const json = parseJson(text);
@@ -43,7 +43,7 @@ export function parseDelete(id: string, query: Query): Result<AssistedDelete, st
   const parsed = DELETE_INFO.safeParse(json.value, REPORT_INPUT);
   if (!parsed.success) return err(sentence(parsed.error, 'delete_info'));
   const info = parsed.data;
-  if (info.volume_id === undefined) return err("'volume_id'");
+  if (info.volume_id === undefined) return err("delete_info: 'volume_id' is a required property.");
   const missing = (['file_to_merge', 'merge_target_file'] as const).find((key) => !(key in info));
   // A null means "pull everything", so a missing key is no null. Only for ids that no snapshot
   // of Cinder's can have it does not matter: tempest asks so, with the literal id None

@@ -113,14 +113,14 @@ function chains(app: FastifyInstance, inspect: Inspect): void {
 
 function operations(app: FastifyInstance, inspect: Inspect, operate: Operate): void {
   app.get('/v1/operations', async (request, reply) => {
-    const query = Query.safeParse(request.query);
+    const query = Query.safeParse(request.query, SAID);
     if (!query.success) return reply.code(400).send(errorJson('bad-request', words(query.error)));
     const { state, limit } = query.data;
     return { operations: (await inspect.operations(state, limit)).map(operationJson) };
   });
   app.get<{ Params: { id: string } }>('/v1/operations/:id', async (request, reply) => {
     const { id } = request.params;
-    const query = Wait.safeParse(request.query);
+    const query = Wait.safeParse(request.query, SAID);
     if (!query.success) return reply.code(400).send(errorJson('bad-request', words(query.error)));
     await operate.ended(id as OperationId, query.data.wait * 1000);
     const report = await inspect.operation(id as OperationId);
@@ -139,7 +139,14 @@ function requests(app: FastifyInstance, { assisted, telemetry }: AdminWorld): vo
     const caller = callerOf(request.id, request.headers);
     const asked = parseRequest(request.body);
     const answer = asked.ok ? await submit(assisted, asked.value, caller) : asked;
-    if (answer.ok) return reply.code(202).send({ operation: answer.value.operation });
+    if (answer.ok) {
+      const { operation } = answer.value;
+      if (operation === null && asked.ok) {
+        const { snapshot } = asked.value;
+        telemetry.log('info', `Cinder knows no snapshot ${snapshot}: nothing was done`, caller);
+      }
+      return reply.code(202).send({ operation });
+    }
     const { status, body } = troubleJson(answer.error);
     telemetry.log('warning', `refused: ${body.error.message}`, caller);
     return reply.code(status).send(body);
@@ -162,13 +169,14 @@ function orders(app: FastifyInstance, operate: Operate): void {
     return answer(reply, id, await operate.abort(id as OperationId));
   });
   app.post<{ Params: { id: string } }>('/v1/operations/:id/settle', async (request, reply) => {
-    const order = Settle.safeParse(request.body);
+    const order = Settle.safeParse(request.body, SAID);
     if (!order.success) return reply.code(400).send(errorJson('bad-request', words(order.error)));
     const { id } = request.params;
     return answer(reply, id, await operate.settle(id as OperationId, order.data.as));
   });
 }
 
+const SAID = { reportInput: true };
 const Settle = z.strictObject({ as: z.enum(['done', 'failed']) });
 const Wait = z.strictObject({
   /** How many seconds to wait for the end. */

@@ -36,7 +36,7 @@ const Asked = z.discriminatedUnion('kind', [
 
 /** What Cinder asks, as `chainkeeper plan` and Nova's compute service hand it on. */
 export function parseRequest(body: unknown): Result<AssistedRequest, Trouble> {
-  const parsed = Asked.safeParse(body);
+  const parsed = Asked.safeParse(body, { reportInput: true });
   if (!parsed.success) return badRequest(words(parsed.error));
   const { data } = parsed;
   const { volume, snapshot } = data;
@@ -70,5 +70,27 @@ function badRequest(problem: string): Result<never, Trouble> {
   return err({ kind: 'refused', refusal });
 }
 
-export const words = (error: z.ZodError): string =>
-  error.issues.map(({ path, message }) => `${path.join('.') || 'body'}: ${message}`).join('; ');
+/** Everything that is wrong with what was sent, field by field, in plain words. */
+export function words({ issues }: z.ZodError): string {
+  const all = issues.map((issue) => `${issue.path.join('.') || 'the body'} ${wordOf(issue)}`);
+  return `${all.join('; ')}.`;
+}
+
+function wordOf(issue: z.core.$ZodIssue): string {
+  switch (issue.code) {
+    case 'invalid_type':
+      if (issue.input === undefined) return 'is missing';
+      return `must be ${TYPES[issue.expected] ?? `a ${issue.expected}`}`;
+    case 'unrecognized_keys':
+      return `may not have ${issue.keys.map((key) => `'${key}'`).join(', ')}`;
+    case 'invalid_union':
+      return 'must be create or delete';
+    default:
+      return issue.message;
+  }
+}
+
+const TYPES: Readonly<Record<string, string>> = {
+  object: 'a JSON object',
+  string: 'a text in quotes',
+};

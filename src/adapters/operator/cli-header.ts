@@ -10,7 +10,9 @@ import { type Fields, FORMATS, type Look, renderShow } from './output.ts';
  * It needs no service and opens the one file; what is left out of the options is not compared.
  */
 export function addHeader(program: Command, run: Run, collect: Collect): void {
-  program
+  // commander keeps the last of the two, and what was compared is not what was asked for.
+  const named = new Set<string>();
+  const command = program
     .command('header')
     .description('what a qcow2 header page says, and the verdict on it as an overlay')
     .argument('<FILE>', 'the file; no other one is opened')
@@ -21,7 +23,11 @@ export function addHeader(program: Command, run: Run, collect: Collect): void {
     .option('--encrypted', 'the volume is: so it must have LUKS inside')
     .addOption(new Option('-f, --format <FORMAT>').choices(FORMATS).default('table'))
     .option('-c, --column <COLUMN>', 'only this one; repeatable', collect, [])
-    .action((file: string, options: HeaderOptions) => show(file, options, run));
+    .action((file: string, options: HeaderOptions) => {
+      if (named.size < 2) return show(file, options, run);
+      return command.error("error: '--backing' and '--no-backing' exclude each other");
+    });
+  for (const it of ['backing', 'no-backing']) command.on(`option:${it}`, () => named.add(it));
 }
 
 async function show(file: string, options: HeaderOptions, run: Run): Promise<void> {

@@ -1,4 +1,4 @@
-import { type Command, Option } from 'commander';
+import { type Command, InvalidArgumentError, Option } from 'commander';
 import { FORMATS } from './output.ts';
 
 /** What every command that talks to the service takes. */
@@ -6,13 +6,18 @@ export function client(command: Command): Command {
   return command
     .addOption(new Option('-f, --format <FORMAT>').choices(FORMATS).default('table'))
     .option('-c, --column <COLUMN>', 'only this one; repeatable', collect, [])
-    .option('--socket <PATH>', 'where the service listens; default: as configured')
+    .option('--socket <PATH>', 'where the service listens; default: as configured', path)
     .addOption(configFile());
 }
 
 export const configFile = (): Option =>
   new Option('--config-file <FILE>', 'instead of the default files; repeatable')
-    .argParser(collect)
+    .argParser<string[]>((value, before) => collect(path(value), before))
     .default([]);
+
+function path(value: string): string {
+  if (value !== '') return value;
+  throw new InvalidArgumentError('It must be a path.');
+}
 
 export const collect = (value: string, before: string[]): string[] => [...before, value];

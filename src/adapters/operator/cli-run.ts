@@ -42,6 +42,11 @@ export class Run {
   async plan(options: ClientOptions, request: object): Promise<void> {
     const reply = await this.#reply(options, '/v1/plans', request);
     if (reply === null) return;
+    if (reply.kind === 'no' && reply.is === 'bad-request') {
+      this.say(reply.why);
+      this.code = EXIT.usage;
+      return;
+    }
     if (reply.kind === 'no' && reply.status === 400) {
       const fields = { ...REFUSED, refusal: reply.is, reason: reply.why };
       this.render(renderShow(fields, {}, look(options)));

@@ -182,9 +182,12 @@ function wholeNumber(text: string): string {
 function jsonObject(text: string): object {
   try {
     const value: unknown = JSON.parse(text);
-    if (typeof value === 'object' && value !== null) return value;
+    if (typeof value === 'object' && value !== null && !Array.isArray(value)) return value;
   } catch {}
-  throw new InvalidArgumentError('It must be a JSON object.');
+  throw new InvalidArgumentError(
+    "It must be a JSON object, as Cinder's: " +
+      '{"volume_id": ..., "file_to_merge": ..., "merge_target_file": ...}.',
+  );
 }
 
 /** package.json lies three folders up from here, in a checkout and in the package. */

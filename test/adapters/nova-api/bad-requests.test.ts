@@ -188,11 +188,12 @@ describe('a delete with', () => {
   const info = (change: object) => `?delete_info=${asRequestsDoes(deleteInfo(change))}`;
   const text = (json: string) => `?delete_info=${encodeURIComponent(json)}`;
   const good = JSON.stringify(deleteInfo());
+  const NO_INFO = "Query parameter 'delete_info' is missing: give its JSON.";
   const JSON_RULE = 'Malformed delete_info: it is not valid JSON.';
 
   test.each<[string, string, string, string?]>([
-    ['no query', '', "'delete_info'"],
-    ['another query', '?x=1', "'delete_info'"],
+    ['no query', '', NO_INFO],
+    ['another query', '?x=1', NO_INFO],
     ['an empty delete_info', '?delete_info=', JSON_RULE],
     ['a bare delete_info', '?delete_info', JSON_RULE],
     ['half of it', text(good.slice(0, -1)), JSON_RULE],
@@ -211,7 +212,11 @@ describe('a delete with', () => {
       text(good.replace('{', '{"__proto__":{},')),
       "Malformed delete_info: the key '__proto__' is not allowed.",
     ],
-    ['no volume_id', info({ volume_id: undefined }), "'volume_id'"],
+    [
+      'no volume_id',
+      info({ volume_id: undefined }),
+      "delete_info: 'volume_id' is a required property.",
+    ],
     ['volume_id null', info({ volume_id: null }), `${at('volume_id')}it must be a string.`],
     ['a slash in volume_id', info({ volume_id: '../x' }), at('volume_id') + ID_RULE],
     [

@@ -251,3 +251,12 @@ test("the access line is Nova's", async () => {
   expect(line).toMatch(/ len: \d+ microversion: 2\.1 time: \d+\.\d{6}$/);
   expect(it.lines.join()).not.toContain('notused');
 });
+
+test('a snapshot that Cinder does not know is logged with its id', async () => {
+  const it = api({ answer: async () => ok({ operation: null }) });
+  const url = `${PATH}/${SNAPSHOT}?delete_info=${encodeURIComponent(JSON.stringify(INFO))}`;
+  expect((await it.app.inject({ method: 'DELETE', url })).statusCode).toBe(204);
+  expect(it.lines[0]).toBe(`info Cinder knows no snapshot ${SNAPSHOT}: nothing was done`);
+});
+
+const INFO = { volume_id: VOLUME, file_to_merge: null, merge_target_file: null };

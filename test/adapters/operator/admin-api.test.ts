@@ -270,6 +270,7 @@ describe("what Nova's compute service hands on", () => {
   test('of a snapshot that Cinder does not know there is no operation', async () => {
     cinder.answer = ok({ operation: null });
     expect(await get('/v1/operations', create)).toEqual({ status: 202, body: { operation: null } });
+    expect(telemetry.lines).toEqual(['info Cinder knows no snapshot snapshot-1: nothing was done']);
   });
 
   test.each([

@@ -128,11 +128,13 @@ describe('what is no image', () => {
 });
 
 test.each([
+  ['--backing', 'x', '--no-backing'],
+  ['--no-backing', '--backing', 'x'],
   ['--size', 'x'],
   ['--size', '-1'],
   ['--size', '1e6'],
   ['--size', '9007199254740993'],
   ['-c', 'nothing'],
-])('a slip of whoever typed it: %s %s', async (...slip) => {
+])('a slip of whoever typed it: %s %s %s', async (...slip) => {
   expect(await run(put(qcow2()), ...slip)).toMatchObject({ code: 2, out: '' });
 });

@@ -176,13 +176,27 @@ describe('plan', () => {
     expect(refused.code).toBe(3);
     expect(refused.err).toContain('refused: Volume volume-1 is not attached');
     expect(JSON.parse(refused.out)).toMatchObject({ verdict: 'refused', refusal: 'not-attached' });
-    expect((await run(...CREATE.slice(0, -1), '../x')).code).toBe(3);
     it.plan = err(AWAY);
     expect(await run(...CREATE)).toMatchObject({ code: 5, out: '' });
   });
 
   test('delete-info must be an object', async () => {
-    for (const text of ['{', '1', 'null']) expect((await run(...DELETE, text)).code).toBe(2);
+    for (const text of ['{', '1', 'null', '[]']) {
+      expect(await run(...DELETE, text)).toMatchObject({ code: 2, out: '' });
+    }
+    expect(it.asked).toEqual([]);
+  });
+
+  test.each([
+    [[...DELETE, '{}'], 'delete_info.file_to_merge is missing; delete_info.merge_target_file is'],
+    [[...DELETE, INFO.replace('"s1"', '1')], 'delete_info.file_to_merge must be a text in quotes.'],
+    [[...DELETE, INFO.replace('v-1', 'v-2')], 'delete_info is about volume v-2, not about v-1.'],
+    [[...CREATE.slice(0, -1), '../x'], 'new_file must be a bare file name.'],
+    [CREATE.with(5, 's/1'), 'snapshot must be an id.'],
+  ])('what is no request is a slip, in plain words: %j', async (argv, sentence) => {
+    const shown = await run(...argv);
+    expect(shown).toMatchObject({ code: 2, out: '' });
+    expect(shown.err).toContain(`chainkeeper: ${sentence}`);
     expect(it.asked).toEqual([]);
   });
 });
@@ -341,6 +355,8 @@ test.each([
   ['chain', 'show', 'v', '-c', 'colour'],
   ['chain', 'show', 'v', '--force'],
   ['plan', 'create', '--volume', 'v'],
+  ['ops', 'list', '--socket', ''],
+  ['ops', 'list', '--config-file', ''],
   ['ops', 'list', '--state', 'lost'],
   ['ops', 'abort'],
   ['ops', 'settle', 'op-1'],
