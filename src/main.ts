@@ -6,7 +6,8 @@ import { OsloLog } from '#adapters/operator/log.ts';
 import { explainFault } from '#domain/failure.ts';
 import { compose, production, StartupProblem } from './composition.ts';
 import { findSocket, type Loaded, loadConfig } from './config.ts';
-import { doctor } from './doctor.ts';
+import { configSample } from './config-sample.ts';
+import { configChecks, doctor } from './doctor.ts';
 import { listen } from './listen.ts';
 import { stopAsked } from './stop.ts';
 
@@ -71,7 +72,11 @@ if (import.meta.main) {
   process.stdout.on('error', () => exitNow(1));
   const { stdout, stderr } = process;
   const socketOf = (files: readonly string[]) => findSocket({ files });
-  const io = { stdout, stderr, serve, doctor, findSocket: socketOf, header: headerAt };
+  const config = {
+    sample: configSample,
+    validate: (files: readonly string[]) => configChecks(loadConfig({ files })),
+  };
+  const io = { stdout, stderr, serve, doctor, config, findSocket: socketOf, header: headerAt };
   const code = await runCli(process.argv.slice(2), io);
   // Everything is closed by now; what still holds the loop is a call that nobody waits for.
   process.exitCode = code;

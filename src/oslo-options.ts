@@ -4,6 +4,9 @@ import { type Assigned, nearest, type Sections, substitute } from './oslo-config
 /** Known options with their defaults, by group; null is an option that has none. */
 export type Known = Readonly<Record<string, Readonly<Record<string, string | null>>>>;
 
+/** Options whose values nobody may be shown (the names that oslo.config and keystoneauth hide). */
+const SECRET = /password|secret|token$/;
+
 /**
  * The values of known options: from the environment (`OS_<GROUP>__<OPTION>`), else the files, else
  * the default. Reading one that does not fit its type writes down a mistake and goes on, so that a
@@ -117,9 +120,23 @@ export class Options {
     return `: there are ${Object.keys(this.#known).join(', ')}`;
   }
 
+  /** A value that was put elsewhere (`$password`), and does not fit there, would be quoted. */
   #mistake(group: string, sentence: string): void {
-    this.mistakes.push(sentence);
+    const masked = this.#secrets().reduce((text, it) => {
+      // A short one is part of any word.
+      return it.length < 4 ? text.replaceAll(`'${it}'`, "'***'") : text.replaceAll(it, '***');
+    }, sentence);
+    this.mistakes.push(masked);
     this.doubtful.add(group);
+  }
+
+  #secrets(): readonly string[] {
+    return Object.entries(this.#known).flatMap(([group, options]) =>
+      Object.keys(options)
+        .filter((option) => SECRET.test(option))
+        .map((option) => this.#resolve(group, option, []))
+        .flatMap((it) => (it.ok && it.value !== '' ? [it.value] : [])),
+    );
   }
 
   #resolve(group: string, option: string, seen: readonly string[]): Result<string, string> {

@@ -4,6 +4,8 @@ import { join } from 'node:path';
 import { inspect } from 'node:util';
 import { afterAll, describe, expect, test } from 'vitest';
 import { describe as described, findSocket, loadConfig, Secret } from '#app/config.ts';
+import { configSample, describedOptions } from '#app/config-sample.ts';
+import { OPTIONS } from '#app/config-shape.ts';
 import { mergeSections, nearest, parseOslo, substitute } from '#app/oslo-config.ts';
 import { err, ok } from '#domain/result.ts';
 
@@ -383,3 +385,72 @@ auth_url = http://k/v3\nusername = nova\npassword = p$x\nuser_domain_name = Defa
     expect(draft.cinder.endpoint).toBe('http://cinder:8776/v3');
   });
 });
+
+describe('a secret that was put where it does not fit', () => {
+  const http = `${GOOD.replace('= noauth\nend', '= http_basic\nusername = u\nend')}password = `;
+  test.each([
+    [`[operator]\nsocket = \${cinder.password}`, 'hunter2 22'],
+    [`[libvirt]\nquiesce = \${cinder.password}`, 'abc'],
+    [`[DEFAULT]\nstate_path = x\${cinder.password}`, 'hunter2'],
+    [`[api]\nbind_port = \${cinder.password}`, 'p"w;#d'],
+  ])('%s', (text, secret) => {
+    const found = mistakes(`${http}${secret}\n${text}`);
+    expect(found).toHaveLength(1);
+    expect(found[0]).toContain('***');
+    expect(found[0]).not.toContain(secret);
+  });
+});
+
+describe('the sample configuration', () => {
+  const text = configSample();
+
+  test('sets nothing: as a file it says what an empty one does', () => {
+    expect(load(text)).toEqual({ ...load(''), places: load(text).places });
+  });
+
+  test('names every option that there is, but for those of keystoneauth', () => {
+    const told = describedOptions().map(({ group, name }) => `${group}.${name}`);
+    const keystone = Object.keys(OPTIONS.keystone_authtoken ?? {});
+    const known = Object.entries(OPTIONS).flatMap(([group, options]) =>
+      Object.keys(options)
+        .filter((name) => group !== 'cinder' || !keystone.includes(name) || isRead(name))
+        .map((name) => `${group}.${name}`),
+    );
+    expect(told.toSorted()).toEqual(known.filter((it) => !/^keystone_/.test(it)).toSorted());
+  });
+
+  test('with every comment taken away it is the default, without a warning', () => {
+    const set = text
+      .split('\n')
+      .filter((line) => /^#\w+ = |^\[/.test(line) && !line.endsWith('<None>'))
+      .map((line) => line.replace('#', ''));
+    const need = { OS_CINDER__AUTH_TYPE: 'none', OS_CINDER__ENDPOINT: 'http://c/v3' };
+    const env = { ...need, OS_API__AUTH_STRATEGY: 'noauth' };
+    const all = load(set.join('\n'), env);
+    expect(all).toEqual({ ...load('', env), places: all.places });
+    expect(all.ok).toBe(true);
+  });
+
+  const limits = describedOptions().filter((it) => it.most !== undefined || it.choices);
+  test.each(limits.map((it) => [`[${it.group}] ${it.name}`, it] as const))(
+    'what it says %s may be is what it may be',
+    (name, { group, name: option, least = 0, most = 0, choices }) => {
+      const wrong = (value: string | number) =>
+        mistakes('', { [`OS_${group}__${option}`.toUpperCase()]: String(value) }).filter(
+          (it) => it.includes(name) && /give (a whole|one of)|noauth, http_basic or none/.test(it),
+        );
+      if (choices === undefined) {
+        expect([wrong(least), wrong(most)]).toEqual([[], []]);
+        expect([wrong(least - 1).length, wrong(most + 1).length]).toEqual([1, 1]);
+        return;
+      }
+      for (const choice of choices) expect(wrong(choice), choice).toEqual([]);
+      expect(wrong('klingon')).toHaveLength(1);
+    },
+  );
+});
+
+/** Options of keystoneauth that [cinder] has a use for. */
+const isRead = (name: string): boolean => READ.split(' ').includes(name);
+const READ =
+  'auth_type user_id project_id username password cafile certfile keyfile insecure timeout';

@@ -1,6 +1,8 @@
 import type { Command } from 'commander';
+import type { Check } from '#ports/doctor.ts';
 import { client } from './cli-options.ts';
-import { type ClientOptions, EXIT, look, type Run } from './cli-run.ts';
+import { type ClientOptions, EXIT, type Run } from './cli-run.ts';
+import { maskSecrets } from './mask.ts';
 import { renderList } from './output.ts';
 
 const COLUMNS = ['check', 'status', 'saw', 'do'];
@@ -15,9 +17,21 @@ export function addDoctor(program: Command, run: Run): void {
         configFiles: configFile,
         ...(socket !== undefined && { socket }),
       });
-      const rows = checks.map(({ check, status, saw, todo }) => ({ check, status, saw, do: todo }));
-      run.render(renderList({ rows, known: COLUMNS, usual: COLUMNS }, look(options)));
-      const failed = checks.some(({ status }) => status === 'error');
-      if (failed && run.code === EXIT.ok) run.code = EXIT.failed;
+      renderChecks(run, checks, options);
     });
+}
+
+/** A row for each check; an error is a failure, a warning is none. */
+export function renderChecks(
+  run: Run,
+  checks: readonly Check[],
+  { format, column }: Pick<ClientOptions, 'format' | 'column'>,
+): void {
+  const rows = checks.map(({ check, status, saw, todo }) => {
+    return { check, status, saw: maskSecrets(saw), do: maskSecrets(todo) };
+  });
+  const list = { rows, known: COLUMNS, usual: COLUMNS };
+  run.render(renderList(list, { format, columns: column }));
+  const failed = checks.some(({ status }) => status === 'error');
+  if (failed && run.code === EXIT.ok) run.code = EXIT.failed;
 }

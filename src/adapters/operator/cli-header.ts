@@ -2,18 +2,18 @@ import { type Command, InvalidArgumentError, Option } from 'commander';
 import { explainFault } from '#domain/failure.ts';
 import { judgeHeader, type OverlayVerdict } from '#domain/overlay.ts';
 import type { HeaderView } from '#domain/sight.ts';
+import { formatted } from './cli-options.ts';
 import { EXIT, type Run } from './cli-run.ts';
-import { type Fields, FORMATS, type Look, renderShow } from './output.ts';
+import { type Fields, type Look, renderShow } from './output.ts';
 
 /**
  * `chainkeeper header FILE`: what a header page says, and what would be made of it as an overlay.
  * It needs no service and opens the one file; what is left out of the options is not compared.
  */
-export function addHeader(program: Command, run: Run, collect: Collect): void {
+export function addHeader(program: Command, run: Run): void {
   // commander keeps the last of the two, and what was compared is not what was asked for.
   const named = new Set<string>();
-  const command = program
-    .command('header')
+  const command = formatted(program.command('header'))
     .description('what a qcow2 header page says, and the verdict on it as an overlay')
     .argument('<FILE>', 'the file; no other one is opened')
     .addOption(new Option('--backing <NAME>', 'the backing name it must have'))
@@ -21,8 +21,6 @@ export function addHeader(program: Command, run: Run, collect: Collect): void {
     .option('--backing-format <FORMAT>', 'the format that the backing file has')
     .option('--size <BYTES>', 'the virtual size it must have', bytes)
     .option('--encrypted', 'the volume is: so it must have LUKS inside')
-    .addOption(new Option('-f, --format <FORMAT>').choices(FORMATS).default('table'))
-    .option('-c, --column <COLUMN>', 'only this one; repeatable', collect, [])
     .action((file: string, options: HeaderOptions) => {
       if (named.size < 2) return show(file, options, run);
       return command.error("error: '--backing' and '--no-backing' exclude each other");
@@ -88,5 +86,3 @@ interface HeaderOptions {
   readonly format: Look['format'];
   readonly column: readonly string[];
 }
-
-type Collect = (value: string, before: string[]) => string[];

@@ -3,11 +3,18 @@ import { FORMATS } from './output.ts';
 
 /** What every command that talks to the service takes. */
 export function client(command: Command): Command {
-  return command
-    .addOption(new Option('-f, --format <FORMAT>').choices(FORMATS).default('table'))
-    .option('-c, --column <COLUMN>', 'only this one; repeatable', collect, [])
+  return formatted(command)
     .option('--socket <PATH>', 'where the service listens; default: as configured', path)
     .addOption(configFile());
+}
+
+/** How it is printed: cliff's two options. */
+export function formatted(command: Command): Command {
+  return command
+    .addOption(
+      new Option('-f, --format <FORMAT>', 'how it is printed').choices(FORMATS).default('table'),
+    )
+    .option('-c, --column <COLUMN>', 'only this one; repeatable', collect, []);
 }
 
 export const configFile = (): Option =>

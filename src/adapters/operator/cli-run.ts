@@ -4,6 +4,7 @@ import type { HeaderView } from '#domain/sight.ts';
 import type { Check, DoctorOptions } from '#ports/doctor.ts';
 import { ask, type Reply } from './client.ts';
 import { escapeText } from './escape.ts';
+import { maskSecrets } from './mask.ts';
 import { type Fields, type Look, renderShow } from './output.ts';
 
 /** What the command line needs of the process around it. */
@@ -16,6 +17,12 @@ export interface CliIo {
   findSocket(configFiles: readonly string[]): Result<string, string>;
   /** Everything that is worth checking on this host. */
   doctor(options: DoctorOptions): Promise<readonly Check[]>;
+  readonly config: {
+    /** A configuration with every option explained. */
+    sample(): string;
+    /** What is wrong with these files, or the default ones. */
+    validate(configFiles: readonly string[]): readonly Check[];
+  };
   /** The header page of the file at this path. */
   header(path: string): Promise<Result<HeaderView, Fault>>;
 }
@@ -100,7 +107,7 @@ export class Run {
   }
 
   say(sentence: string): void {
-    this.io.stderr.write(`chainkeeper: ${escapeText(sentence)}\n`);
+    this.io.stderr.write(`chainkeeper: ${escapeText(maskSecrets(sentence))}\n`);
   }
 
   async #reply(options: ClientOptions, path: string, body?: object): Promise<Reply | null> {

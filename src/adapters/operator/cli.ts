@@ -1,9 +1,10 @@
 import { readFileSync } from 'node:fs';
 import { Command, CommanderError, InvalidArgumentError, Option } from 'commander';
+import { addConfig } from './cli-config.ts';
 import { addDoctor } from './cli-doctor.ts';
 import { addHeader } from './cli-header.ts';
 import { addOrders } from './cli-ops.ts';
-import { client, collect, configFile } from './cli-options.ts';
+import { client, configFile } from './cli-options.ts';
 import { type ClientOptions, type CliIo, EXIT, formatWords, look, Run } from './cli-run.ts';
 import { escapeText } from './escape.ts';
 import { type Fields, renderData, renderList, renderShow } from './output.ts';
@@ -27,10 +28,10 @@ export async function runCli(argv: readonly string[], io: CliIo): Promise<number
   addChain(program, run);
   addPlan(program, run);
   addOps(program, run);
-  addHeader(program, run, collect);
+  addHeader(program, run);
   addDoctor(program, run);
   addSim(program, run);
-  addMissing(program, run);
+  addConfig(program, run);
   try {
     await program.parseAsync(argv, { from: 'user' });
     return run.code;
@@ -117,10 +118,6 @@ function addOps(program: Command, run: Run): void {
     );
   addOrders(ops, run);
   missing(ops, 'watch', 'ops watch', run);
-}
-
-function addMissing(program: Command, run: Run): void {
-  missing(program, 'config', 'config', run);
 }
 
 /** `bin/chainkeeper.js` starts it, for the sim is not part of the service. */

@@ -2,6 +2,7 @@ import { closeSync, openSync, writeSync } from 'node:fs';
 import { hostname } from 'node:os';
 import type { LogContext, Telemetry } from '#ports/telemetry.ts';
 import { escapeJson, escapeText } from './escape.ts';
+import { maskSecrets } from './mask.ts';
 
 export interface LogSettings {
   readonly debug: boolean;
@@ -31,7 +32,7 @@ export class OsloLog implements Telemetry {
   log(level: Level, message: string, context?: LogContext): void {
     const { debug, useJson, now = Date.now, pid = process.pid } = this.#settings;
     if (level === 'debug' && !debug) return;
-    const record = { level, message, at: now(), pid, context };
+    const record = { level, message: maskSecrets(message), at: now(), pid, context };
     this.#write(`${useJson ? jsonLine(record) : textLine(record)}\n`);
   }
 

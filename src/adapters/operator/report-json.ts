@@ -7,6 +7,8 @@ import type { Trouble } from '#ports/assisted-snapshots.ts';
 import type { ChainReport, Diagnosis, OperationReport, PlanReport } from '#ports/inspect.ts';
 import type { Operation } from '#ports/journal.ts';
 
+import { maskSecrets } from './mask.ts';
+
 /** What the admin API says and the CLI prints: snake_case keys that stay as they are. */
 
 /** One layer by three witnesses; `header` and `libvirt` are `ok` or say what is wrong. */
@@ -67,7 +69,7 @@ export function operationJson({ id, saga, accepted, ...rest }: Operation) {
     kind: saga.kind,
     state: accepted ? saga.at : 'asked',
     outcome: saga.at === 'end' ? saga.outcome : null,
-    reason: saga.at === 'end' ? saga.reason : null,
+    reason: saga.at === 'end' ? maskSecrets(saga.reason) : null,
     volume: request.volume,
     snapshot: request.snapshot,
     server: request.server,
@@ -89,7 +91,7 @@ export function operationReportJson({ operation, evidence, notices }: OperationR
       seq,
       at: new Date(at).toISOString(),
       kind,
-      detail,
+      detail: maskSecrets(detail),
     })),
     notices: notices.map(({ seq, update, state }) => ({
       seq,
@@ -115,7 +117,9 @@ export function troubleJson(trouble: Trouble): {
   return { status, body: errorJson(fault.kind, explainFault(fault)) };
 }
 
-export const errorJson = (kind: string, message: string) => ({ error: { kind, message } });
+export const errorJson = (kind: string, message: string) => ({
+  error: { kind, message: maskSecrets(message) },
+});
 
 function layerJson(
   layer: SeenLayer,

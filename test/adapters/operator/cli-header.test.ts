@@ -37,6 +37,7 @@ async function runWith(header: Read, path: string, ...rest: string[]) {
     serve: () => expect.unreachable('it needs no service'),
     doctor: () => expect.unreachable('nobody asks for it'),
     findSocket: () => expect.unreachable('it needs no service'),
+    config: { sample: () => expect.unreachable(), validate: () => expect.unreachable() },
     header,
   });
   return { code, out, said };

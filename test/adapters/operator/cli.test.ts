@@ -73,6 +73,13 @@ async function run(...argv: string[]) {
       asked.push(options);
       return checks;
     },
+    config: {
+      sample: () => '[api]\n',
+      validate: (files) => {
+        asked.push(files);
+        return checks;
+      },
+    },
     header: headerAt,
     findSocket: (files) => (files.includes('bad') ? err('bad: no such file') : ok(socket)),
   });
@@ -336,10 +343,25 @@ describe('ops abort and ops settle', () => {
   });
 });
 
-test.each([
-  ['config', 'validate'],
-  ['ops', 'watch'],
-])('%s is not there yet', async (...argv) => {
+describe('config', () => {
+  test('sample is printed as it is', async () => {
+    expect(await run('config', 'sample')).toMatchObject({ code: 0, out: '[api]\n', err: '' });
+  });
+
+  test('validate fails on an error, not on a warning, and shows no secret', async () => {
+    const check = (status: Check['status']): Check => {
+      return { check: 'config', status, saw: 'x: password = hunter22', todo: 'edit' };
+    };
+    checks = [check('warning')];
+    const fine = await run('config', 'validate', '--config-file', 'a', '-f', 'json');
+    expect(fine).toMatchObject({ code: 0, asked: [['a']] });
+    expect(JSON.parse(fine.out)).toMatchObject([{ saw: 'x: password = ***' }]);
+    checks = [check('ok'), check('error')];
+    expect((await run('config', 'validate')).code).toBe(1);
+  });
+});
+
+test.each([['ops', 'watch']])('%s is not there yet', async (...argv) => {
   const shown = await run(...argv);
   expect(shown).toMatchObject({ code: 2, out: '' });
   expect(shown.err).toMatch(/^chainkeeper: '[a-z -]+' is not there yet\.\n$/);

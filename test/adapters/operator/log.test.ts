@@ -82,3 +82,22 @@ test('a renamed file is followed until it is opened anew', () => {
   expect(readFileSync(`${file}.1`, 'utf8')).toMatch(/before\n.*between\n$/);
   expect(readFileSync(file, 'utf8')).toMatch(/ after\n$/);
 });
+
+test.each([
+  ['X-Auth-Token: gAAAA-b', 'X-Auth-Token: ***'],
+  ['{"x-service-token":"gAAAA","a":1}', '{"x-service-token":"***","a":1}'],
+  ['Authorization: Basic dTpw', 'Authorization: Basic ***'],
+  ['connect to rabbit://u:p#1@h:5672/', 'connect to rabbit://u:***@h:5672/'],
+  ['password=a;b', 'password=***;b'],
+  ["admin_password = 'x y'", "admin_password = '*** y'"],
+  ['application_credential_secret: x', 'application_credential_secret: ***'],
+  ['GET /v3?X-Auth-Token=abc&limit=1', 'GET /v3?X-Auth-Token=***&limit=1'],
+  ["Secret not found: no secret with matching uuid 'a'", null],
+  ['secret: nobody has it', null],
+  ['a token of peace: none', null],
+  ['http://127.0.0.1:8776/v3 says a@b', null],
+])('what is secret by its name is not logged: %s', (said, logged) => {
+  const { log, text } = open();
+  log.log('info', said);
+  expect(text().trim().split('[-] ')[1]).toBe(logged ?? said);
+});

@@ -1,0 +1,57 @@
+import { HELP, type Help } from './config-help.ts';
+import { OPTIONS } from './config-shape.ts';
+
+/** One option, as a person looks it up. */
+export interface DescribedOption extends Help {
+  readonly group: string;
+  readonly name: string;
+  /** Null where there is none. */
+  readonly fallback: string | null;
+}
+
+/** Every option that does something, group by group. */
+export const describedOptions = (): readonly DescribedOption[] =>
+  Object.entries(HELP).flatMap(([group, options]) =>
+    Object.entries(options).map(([name, help]) => {
+      return { group, name, fallback: OPTIONS[group]?.[name] ?? null, ...help };
+    }),
+  );
+
+/**
+ * A whole configuration with nothing set, as oslo-config-generator would write it: each option as a
+ * comment, with its default, below what it is for.
+ */
+export function configSample(): string {
+  const groups = Object.keys(HELP).map((group) => {
+    const options = describedOptions().filter((it) => it.group === group);
+    const also = group === 'cinder' ? [OTHERS] : [];
+    return [`[${group}]`, '', HEAD, ...also, ...options.map(entry)].join('\n');
+  });
+  return `${groups.join('\n\n')}\n`;
+}
+
+const HEAD = '#\n# From chainkeeper\n#\n';
+const OTHERS =
+  "# The other options of keystoneauth, and Nova's of this name, may stand here too, so that\n" +
+  "# nova.conf's [cinder] can be pasted; they are not used yet.\n";
+
+function entry({ name, fallback, says, type, choices, least, most }: DescribedOption): string {
+  const lines = [
+    ...wrap(`${says} (${type} value)`),
+    ...(choices ? ['Possible values:', ...choices.map((it) => it)] : []),
+    ...(least === undefined ? [] : [`Minimum value: ${least}`]),
+    ...(most === undefined ? [] : [`Maximum value: ${most}`]),
+  ];
+  const comment = lines.map((line) => `# ${line}`).join('\n');
+  return `${comment}\n#${name} = ${fallback ?? '<None>'}\n`;
+}
+
+function wrap(text: string): readonly string[] {
+  const lines = [''];
+  for (const word of text.split(' ')) {
+    const line = lines.at(-1) ?? '';
+    if (line.length + 1 + word.length > 76) lines.push(word);
+    else lines[lines.length - 1] = line === '' ? word : `${line} ${word}`;
+  }
+  return lines;
+}
