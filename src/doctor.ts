@@ -8,6 +8,7 @@ import { bad, fine, odd } from './check.ts';
 import { restFor } from './composition.ts';
 import { type Config, findSocket, type Loaded, loadConfig } from './config.ts';
 import { type Asking, qemuImg, service, statePath } from './doctor-host.ts';
+import { neighbours } from './doctor-neighbours.ts';
 import { cinderChecks, libvirtChecks } from './doctor-outside.ts';
 
 /** What is looked at; a test has other ones. */
@@ -16,6 +17,7 @@ export interface DoctorWorld {
   readonly hypervisor: (config: Config) => Promise<Hypervisor>;
   readonly images: Images;
   readonly qemuImg: () => Promise<Check>;
+  readonly neighbours: () => readonly Check[];
   /** How long the service has for an answer: it decides within 8 s, and a person waits. */
   readonly patienceMs?: number;
 }
@@ -25,6 +27,7 @@ const REAL: DoctorWorld = {
   hypervisor: ({ libvirt }) => LibvirtHypervisor.connect(libvirt),
   images: new ShareImages(),
   qemuImg,
+  neighbours,
 };
 
 /**
@@ -51,6 +54,7 @@ export async function doctor(
       : served(door, draft, { ...trusted, patienceMs }),
     unless('libvirt', 'libvirt', () => libvirt(draft, world)),
     world.qemuImg().then((it) => [it]),
+    world.neighbours(),
     unless('cinder', 'cinder', () => cinder(draft)),
   ]);
   return [...configChecks(loaded), ...all.flat()];

@@ -47,6 +47,7 @@ async function run(world: Partial<DoctorWorld> = {}, socket?: string) {
       hypervisor: async () => standIn(),
       images: new SimImages(host.cloud.share, parseHeader),
       qemuImg: async () => QEMU_IMG,
+      neighbours: () => [],
       ...world,
     },
   );
