@@ -62,6 +62,55 @@ test('serves the simulated cloud', async () => {
   }
 });
 
+test('is a library too, with its types', async () => {
+  const program = join(place, 'plan.ts');
+  writeFileSync(program, LIBRARY);
+  const said = await run(process.execPath, [program]);
+  expect(JSON.parse(said)).toEqual({
+    after: ['volume-1.s2', 'volume-1.s1', 'volume-1'],
+    body: {
+      status: 'creating_compute_complete',
+      progress: '90%',
+      file_format: { 'volume-1.s2': 'qcow2' },
+    },
+    boot: { kind: 'below', active: 'volume-1.s2' },
+  });
+  const tsc = join(import.meta.dirname, '../../node_modules/typescript/bin/tsc');
+  const strict = [
+    '--ignoreConfig',
+    '--noEmit',
+    '--strict',
+    '--module',
+    'nodenext',
+    '--target',
+    'es2024',
+  ];
+  const lib = ['--lib', 'es2024,esnext.disposable'];
+  const types = ['--types', 'node', '--typeRoots', join(import.meta.dirname, TYPES)];
+  await run(process.execPath, [tsc, ...strict, ...lib, ...types, program]);
+});
+
+/** What somebody writes who has his own way to libvirt. */
+const LIBRARY = `
+import {
+  afterCreate, type FileName, filesOf, judgeBoot, type Layer, QCOW2, RAW, speak,
+} from 'chainkeeper';
+const name = (text: string) => text as FileName;
+const reported = { provenance: 'reported' } as const;
+const base: Layer = { file: name('volume-1'), format: RAW, on: null, ...reported };
+const active: Layer = { file: name('volume-1.s1'), format: QCOW2, on: base, ...reported };
+const after = afterCreate(active, name('volume-1.s2'));
+if (!after.ok) throw new Error(after.error.kind);
+const files = filesOf(after.value);
+const formats = [{ file: after.value.file, format: after.value.format, ...reported }];
+const body = speak({ kind: 'created', formats }, 'spec');
+const known = { directory: '/mnt', files, held: 'nothing', process: null } as const;
+const disk = { directory: '/mnt', file: active.file };
+const boot = judgeBoot(known, disk, () => true);
+process.stdout.write(JSON.stringify({ after: files, body, boot }));
+`;
+const TYPES = '../../node_modules/@types';
+
 test('serve refuses the default configuration in a sentence', async () => {
   const conf = join(place, 'empty.conf');
   writeFileSync(conf, '');
