@@ -2,7 +2,7 @@ import { createServer, type IncomingMessage, type Server, type ServerResponse } 
 import type { AddressInfo } from 'node:net';
 import type { SnapshotId, VolumeId } from '#domain/ids.ts';
 import type { SimCinder } from './cinder.ts';
-import type { AttachmentRow, SnapshotRow, VolumeRow } from './cinder-rows.ts';
+import { type AttachmentRow, HOST, type SnapshotRow, type VolumeRow } from './cinder-rows.ts';
 
 /** A request as it came, and the status it was answered with. */
 export interface Request {
@@ -146,7 +146,7 @@ const volumeOf = (row: VolumeRow, attachments: readonly AttachmentRow[]) => ({
       attachment_id: one.id,
       volume_id: row.id,
       server_id: one.server,
-      host_name: 'host',
+      host_name: HOST,
       device: '/dev/vdb',
       attached_at: '2026-01-01T00:00:00.000000',
     })),

@@ -2,6 +2,9 @@ import type { FileName, Format, ServerId, SnapshotId, VolumeId } from '#domain/i
 import type { Result } from '#domain/result.ts';
 
 /** The assisted snapshots API, as Cinder calls it; an error is what the answer said. */
+/** The compute host of every guest, as Cinder has it. */
+export const HOST = 'host';
+
 export interface Assist {
   create(request: {
     readonly volume: VolumeId;

@@ -7,6 +7,7 @@ import type { SnapshotView } from '#domain/sight.ts';
 import type { Dialect, Update } from '#domain/status.ts';
 import type { Attachment, Volumes } from '#ports/volumes.ts';
 import type { SimCinder } from './cinder.ts';
+import { HOST } from './cinder-rows.ts';
 
 const DIALECTS: readonly Dialect[] = ['spec', 'format', 'status', 'stock'];
 
@@ -40,7 +41,9 @@ export class SimVolumes implements Volumes {
   async attachments(volume: VolumeId): Promise<Result<readonly Attachment[] | null, Fault>> {
     if (this.away) return AWAY;
     if (!this.#cinder.volumes.has(volume)) return ok(null);
-    return ok(this.#cinder.attachmentsOf(volume).map(({ id, server }) => ({ id, server })));
+    return ok(
+      this.#cinder.attachmentsOf(volume).map(({ id, server }) => ({ id, server, host: HOST })),
+    );
   }
 
   async activeFile(attachment: string): Promise<Result<FileName | null, Fault>> {

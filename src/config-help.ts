@@ -53,6 +53,12 @@ export const HELP: Readonly<Record<string, Group>> = {
       'This service as its callers reach it, for the links in its version documents. By default ' +
         'what the Host header says.',
     ),
+    host_endpoints: {
+      says:
+        "The chainkeepers of other hosts, as HOST:URL,HOST:URL with Cinder's names of the hosts. " +
+        'A request for a guest of theirs is sent on to them by a 307, credentials and all.',
+      type: 'list',
+    },
     cert_file: text('For TLS, which is not there yet: let a proxy on this host terminate it.'),
     key_file: text('For TLS, which is not there yet.'),
     ca_file: text('For TLS, which is not there yet.'),

@@ -23,6 +23,8 @@ export interface ApiConfig {
   /** Set when `authStrategy` is http_basic. */
   readonly httpBasicAuthUserFile: string | null;
   readonly publicEndpoint: string | null;
+  /** The chainkeepers of other hosts, by the name that Cinder has for the host. */
+  readonly hostEndpoints: Readonly<Record<string, string>>;
   readonly maxQueued: number;
 }
 
@@ -135,6 +137,7 @@ export const OPTIONS: Known = {
     auth_strategy: 'keystone',
     http_basic_auth_user_file: null,
     public_endpoint: null,
+    host_endpoints: null,
     cert_file: null,
     key_file: null,
     ca_file: null,

@@ -100,8 +100,25 @@ function api(options: Options): ApiConfig {
     authStrategy: auth === 'http_basic' ? auth : 'noauth',
     httpBasicAuthUserFile: users,
     publicEndpoint: url(options, 'api', 'public_endpoint'),
+    hostEndpoints: hostEndpoints(options),
     maxQueued: options.whole('api', 'max_queued', 1, 100_000),
   };
+}
+
+/** As oslo.config's DictOpt: `name:value`, by the first colon, with commas between. */
+function hostEndpoints(options: Options): Readonly<Record<string, string>> {
+  const endpoints: [host: string, origin: string][] = [];
+  for (const item of options.list('api', 'host_endpoints')) {
+    const [, host = '', text = ''] = /^([^:]+):(.*)$/.exec(item) ?? [];
+    const found = URL.canParse(text) ? new URL(text) : null;
+    if (found === null || !/^https?:$/.test(found.protocol)) {
+      const sentence = `has '${item}': give HOST:URL, as compute2:http://compute2:8797`;
+      options.wrong('api', 'host_endpoints', sentence);
+    } else if (found.pathname !== '/' || found.search !== '') {
+      options.wrong('api', 'host_endpoints', `has '${item}': the URL has no path of its own`);
+    } else endpoints.push([host.trim(), found.origin]);
+  }
+  return Object.fromEntries(endpoints);
 }
 
 /** The most layers that libvirt allows is 200 (qemu_block.c; error 84 beyond). */

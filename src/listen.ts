@@ -22,6 +22,7 @@ export async function listen(hexagon: Hexagon, config: Config): Promise<AsyncDis
     auth: authenticatorFor(config),
     maxQueued: api.maxQueued,
     publicEndpoint: api.publicEndpoint,
+    hosts: api.hostEndpoints,
     health: async () => {
       const about = await hypervisor.about();
       return about.ok ? null : explainFault(about.error);

@@ -139,7 +139,7 @@ export class Service implements AssistedSnapshots {
       request.kind === 'create'
         ? planCreate(request, sight.value, limits)
         : planDelete(request, sight.value);
-    if (!plan.ok) return refused(plan.error);
+    if (!plan.ok) return refused(withHost(plan.error, server.value));
     return ok(sagaAt(request, 'accepted', limits));
   }
 
@@ -256,6 +256,12 @@ const headersNamed = (request: Request) => {
   const named = request.kind === 'create' ? request.newFile : request.fileToMerge;
   return named === null ? [] : [named];
 };
+
+/** Of a guest that is not here Cinder may know where it is. */
+function withHost(refusal: Refusal, { host }: Attachment): Refusal {
+  if (refusal.kind !== 'guest-not-found' || host === undefined) return refusal;
+  return { ...refusal, host };
+}
 
 const refused = (refusal: Refusal): Err => err({ kind: 'refused', refusal });
 const fault = (it: Fault): Err => err({ kind: 'fault', fault: it });

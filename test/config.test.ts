@@ -200,6 +200,24 @@ endpoint = https://c\nusername = u\npassword = "a;b#c"`);
     expect(described(config)).toContain('api.bind_port = 8797');
   });
 
+  test('other hosts are named with their chainkeepers', () => {
+    const text = 'host_endpoints = two:http://two:8797, three:https://[::1]:1/ ,';
+    const { api } = loaded(`${GOOD}[api]\n${text}\n`);
+    expect(api.hostEndpoints).toEqual({ two: 'http://two:8797', three: 'https://[::1]:1' });
+    expect(loaded(GOOD).api.hostEndpoints).toEqual({});
+  });
+
+  test.each([
+    ['one', "has 'one': give HOST:URL, as compute2:http://compute2:8797"],
+    [':http://x', "has ':http://x': give HOST:URL, as compute2:http://compute2:8797"],
+    ['one:ftp://x', "has 'one:ftp://x': give HOST:URL, as compute2:http://compute2:8797"],
+    ['one:http://x/v2.1', "has 'one:http://x/v2.1': the URL has no path of its own"],
+  ])('another host cannot be %s', (text, sentence) => {
+    expect(mistakes(`${GOOD}[api]\nhost_endpoints = ${text}\n`)).toEqual([
+      expect.stringContaining(`host_endpoints ${sentence}`),
+    ]);
+  });
+
   test('every mistake is said at once, with its place', () => {
     const text = `[DEFAULT]
 debug = perhaps

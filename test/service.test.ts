@@ -1,5 +1,5 @@
 import { describe, expect, test, vi } from 'vitest';
-import type { Refusal } from '#domain/failure.ts';
+import { explain, type Refusal } from '#domain/failure.ts';
 import { type FileName, QCOW2, RAW, type ServerId, type VolumeId } from '#domain/ids.ts';
 import { ok } from '#domain/result.ts';
 import type { DiskView, GuestView } from '#domain/sight.ts';
@@ -318,6 +318,16 @@ describe('a request that does not fit is refused, and nothing has changed', () =
     expect(desk.everything()).toEqual(before);
     expect(desk.defects).toEqual([]);
   });
+});
+
+test('of a guest that is not here it is said where Cinder has it', async () => {
+  const desk = new Desk();
+  const [row] = desk.cloud.cinder.attachmentsOf(desk.cloud.volume);
+  Object.assign(row!, { server: STRANGER });
+  const answer = await desk.answered(desk.service.create(desk.prepared(), CALLER));
+  const refusal = { kind: 'guest-not-found', server: STRANGER, host: 'host' } as const;
+  expect(answer).toMatchObject({ ok: false, error: { refusal } });
+  expect(explain(refusal as never)).toContain('send the request to host.');
 });
 
 describe('no file that may be raw is opened', () => {

@@ -19,7 +19,8 @@ export type Refusal =
   | { readonly kind: 'unsettled'; readonly snapshot: SnapshotId; readonly reason: string }
   | { readonly kind: 'not-attached'; readonly volume: VolumeId }
   | { readonly kind: 'attached-twice'; readonly volume: VolumeId; readonly times: number }
-  | { readonly kind: 'guest-not-found'; readonly server: ServerId }
+  /** `host`: where Cinder says that it is. */
+  | { readonly kind: 'guest-not-found'; readonly server: ServerId; readonly host?: string }
   | { readonly kind: 'guest-saved'; readonly server: ServerId }
   | { readonly kind: 'disk-not-found'; readonly server: ServerId; readonly volume: VolumeId }
   | {
@@ -143,8 +144,8 @@ export function explain(refusal: Refusal): string {
       );
     case 'guest-not-found':
       return (
-        `No guest ${refusal.server} is defined on this host: send the request to the ` +
-        'host that runs it.'
+        `No guest ${refusal.server} is defined on this host: send the request to ` +
+        `${refusal.host ?? 'the host that runs it'}.`
       );
     case 'guest-saved':
       return (

@@ -9,6 +9,8 @@ import type { Update } from '#domain/status.ts';
 export interface Attachment {
   readonly id: string;
   readonly server: ServerId;
+  /** The name of its compute host; Cinder says it to admins only. */
+  readonly host?: string;
 }
 
 /**

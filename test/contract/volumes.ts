@@ -66,7 +66,7 @@ export function volumesContract(name: string, open: () => Promise<VolumesLab>): 
 
   law('a volume has its attachments, each naming the file in use', async (lab) => {
     const { volumes, attachment, server, active } = lab;
-    const value = [{ id: attachment, server }];
+    const value = [{ id: attachment, server, host: 'host' }];
     expect(await volumes.attachments(lab.volume)).toEqual({ ok: true, value });
     expect(await volumes.activeFile(attachment)).toEqual({ ok: true, value: active });
   });
@@ -77,7 +77,7 @@ export function volumesContract(name: string, open: () => Promise<VolumesLab>): 
     expect(await volumes.attachments(volume)).toEqual({ ok: true, value: [] });
     const { attachment, active } = await lab.attach();
     expect(attachment).not.toBe(lab.attachment);
-    const value = [{ id: attachment, server }];
+    const value = [{ id: attachment, server, host: 'host' }];
     expect(await volumes.attachments(volume)).toEqual({ ok: true, value });
     expect(await volumes.activeFile(attachment)).toEqual({ ok: true, value: active });
   });

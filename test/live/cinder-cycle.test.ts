@@ -1,8 +1,10 @@
+import { readFileSync } from 'node:fs';
 import { afterAll, beforeAll, expect, test } from 'vitest';
 import type { Hexagon } from '#app/composition.ts';
 import type { Cinder } from './lab/cinder.ts';
 import { attachedGuest, type Lab, openLab } from './lab/lab.ts';
-import { inProcess, type Place, place, tellOnFailure } from './service.ts';
+import { SecondHost } from './lab/second-host.ts';
+import { inProcess, type Place, place, Served, tellOnFailure } from './service.ts';
 import { expectAgreement } from './witnesses.ts';
 
 /** Stock Cinder, unmodified, with only `[nova] auth_type` and `endpoint` set. */
@@ -75,4 +77,32 @@ test('three snapshots of a running guest, deleted by commit, pull and pull-all',
   ]);
   const formats = ended.map((one) => (one.saga.at === 'end' ? one.saga.formats : []));
   expect(formats.flat().every((one) => one.provenance === 'reported')).toBe(true);
+});
+
+test('in a fleet a request is sent on to the chainkeeper that has the guest', async () => {
+  tellOnFailure(at, lab.cinder);
+  const { cinder } = lab;
+  const { volumeId, attached, guest } = await attachedGuest(lab);
+  await using second = await SecondHost.start(lab.dir);
+  const front = await place(
+    `${lab.dir}/front`,
+    cinder.endpoint,
+    `[libvirt]\nconnection_uri = ${second.uri}\n` +
+      `[api]\nhost_endpoints = lab:http://127.0.0.1:${at.port}\n`,
+  );
+  await using served = new Served(front);
+  await served.start();
+  await cinder.setNovaEndpoint(front.url);
+  try {
+    const id = await cinder.createSnapshot(volumeId);
+    await cinder.waitSnapshot(id, 'available');
+    await expectAgreement(cinder, guest, volumeId, attached.path);
+    await cinder.deleteSnapshot(id);
+    await cinder.waitSnapshot(id, 'gone');
+    await expectAgreement(cinder, guest, volumeId, attached.path);
+    const log = readFileSync(front.config.logFile ?? '', 'utf8');
+    expect(log.match(/Sent on to lab, where Cinder has the guest/g)).toHaveLength(2);
+  } finally {
+    await cinder.setNovaEndpoint(at.url);
+  }
 });

@@ -35,7 +35,11 @@ const volumeAnswer = z.object({
     attachments: z.array(z.object({ server_id: z.string().nullish() }).loose()),
   }),
 });
-const serverAttachment = z.object({ attachment_id: word, server_id: word });
+const serverAttachment = z.object({
+  attachment_id: word,
+  server_id: word,
+  host_name: z.string().nullish(),
+});
 
 /** Drivers fill connection_info as they like: what is no file name of ours counts as not given. */
 const attachmentAnswer = z.object({
@@ -72,7 +76,11 @@ export function parseAttachments(body: unknown): Result<readonly Attachment[], F
   const attachments = parse(z.array(serverAttachment), toServers, "a volume's attachments");
   if (!attachments.ok) return attachments;
   return ok(
-    attachments.value.map((it) => ({ id: it.attachment_id, server: it.server_id as ServerId })),
+    attachments.value.map((it) => ({
+      id: it.attachment_id,
+      server: it.server_id as ServerId,
+      ...(it.host_name && { host: it.host_name }),
+    })),
   );
 }
 

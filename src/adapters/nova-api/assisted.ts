@@ -1,7 +1,7 @@
 import type { FastifyInstance, FastifyReply, FastifyRequest } from 'fastify';
 import type { SnapshotId } from '#domain/ids.ts';
 import type { Result } from '#domain/result.ts';
-import type { Answer, AssistedSnapshots, Caller } from '#ports/assisted-snapshots.ts';
+import type { Answer, AssistedSnapshots, Caller, Trouble } from '#ports/assisted-snapshots.ts';
 import type { Telemetry } from '#ports/telemetry.ts';
 import type { Authenticator } from './auth.ts';
 import { badRequest, faultOf, JSON_TYPE, type NovaFault, sendFault } from './fault.ts';
@@ -17,6 +17,8 @@ export interface AssistedOptions {
   readonly telemetry: Telemetry;
   readonly auth: Authenticator;
   readonly maxQueued: number;
+  /** Of other compute hosts, by the name that Cinder has for the host: where they are asked. */
+  readonly hosts?: Readonly<Record<string, string>>;
   readonly defect?: (error: unknown) => void;
 }
 
@@ -36,7 +38,7 @@ export function addAssisted(
     if (!parsed.ok) return sendFault(reply, badRequest(parsed.error));
     const { request: asked, echoId } = parsed.value;
     const caller = callerOf(request.id, request.headers);
-    const no = await ask(caller, asked, () => assisted.create(asked, caller));
+    const no = await ask(caller, asked, request.url, () => assisted.create(asked, caller));
     if (no !== null) return sendFault(reply, no);
     const snapshot = { id: echoId, volumeId: asked.volume };
     return reply.header('content-type', JSON_TYPE).send(JSON.stringify({ snapshot }));
@@ -50,7 +52,8 @@ export function addAssisted(
     const parsed = query.ok ? parseDelete(snapshot, query.value) : query;
     if (!parsed.ok) return sendFault(reply, badRequest(parsed.error));
     const caller = callerOf(request.id, request.headers);
-    const no = await ask(caller, parsed.value, () => assisted.delete(parsed.value, caller));
+    const asked = parsed.value;
+    const no = await ask(caller, asked, request.url, () => assisted.delete(asked, caller));
     return no === null ? reply.code(204).send() : sendFault(reply, no);
   };
 
@@ -73,6 +76,7 @@ function queue(options: AssistedOptions, closing: () => boolean) {
   return async (
     caller: Caller,
     { snapshot: id }: { readonly snapshot: SnapshotId },
+    url: string,
     ask: () => Promise<Answer>,
   ): Promise<NovaFault | null> => {
     if (closing()) return unavailable('This service is stopping: nothing was changed.');
@@ -82,6 +86,11 @@ function queue(options: AssistedOptions, closing: () => boolean) {
     waiting += 1;
     try {
       const answer = await ask();
+      const away = answer.ok ? null : elsewhere(answer.error, url, options.hosts);
+      if (away !== null) {
+        options.telemetry.log('info', away.message, caller);
+        return away;
+      }
       const fault = answer.ok ? null : faultOf(answer.error);
       // Cinder logs the sentence on its own host; here is where somebody has to act on it.
       if (fault !== null) options.telemetry.log('warning', `refused: ${fault.message}`, caller);
@@ -96,6 +105,22 @@ function queue(options: AssistedOptions, closing: () => boolean) {
       waiting -= 1;
     }
   };
+}
+
+/**
+ * A guest that Cinder knows on another host whose chainkeeper we know too. Clients of keystoneauth
+ * follow a 307 with the same method, body and credentials, up to 30 times (session.py).
+ */
+function elsewhere(
+  trouble: Trouble,
+  url: string,
+  hosts: AssistedOptions['hosts'] = {},
+): NovaFault | null {
+  if (trouble.kind !== 'refused' || trouble.refusal.kind !== 'guest-not-found') return null;
+  const { host = '' } = trouble.refusal;
+  if (!Object.hasOwn(hosts, host)) return null;
+  const message = `Sent on to ${host}, where Cinder has the guest.`;
+  return { status: 307, message, location: `${hosts[host]}${url}` };
 }
 
 /** Thrown where nobody catches it: we contradict ourselves, and the journal resumes our work. */

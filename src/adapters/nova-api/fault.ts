@@ -8,6 +8,8 @@ import { LIMITS } from './limits.ts';
 export interface NovaFault {
   readonly status: number;
   readonly message: string;
+  /** Where to ask instead. */
+  readonly location?: string;
 }
 
 /** Nova's words for a status (nova/api/openstack/wsgi.py:876-934); the others are computeFault. */
@@ -42,6 +44,7 @@ export function faultOf(trouble: Trouble): NovaFault {
  */
 export function sendFault(reply: FastifyReply, fault: NovaFault): FastifyReply {
   if (fault.status === 503) reply.header('retry-after', String(LIMITS.retryAfterSeconds));
+  if (fault.location !== undefined) reply.header('location', fault.location);
   return reply.code(fault.status).header('content-type', JSON_TYPE).send(faultBody(fault));
 }
 

@@ -24,6 +24,8 @@ export interface NovaApiOptions {
   health(): Promise<string | null>;
   /** Requests that may wait for their answer at once. */
   readonly maxQueued: number;
+  /** Of other compute hosts, by Cinder's name of the host: where they are asked. */
+  readonly hosts?: Readonly<Record<string, string>>;
   /** This service as its callers reach it, or null: then the Host header says it. */
   readonly publicEndpoint: string | null;
   /** Told of an error that the port threw. By default it is thrown again and ends the process. */

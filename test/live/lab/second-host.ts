@@ -20,11 +20,11 @@ const MIGRATE = ['migrate', '--live', '--persistent', '--unsafe'];
 const TO_HERE = ['--migrateuri', 'tcp://127.0.0.1'];
 
 export class SecondHost implements AsyncDisposable {
-  readonly #uri: string;
+  readonly uri: string;
   readonly #daemon: Daemon;
 
   private constructor(uri: string, daemon: Daemon) {
-    this.#uri = uri;
+    this.uri = uri;
     this.#daemon = daemon;
   }
 
@@ -65,22 +65,13 @@ export class SecondHost implements AsyncDisposable {
   }
 
   virsh(...args: string[]): Promise<string> {
-    return run('virsh', ['-q', '-c', this.#uri, ...args]);
+    return run('virsh', ['-q', '-c', this.uri, ...args]);
   }
 
   /** A live migration to here; `stays`: the first host keeps its configuration. */
   async fetch(name: string, { stays = false } = {}): Promise<void> {
     const leave = stays ? [] : ['--undefinesource'];
-    await run('virsh', [
-      '-q',
-      '-c',
-      LIBVIRT_URI,
-      ...MIGRATE,
-      ...leave,
-      name,
-      this.#uri,
-      ...TO_HERE,
-    ]);
+    await run('virsh', ['-q', '-c', LIBVIRT_URI, ...MIGRATE, ...leave, name, this.uri, ...TO_HERE]);
   }
 
   /** And back. */
