@@ -8,10 +8,9 @@ import { afterEach, expect, test } from 'vitest';
 import { TOKEN, wrapped } from '#app/composition.ts';
 import { err } from '#domain/result.ts';
 import { instead } from './instead.ts';
-import { createOverlay } from './lab/images.ts';
 import { askHook, type Hook } from './lab/libvirt.ts';
 import { waitFor } from './lab/processes.ts';
-import { askCreate, askDelete } from './requests.ts';
+import { askDelete } from './requests.ts';
 import { inProcess, tellOnFailure } from './service.ts';
 import { stageWithoutCinder } from './without-cinder.ts';
 
@@ -36,14 +35,8 @@ async function snapshotted(bytes: readonly number[] = [0x21]) {
   const { volume, base, path, guest } = await stage.guestOnRaw();
   const files = [base];
   for (const byte of bytes) {
-    const id = volumes.put(volume, 'creating');
-    const file = `${base}.${id}`;
-    const below = files.at(-1) ?? base;
-    await createOverlay(path(file), { name: below, format: below === base ? 'raw' : 'qcow2' });
-    expect(await askCreate(stage.at, volume, id, file)).toMatchObject({ status: 200 });
-    expect(await volumes.hear(id)).toMatchObject({ kind: 'created' });
+    files.push(await stage.taken({ volume, path }, files.at(-1) ?? base));
     await guest.write('vda', (byte & 15) * 64 * KIB, 512 * KIB, byte);
-    files.push(file);
   }
   await guest.flush('vda');
   return { volume, base, path, guest, files, hash: await guest.hash('vda') };

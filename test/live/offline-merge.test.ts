@@ -2,23 +2,19 @@
  * Deletes for a guest that is shut off (LP 1919487): qemu-img merges, and the guest's XML, which
  * would override the headers at the next start, is relieved of the chain.
  */
-import { randomUUID } from 'node:crypto';
 import { rm } from 'node:fs/promises';
-import { join } from 'node:path';
 import { expect, test } from 'vitest';
 import { TOKEN, wrapped } from '#app/composition.ts';
-import type { VolumeId } from '#domain/ids.ts';
 import { ok } from '#domain/result.ts';
 import { instead } from './instead.ts';
-import { createImage, createOverlay, imageInfo } from './lab/images.ts';
+import { imageInfo } from './lab/images.ts';
 import { virsh } from './lab/libvirt.ts';
 import { waitFor } from './lab/processes.ts';
-import { askCreate, askDelete } from './requests.ts';
+import { askDelete } from './requests.ts';
 import { inProcess, tellOnFailure } from './service.ts';
 import { stageWithoutCinder } from './without-cinder.ts';
 
 const KIB = 1024;
-const MIB = 1024 * KIB;
 
 const stage = stageWithoutCinder();
 const { volumes, withoutCinder } = stage;
@@ -36,25 +32,12 @@ const withoutUnchain = wrapped(TOKEN.hypervisor, (made) =>
 
 /** A raw base with data and overlays with theirs, of a persistent guest that runs. */
 async function running(overlays: number) {
-  const volume = randomUUID() as VolumeId;
-  const base = `volume-${volume}`;
-  const path = (name: string) => join(stage.lab.images, name);
-  await createImage(path(base), { format: 'raw', size: 16 * MIB });
-  const disks = [{ path: path(base), format: 'raw', serial: volume }];
-  const guest = await stage.lab.guest({ disks, persistent: true });
-  volumes.attach(volume, guest.uuid);
-  await guest.write('vda', 0, 4 * MIB, 0x10);
+  const { volume, base, path, guest } = await stage.guestOnRaw();
   const files = [base];
   for (let nth = 1; nth <= overlays; nth++) {
-    const id = volumes.put(volume, 'creating');
-    const file = `${base}.${id}`;
-    const below = files.at(-1) ?? base;
-    await createOverlay(path(file), { name: below, format: below === base ? 'raw' : 'qcow2' });
-    expect(await askCreate(stage.at, volume, id, file)).toMatchObject({ status: 200 });
-    expect(await volumes.hear(id)).toMatchObject({ kind: 'created' });
+    files.push(await stage.taken({ volume, path }, files.at(-1) ?? base));
     await guest.write('vda', nth * 256 * KIB, 512 * KIB, 0x20 + nth);
     await guest.writeZeroes('vda', nth * 1024 * KIB, 128 * KIB);
-    files.push(file);
   }
   const hash = await guest.hash('vda');
   return { volume, guest, files, hash, path };

@@ -6,9 +6,9 @@ import { expect, test } from 'vitest';
 import { TOKEN, wrapped } from '#app/composition.ts';
 import { err, ok } from '#domain/result.ts';
 import { instead } from './instead.ts';
-import { createOverlay, imageInfo } from './lab/images.ts';
+import { imageInfo } from './lab/images.ts';
 import { waitFor } from './lab/processes.ts';
-import { askCreate, askDelete } from './requests.ts';
+import { askDelete } from './requests.ts';
 import { inProcess, tellOnFailure } from './service.ts';
 import { stageWithoutCinder } from './without-cinder.ts';
 
@@ -38,14 +38,8 @@ async function story() {
   gone = async () => (await guest.state()) === 'shut off';
   const files = [base];
   for (const byte of [0x21, 0x32]) {
-    const id = volumes.put(volume, 'creating');
-    const file = `${base}.${id}`;
-    const below = files.at(-1) ?? base;
-    await createOverlay(path(file), { name: below, format: below === base ? 'raw' : 'qcow2' });
-    expect(await askCreate(stage.at, volume, id, file)).toMatchObject({ status: 200 });
-    expect(await volumes.hear(id)).toMatchObject({ kind: 'created' });
+    files.push(await stage.taken({ volume, path }, files.at(-1) ?? base));
     await guest.write('vda', (byte & 15) * 64 * KIB, 512 * KIB, byte);
-    files.push(file);
   }
   await guest.flush('vda');
   const before = await guest.hash('vda');

@@ -1,12 +1,13 @@
 /** For live tests that are about libvirt: real guests, a service, and a Cinder of a few lines. */
 import { randomUUID } from 'node:crypto';
 import { join } from 'node:path';
-import { afterAll, beforeAll } from 'vitest';
+import { afterAll, beforeAll, expect } from 'vitest';
 import { TOKEN, wrapped } from '#app/composition.ts';
 import type { VolumeId } from '#domain/ids.ts';
-import { createImage } from './lab/images.ts';
+import { createImage, createOverlay } from './lab/images.ts';
 import { type Lab, openLab } from './lab/lab.ts';
 import { RememberedVolumes } from './remembered-volumes.ts';
+import { askCreate } from './requests.ts';
 import { type Place, place } from './service.ts';
 
 const MIB = 1024 * 1024;
@@ -40,10 +41,22 @@ export function stageWithoutCinder(more = '') {
     await guest.write('vda', 0, 4 * MIB, 0x10);
     return { volume, base, path, guest };
   };
+  /** Takes a snapshot as Cinder would, on the file `below`; answers the overlay that is in use. */
+  const taken = async (of: Volume, below: string) => {
+    const { volume, path } = of;
+    const base = `volume-${volume}`;
+    const id = volumes.put(volume, 'creating');
+    const file = `${base}.${id}`;
+    await createOverlay(path(file), { name: below, format: below === base ? 'raw' : 'qcow2' });
+    expect(await askCreate(stage().at, volume, id, file)).toMatchObject({ status: 200 });
+    expect(await volumes.hear(id)).toMatchObject({ kind: 'created' });
+    return file;
+  };
   return {
     volumes,
     withoutCinder,
     guestOnRaw,
+    taken,
     get lab() {
       return stage().lab;
     },
@@ -51,6 +64,11 @@ export function stageWithoutCinder(more = '') {
       return stage().at;
     },
   };
+}
+
+interface Volume {
+  readonly volume: VolumeId;
+  readonly path: (name: string) => string;
 }
 
 function notYet(): never {
