@@ -1,5 +1,5 @@
 import type { Fault } from '#domain/failure.ts';
-import type { FileName, ServerId, VolumeId } from '#domain/ids.ts';
+import type { ServerId, VolumeId } from '#domain/ids.ts';
 import { err, ok, type Result } from '#domain/result.ts';
 import type { GuestView } from '#domain/sight.ts';
 import type {
@@ -17,14 +17,16 @@ import type {
 } from '#ports/hypervisor.ts';
 import { quiescedSnapshot, thaw } from './agent.ts';
 import { flushActive, flushBase } from './barriers.ts';
-import { diskOf, locate, NO_SOURCE, nameOf, viewOf, within } from './disk-view.ts';
-import { parseDomain, type XmlDisk, type XmlDomain } from './domain-xml.ts';
+import { locate, NO_SOURCE, nameOf, viewOf, within } from './disk-view.ts';
+import { parseDomain } from './domain-xml.ts';
 import { LibvirtEvents } from './events.ts';
 import { changed, done, faultOf, isGone, restarted, unreadable } from './faults.ts';
-import type { GuestCalls } from './guest-calls.ts';
+import { Finder, type Found } from './finder.ts';
+import type { GuestCalls, JobInfo } from './guest-calls.ts';
 import { Lanes } from './lanes.ts';
-import { processOf } from './process.ts';
-import { capacityOf, patiently } from './remote-disk.ts';
+import { Recent } from './recent.ts';
+import { patiently } from './remote-disk.ts';
+import { Sizes } from './sizes.ts';
 import { fileIn, snapshotXml } from './snapshot-xml.ts';
 import { unchain } from './unchaining.ts';
 
@@ -36,14 +38,7 @@ const COMMIT_ACTIVE = 4;
 const ABORT_PIVOT = 2;
 const REBASE_RELATIVE = 16;
 
-/** A guest as it is at the beginning of a turn. */
-interface Found {
-  readonly domain: XmlDomain;
-  readonly disk: XmlDisk;
-  readonly process: string | null;
-}
-
-type Absent = Extract<GuestView, { kind: 'absent' }>;
+const MOST_DISKS = 4096;
 
 /** What an operator sets of libvirt. */
 export interface LibvirtOptions {
@@ -61,10 +56,15 @@ export class LibvirtHypervisor implements Hypervisor {
   readonly #options: LibvirtOptions;
   readonly #lanes: Lanes;
   readonly #events: LibvirtEvents;
+  readonly #finder: Finder;
+  readonly #sizes = new Sizes();
+  /** Where a disk was when it was last looked at. */
+  readonly #last = new Recent<Pick<Found, 'process'> & { readonly target: string }>(MOST_DISKS);
 
   private constructor(options: LibvirtOptions, events: LibvirtEvents) {
     this.#options = options;
     this.#lanes = new Lanes(options.connectionUri);
+    this.#finder = new Finder(options.connectionUri);
     this.#events = events;
   }
 
@@ -74,28 +74,55 @@ export class LibvirtHypervisor implements Hypervisor {
 
   look(wanted: DiskOf): Promise<Result<GuestView, Fault>> {
     return this.#lanes.turn(wanted.server, async (calls) => {
-      const first = await this.#find(calls, wanted);
-      if (!first.ok) return first;
-      if ('kind' in first.value) return ok(first.value);
-      const { disk, process } = first.value;
-      const running = process !== null;
-      const job = running ? await calls.jobInfo(disk.target) : ok(null);
-      if (!job.ok) return err(faultOf(job.error));
-      const saved = running ? ok(false) : await calls.isSaved();
-      if (!saved.ok) return err(faultOf(saved.error));
-      // Asked at the end of a pull, QEMU 7.2.22 dies (10 of 10): libvirt reads all nodes for it.
-      const size = job.value === null ? await capacityOf(calls, first.value) : ok(null);
-      if (!size.ok) return err(faultOf(size.error));
       // A job that is gone has already changed the XML (measured), so the XML is read after it;
-      // a finished job would otherwise look like one that never was.
-      const last = running && job.value === null ? await this.#find(calls, wanted) : first;
-      if (!last.ok) return last;
-      if ('kind' in last.value) return ok(last.value);
-      if (last.value.process !== process) return err(restarted(wanted.server));
-      const facts = { process, saved: saved.value, size: size.value, job: job.value };
-      const view = viewOf(last.value.domain, last.value.disk, facts);
-      return ok(within(view, this.#options.volumeDirectories));
+      // a finished job would otherwise look like one that never was. Where the disk is, the last
+      // look knows; whether it is still there, in the same QEMU, the XML says.
+      const key = `${wanted.server} ${wanted.volume}`;
+      const last = this.#last.get(key);
+      const early = last === undefined ? null : await calls.jobInfo(last.target);
+      if (early?.ok === false && early.error.kind !== 'rejected') return err(faultOf(early.error));
+      const found = await this.#finder.disk(calls, wanted);
+      if (!found.ok) return found;
+      if ('kind' in found.value) return ok(found.value);
+      const { disk, process } = found.value;
+      if (process !== null) this.#last.set(key, { process, target: disk.target });
+      const same = last?.process === process && last.target === disk.target;
+      if (early?.ok && same) return this.#view(calls, found.value, early.value);
+      return this.#lookTwice(calls, wanted, found.value);
     });
+  }
+
+  /** At a disk that nobody has looked at before, or not since its guest was started. */
+  async #lookTwice(
+    calls: GuestCalls,
+    wanted: DiskOf,
+    first: Found,
+  ): Promise<Result<GuestView, Fault>> {
+    const { disk, process } = first;
+    if (process === null) return this.#view(calls, first, null);
+    const job = await calls.jobInfo(disk.target);
+    if (!job.ok) return err(faultOf(job.error));
+    if (job.value !== null) return this.#view(calls, first, job.value);
+    const again = await this.#finder.disk(calls, wanted);
+    if (!again.ok) return again;
+    if ('kind' in again.value) return ok(again.value);
+    if (again.value.process !== process) return err(restarted(wanted.server));
+    return this.#view(calls, again.value, null);
+  }
+
+  async #view(
+    calls: GuestCalls,
+    found: Found,
+    job: JobInfo | null,
+  ): Promise<Result<GuestView, Fault>> {
+    const { domain, disk, process } = found;
+    const saved = process !== null ? ok(false) : await calls.isSaved();
+    if (!saved.ok) return err(faultOf(saved.error));
+    // Asked at the end of a pull, QEMU 7.2.22 dies (10 of 10): libvirt reads all nodes for it.
+    const size = job === null ? await this.#sizes.of(calls, found) : ok(null);
+    if (!size.ok) return err(faultOf(size.error));
+    const facts = { process, saved: saved.value, size: size.value, job };
+    return ok(within(viewOf(domain, disk, facts), this.#options.volumeDirectories));
   }
 
   async disks(): Promise<Result<readonly ListedDisk[], Fault>> {
@@ -131,7 +158,7 @@ export class LibvirtHypervisor implements Hypervisor {
 
   thaw(seen: SeenGuest): Promise<Result<null, Fault>> {
     return this.#lanes.turn(seen.server, async (calls) => {
-      const found = await this.#domain(calls, seen.server);
+      const found = await this.#finder.domain(calls, seen.server);
       if (!found.ok) return found;
       if ('kind' in found.value) return err(changed(seen, 'it is gone'));
       if (found.value.process !== seen.process) return err(changed(seen, 'it was restarted'));
@@ -177,10 +204,10 @@ export class LibvirtHypervisor implements Hypervisor {
       const { into } = order;
       const flushed = into
         ? await flushBase(calls, found.disk, into)
-        : await flushActive(calls, order, found);
+        : await flushActive(calls, order, found, this.#sizes);
       if (!flushed.ok) return flushed;
       // Each call waits for the guest's lock, up to 30 s: another QEMU may have been flushed.
-      const still = await this.#same(calls, order);
+      const still = await this.#finder.same(calls, order);
       return still.ok ? ok(null) : still;
     });
   }
@@ -229,7 +256,7 @@ export class LibvirtHypervisor implements Hypervisor {
     change: (calls: GuestCalls, found: Found) => Promise<Result<null, Fault>>,
   ): Promise<Result<null, Fault>> {
     return this.#lanes.turn(order.server, async (calls) => {
-      const found = await this.#same(calls, order);
+      const found = await this.#finder.same(calls, order);
       return found.ok ? change(patiently(calls, found.value.disk), found.value) : found;
     });
   }
@@ -243,50 +270,5 @@ export class LibvirtHypervisor implements Hypervisor {
       }
       return done(await calls.blockJobAbort(order.target, flags));
     });
-  }
-
-  /** The disk, if it is in the QEMU process that was seen, and under the same name. */
-  async #same(
-    calls: GuestCalls,
-    order: SeenDisk & { readonly chain?: readonly FileName[] },
-  ): Promise<Result<Found, Fault>> {
-    const found = await this.#find(calls, order);
-    if (!found.ok) return found;
-    if ('kind' in found.value) return err(changed(order, 'the disk is gone'));
-    if (found.value.process !== order.process) return err(changed(order, 'it was restarted'));
-    if (found.value.disk.target !== order.target) {
-      return err(changed(order, `the disk is ${found.value.disk.target}`));
-    }
-    const chain = found.value.disk.layers.map((layer) => nameOf(layer.source));
-    if (order.chain !== undefined && chain.join('/') !== order.chain.join('/')) {
-      return err(changed(order, `the chain is ${chain.join(' on ')}`));
-    }
-    return ok(found.value);
-  }
-
-  async #find(
-    calls: GuestCalls,
-    { server, volume }: DiskOf,
-  ): Promise<Result<Found | Absent, Fault>> {
-    const found = await this.#domain(calls, server);
-    if (!found.ok || 'kind' in found.value) return found as Result<Absent, Fault>;
-    const disk = diskOf(found.value.domain, volume);
-    return ok('kind' in disk ? disk : { ...found.value, disk });
-  }
-
-  async #domain(
-    calls: GuestCalls,
-    server: ServerId,
-  ): Promise<Result<Omit<Found, 'disk'> | Absent, Fault>> {
-    const xml = await calls.xml(false);
-    if (!xml.ok && isGone(xml.error)) {
-      return ok({ kind: 'absent', why: { kind: 'guest-not-found', server } });
-    }
-    if (!xml.ok) return err(faultOf(xml.error));
-    const domain = parseDomain(xml.value);
-    if (!domain.ok) return err(unreadable(domain.error));
-    const { name, id } = domain.value;
-    const process = id === null ? null : processOf(this.#options.connectionUri, name, id);
-    return ok({ domain: domain.value, process });
   }
 }
