@@ -1,5 +1,6 @@
 import { err, ok } from '#domain/result.ts';
 import type { Libvirt, Pointer } from './ffi.ts';
+import type { Held } from './held.ts';
 import type { Answer, Lane } from './lane.ts';
 
 /** As virDomainGetBlockJobInfo sees it; bandwidth in bytes per second, 0 is no limit. */
@@ -22,24 +23,23 @@ const INFO_BANDWIDTH_BYTES = 1;
 const RESIZE_BYTES = 1;
 const DUMP_MEMORY_ONLY = 16;
 
-/**
- * The calls that are about one guest, on one lane. Its domain object is looked up for each call
- * and freed after it, since objects die with their connection.
- */
+/** The calls that are about one guest, on one lane, in one turn. */
 export class GuestCalls {
   readonly #lane: Lane;
   readonly #uuid: string;
+  readonly #held: Held;
   readonly #timeoutMs: number | undefined;
 
   /** `timeoutMs` for what changes something, where it needs another time than the lane gives. */
-  constructor(lane: Lane, uuid: string, timeoutMs?: number) {
+  constructor(lane: Lane, uuid: string, held: Held, timeoutMs?: number) {
     this.#lane = lane;
     this.#uuid = uuid;
+    this.#held = held;
     this.#timeoutMs = timeoutMs;
   }
 
   withTimeout(timeoutMs: number): GuestCalls {
-    return new GuestCalls(this.#lane, this.#uuid, timeoutMs);
+    return new GuestCalls(this.#lane, this.#uuid, this.#held, timeoutMs);
   }
 
   xml(inactive: boolean): Promise<Answer<string>> {
@@ -183,11 +183,15 @@ export class GuestCalls {
     );
   }
 
+  #whose() {
+    return { uuid: this.#uuid, held: this.#held };
+  }
+
   #read<T>(
     name: string,
     use: (lib: Libvirt, domain: Pointer) => Promise<T | null>,
   ): Promise<Answer<T>> {
-    return this.#lane.call({ name, changes: false, uuid: this.#uuid }, use);
+    return this.#lane.call({ name, changes: false, ...this.#whose() }, use);
   }
 
   async #change(
@@ -196,7 +200,7 @@ export class GuestCalls {
     use: (lib: Libvirt, domain: Pointer) => Promise<number>,
   ): Promise<Answer<null>> {
     const given = timeoutMs ?? this.#timeoutMs;
-    const call = { name, changes: true, uuid: this.#uuid, ...(given && { timeoutMs: given }) };
+    const call = { name, changes: true, ...this.#whose(), ...(given && { timeoutMs: given }) };
     const done = await this.#lane.call(call, async (lib, domain) =>
       (await use(lib, domain)) < 0 ? null : true,
     );

@@ -1,6 +1,7 @@
 import { err, ok, type Result } from '#domain/result.ts';
 import { type Connection, closeConnection, LATE, openConnection, within } from './connection.ts';
 import type { Libvirt, LibvirtError, Pointer } from './ffi.ts';
+import type { Held } from './held.ts';
 import { Turns } from './turns.ts';
 
 export type { LibvirtError } from './ffi.ts';
@@ -75,20 +76,23 @@ export class Lane {
     return this.#persist(call, (connection) => this.#run(connection, call, '', use));
   }
 
-  /** A call about one guest, whose object `use` gets. */
+  /** A call about one guest, whose object `use` gets; `held` has it from an earlier one. */
   call<T>(
-    call: Call & { readonly uuid: string },
+    call: Call & { readonly uuid: string; readonly held: Held },
     use: (lib: Libvirt, domain: Pointer) => Promise<T | null>,
   ): Promise<Answer<T>> {
     const lookup = { name: 'virDomainLookupByUUIDString', changes: false };
+    const { uuid, held } = call;
     return this.#persist(call, async (connection) => {
-      const found = await this.#run(connection, lookup, call.uuid, (lib, handle) =>
-        lib.lookupByUuid(handle, call.uuid),
-      );
+      const known = held.take(connection);
+      const found =
+        known === null
+          ? await this.#run(connection, lookup, uuid, (lib, on) => lib.lookupByUuid(on, uuid))
+          : { kind: 'done' as const, value: known };
       // Nothing was started yet, whatever the call was to do.
       if (found.kind !== 'done') return found.kind === 'rejected' ? found : { ...found, early };
-      return this.#run(connection, call, call.uuid, (lib) =>
-        use(lib, found.value).finally(() => lib.freeDomain(found.value)),
+      return this.#run(connection, call, uuid, (lib) =>
+        use(lib, found.value).finally(() => held.give(connection, found.value)),
       );
     });
   }

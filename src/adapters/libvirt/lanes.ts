@@ -1,4 +1,5 @@
 import { GuestCalls, type GuestState, type JobInfo } from './guest-calls.ts';
+import { Held } from './held.ts';
 import { type Answer, Lane, type LaneOptions } from './lane.ts';
 import { Turns } from './turns.ts';
 
@@ -42,7 +43,7 @@ export class Lanes implements AsyncDisposable {
     const turns = this.#guests.get(uuid) ?? new Turns();
     this.#guests.set(uuid, turns);
     try {
-      return await turns.take(() => this.#borrow((lane) => use(new GuestCalls(lane, uuid))));
+      return await turns.take(() => this.#borrow((lane) => oneTurn(lane, uuid, use)));
     } finally {
       if (turns.idle && this.#guests.get(uuid) === turns) this.#guests.delete(uuid);
     }
@@ -140,5 +141,18 @@ export class Lanes implements AsyncDisposable {
       if (next) next(lane);
       else this.#free.push(lane);
     }
+  }
+}
+
+async function oneTurn<T>(
+  lane: Lane,
+  uuid: string,
+  use: (calls: GuestCalls) => Promise<T>,
+): Promise<T> {
+  const held = new Held();
+  try {
+    return await use(new GuestCalls(lane, uuid, held));
+  } finally {
+    held.close();
   }
 }

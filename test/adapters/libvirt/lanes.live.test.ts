@@ -1,6 +1,8 @@
 import { randomUUID } from 'node:crypto';
-import { afterAll, beforeAll, expect, test } from 'vitest';
+import { afterAll, beforeAll, expect, test, vi } from 'vitest';
 import { parseDomain, type XmlDomain } from '#adapters/libvirt/domain-xml.ts';
+import { libvirt } from '#adapters/libvirt/ffi.ts';
+import { Held } from '#adapters/libvirt/held.ts';
 import { Lane } from '#adapters/libvirt/lane.ts';
 import { Lanes } from '#adapters/libvirt/lanes.ts';
 import { snapshotXml } from '#adapters/libvirt/snapshot-xml.ts';
@@ -121,6 +123,43 @@ test("a guest's turns are taken in order, also when each takes several calls", a
   expect(order).toEqual([0, 0, 1, 1, 2, 2, 3, 3, 4, 4]);
 });
 
+/** How often a guest was looked up and freed, since this was called. */
+function counted() {
+  const lib = value(libvirt());
+  const [found, freed] = [vi.spyOn(lib, 'lookupByUuid'), vi.spyOn(lib, 'freeDomain')];
+  const times = () => [found.mock.calls.length, freed.mock.calls.length];
+  const stop = () => [found, freed].map((spy) => spy.mockRestore());
+  return { times, [Symbol.dispose]: stop };
+}
+
+test('a guest is looked up once in a turn, and freed after it', async () => {
+  await using lanes = new Lanes(daemon.uri);
+  using count = counted();
+  await lanes.turn(guest, async (calls) => {
+    for (let at = 0; at < 5; at++) value(await calls.state());
+    expect(count.times()).toEqual([1, 0]);
+  });
+  expect(count.times()).toEqual([1, 1]);
+});
+
+test('what a call that is stuck is using is freed when it comes back, and not before', async () => {
+  await using lanes = new Lanes(daemon.uri, { callTimeoutMs: 300 });
+  const uuid = await daemon.guest('g6', 1);
+  const [qemu] = (await daemon.qemus('g6')) ?? [];
+  using count = counted();
+  process.kill(qemu!, 'SIGSTOP');
+  try {
+    await lanes.turn(uuid, async (calls) => {
+      expect(await calls.blockCapacity('vda')).toMatchObject({ error: { kind: 'unknown' } });
+      value(await calls.xml(false));
+    });
+    expect(count.times()).toEqual([2, 1]);
+  } finally {
+    process.kill(qemu!, 'SIGCONT');
+  }
+  await until(async () => count.times()[1] === 2);
+});
+
 test('a guest whose QEMU is frozen holds one lane, and later only its own calls', async () => {
   await using lanes = new Lanes(daemon.uri, { size: 2, callTimeoutMs: 1_000 });
   const uuid = await daemon.guest('g3', 1);
@@ -156,7 +195,8 @@ test('a daemon that dies: what was under way is unknown, what reads asks again',
   process.kill(qemu!, 'SIGSTOP');
   try {
     const changing = lanes.blockResize(uuid, 'vda', 8 * 1024 * 1024);
-    const reading = lane.call({ name: 'info', changes: false, uuid }, async (lib, it) => {
+    const held = new Held();
+    const reading = lane.call({ name: 'info', changes: false, uuid, held }, async (lib, it) => {
       const info = {};
       return (await lib.blockInfo(it, 'vda', info, 0)) < 0 ? null : info;
     });
