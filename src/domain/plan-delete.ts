@@ -139,11 +139,12 @@ type Link = Layer & { readonly on: Layer };
 /** The overlays from the repointed one down to the lowest one that the merge touches. */
 function links(repointed: Layer, merge: Merge): readonly Link[] {
   const floor = merge.kind === 'pull' ? merge.onto : merge.into;
-  const below = find(repointed, floor);
+  const stays = find(repointed, floor);
+  const below = new Set(stays && layersOf(stays).map(({ file }) => file));
   const isLink = (layer: Layer): layer is Link => layer.on !== null;
   return layersOf(repointed)
     .filter(isLink)
-    .filter((layer) => find(below, layer.file) === null);
+    .filter((layer) => !below.has(layer.file));
 }
 
 const named = (file: FileName) => (layer: Layer) => layer.file === file;
