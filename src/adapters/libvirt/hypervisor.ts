@@ -40,6 +40,11 @@ const REBASE_RELATIVE = 16;
 
 const MOST_DISKS = 4096;
 
+/** Before the turns of other guests that wait as well. */
+const FIRST = true;
+
+type Change = (calls: GuestCalls, found: Found) => Promise<Result<null, Fault>>;
+
 /** What an operator sets of libvirt. */
 export interface LibvirtOptions {
   readonly connectionUri: string;
@@ -145,7 +150,7 @@ export class LibvirtHypervisor implements Hypervisor {
   }
 
   snapshot(order: SnapshotOrder): Promise<Result<null, Fault>> {
-    return this.#change(order, async (calls, { domain, disk }) => {
+    const change: Change = async (calls, { domain, disk }) => {
       const active = nameOf(disk.layers[0]?.source ?? NO_SOURCE);
       if (active === order.file) return ok(null);
       if (active !== order.active) return err(changed(order, `${active} is active`));
@@ -153,17 +158,20 @@ export class LibvirtHypervisor implements Hypervisor {
       const xml = snapshotXml(domain, order.target, path, order.key);
       if (!order.quiesce) return done(await calls.snapshotCreate(xml, SNAPSHOT_FLAGS));
       return done(await quiescedSnapshot(calls, xml, SNAPSHOT_FLAGS, this.#options));
-    });
+    };
+    // Cinder waits for a create for ten minutes, and for a delete for two hours.
+    return this.#change(order, change, FIRST);
   }
 
   thaw(seen: SeenGuest): Promise<Result<null, Fault>> {
-    return this.#lanes.turn(seen.server, async (calls) => {
+    const thawing = async (calls: GuestCalls): Promise<Result<null, Fault>> => {
       const found = await this.#finder.domain(calls, seen.server);
       if (!found.ok) return found;
       if ('kind' in found.value) return err(changed(seen, 'it is gone'));
       if (found.value.process !== seen.process) return err(changed(seen, 'it was restarted'));
       return done(await thaw(calls, this.#options));
-    });
+    };
+    return this.#lanes.turn(seen.server, thawing, FIRST);
   }
 
   merge(order: MergeOrder): Promise<Result<null, Fault>> {
@@ -251,14 +259,12 @@ export class LibvirtHypervisor implements Hypervisor {
   }
 
   /** A change of a disk that was seen, in a turn in which it is proven to be the same one. */
-  #change(
-    order: SeenDisk,
-    change: (calls: GuestCalls, found: Found) => Promise<Result<null, Fault>>,
-  ): Promise<Result<null, Fault>> {
-    return this.#lanes.turn(order.server, async (calls) => {
+  #change(order: SeenDisk, change: Change, first = false): Promise<Result<null, Fault>> {
+    const turn = async (calls: GuestCalls) => {
       const found = await this.#finder.same(calls, order);
       return found.ok ? change(patiently(calls, found.value.disk), found.value) : found;
-    });
+    };
+    return this.#lanes.turn(order.server, turn, first);
   }
 
   /** Only of the mirror that was asked for: one of somebody else's is left alone. */

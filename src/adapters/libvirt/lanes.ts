@@ -1,6 +1,7 @@
 import { GuestCalls, type GuestState, type JobInfo } from './guest-calls.ts';
 import { Held } from './held.ts';
 import { type Answer, Lane, type LaneOptions } from './lane.ts';
+import { Pool } from './pool.ts';
 import { Turns } from './turns.ts';
 
 export interface LanesOptions extends LaneOptions {
@@ -17,33 +18,38 @@ export interface DomainEntry {
 const NOT_RUNNING = 0xffffffff;
 
 /**
+ * A guest that hangs holds one for as long as a call may take; what is not needed is not opened.
+ * libvirtd has 20 threads for all its clients, and we have 32, two of which a guest may keep.
+ */
+const LANES = 8;
+
+/**
  * A few lanes for many guests. One guest's turns are taken one after the other, in order; each
  * borrows any free lane, so that a stuck guest holds one lane until its time is over, and the
  * others go on over the rest.
  */
 export class Lanes implements AsyncDisposable {
   readonly #all: readonly Lane[];
-  /** The last one used is the next one used: the connections that are not needed stay closed. */
-  readonly #free: Lane[];
-  readonly #waiting: ((lane: Lane) => void)[] = [];
+  readonly #pool: Pool<Lane>;
   readonly #guests = new Map<string, Turns>();
 
   constructor(uri: string, options: LanesOptions = {}) {
     const stuck = new Map<string, number>();
-    const size = options.size ?? 4;
+    const size = options.size ?? LANES;
     this.#all = Array.from({ length: size }, () => new Lane(uri, options, stuck));
-    this.#free = [...this.#all];
+    this.#pool = new Pool(this.#all);
   }
 
   /**
    * Several calls about one guest with no other call of ours between them. `use` must not ask for
-   * a turn of its own for the same guest: it would wait for itself.
+   * a turn of its own for the same guest: it would wait for itself. Where lanes are short those that
+   * go `first` overtake other guests' turns, and never an earlier one of the same guest.
    */
-  async turn<T>(uuid: string, use: (calls: GuestCalls) => Promise<T>): Promise<T> {
+  async turn<T>(uuid: string, use: (calls: GuestCalls) => Promise<T>, first = false): Promise<T> {
     const turns = this.#guests.get(uuid) ?? new Turns();
     this.#guests.set(uuid, turns);
     try {
-      return await turns.take(() => this.#borrow((lane) => oneTurn(lane, uuid, use)));
+      return await turns.take(() => this.#pool.borrow((lane) => oneTurn(lane, uuid, use), first));
     } finally {
       if (turns.idle && this.#guests.get(uuid) === turns) this.#guests.delete(uuid);
     }
@@ -52,7 +58,7 @@ export class Lanes implements AsyncDisposable {
   /** Every guest of the host, running or not. */
   listDomains(): Promise<Answer<readonly DomainEntry[]>> {
     const call = { name: 'virConnectListAllDomains', changes: false };
-    return this.#borrow((lane) =>
+    return this.#pool.borrow((lane) =>
       lane.ask(call, async (lib, connection) => {
         const list: (bigint | null)[] = [null];
         const count = await lib.listAllDomains(connection, list, 0);
@@ -70,7 +76,7 @@ export class Lanes implements AsyncDisposable {
   /** libvirt's version as it counts: 9000000 is 9.0.0. Also the cheapest way to see it answer. */
   libVersion(): Promise<Answer<number>> {
     const call = { name: 'virConnectGetLibVersion', changes: false };
-    return this.#borrow((lane) =>
+    return this.#pool.borrow((lane) =>
       lane.ask(call, async (lib, connection) => {
         const version = [0];
         return (await lib.libVersion(connection, version)) < 0 ? null : Number(version[0]);
@@ -130,17 +136,6 @@ export class Lanes implements AsyncDisposable {
   /** Waits for the calls under way, as long as each may take; later ones are `unreachable`. */
   async [Symbol.asyncDispose](): Promise<void> {
     await Promise.all(this.#all.map((lane) => lane[Symbol.asyncDispose]()));
-  }
-
-  async #borrow<T>(use: (lane: Lane) => Promise<T>): Promise<T> {
-    const lane = this.#free.pop() ?? (await new Promise<Lane>((take) => this.#waiting.push(take)));
-    try {
-      return await use(lane);
-    } finally {
-      const next = this.#waiting.shift();
-      if (next) next(lane);
-      else this.#free.push(lane);
-    }
   }
 }
 
