@@ -39,7 +39,7 @@ const METHODS = {
     ...['look', 'disks', 'snapshot', 'thaw', 'merge', 'flush', 'unchain', 'about'],
     ...['commitActive', 'pivot', 'cancelCommit'],
   ],
-  cinder: ['snapshot', 'attachments', 'activeFile', 'update'],
+  cinder: ['snapshot', 'snapshots', 'attachments', 'activeFile', 'update'],
   images: ['header', 'mend', 'copy', 'sync'],
   journal: [
     'ask',
@@ -53,6 +53,7 @@ const METHODS = {
     'notices',
     'settle',
     'formats',
+    'chain',
     'defect',
   ],
 } as const;

@@ -58,9 +58,9 @@ export class BytesLaws implements Watcher {
 
   reached(call: SeenCall, answer: unknown): void {
     if (call.port !== 'libvirt' || !(answer as { ok: boolean }).ok) return;
-    const [order] = call.args as [SnapshotOrder];
-    const truth = this.#world.truths.find(({ it }) => it.volume === order.volume);
-    if (truth === undefined) return;
+    const [order] = call.args as [SnapshotOrder?];
+    const truth = this.#world.truths.find(({ it }) => it.volume === order?.volume);
+    if (truth === undefined || order === undefined) return;
     if (call.method === 'snapshot') this.#froze(truth, order);
     if (call.method === 'merge') this.#began(truth);
   }

@@ -89,6 +89,7 @@ export const SOMETIMES: readonly string[] = [
   'a plain overlay over an encrypted volume',
   'the boot guard refuses a file that is held',
   'the boot guard refuses a file that is below',
+  'Cinder attaches another file than the guest writes to',
   'a header set back by a person',
   'a header set back by us',
   'a failed merge whose header is rewritten',

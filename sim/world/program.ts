@@ -1,4 +1,6 @@
 import { Aftercare } from '#app/aftercare.ts';
+import { Inspector } from '#app/inspect.ts';
+import { look } from '#app/look.ts';
 import { Operator } from '#app/operate.ts';
 import { Runner } from '#app/runner.ts';
 import { Sender } from '#app/sender.ts';
@@ -9,6 +11,7 @@ import type { AssistedSnapshots } from '#ports/assisted-snapshots.ts';
 import type { Clock } from '#ports/clock.ts';
 import type { Hypervisor } from '#ports/hypervisor.ts';
 import type { Images } from '#ports/images.ts';
+import type { Inspect } from '#ports/inspect.ts';
 import type { Journal } from '#ports/journal.ts';
 import type { Operate } from '#ports/operate.ts';
 import type { Telemetry } from '#ports/telemetry.ts';
@@ -33,6 +36,7 @@ export interface Program {
   readonly runner: Runner;
   readonly sender: Sender;
   readonly aftercare: Aftercare;
+  readonly inspector: Inspect;
   /** Takes up what an earlier process left. */
   resume(): Promise<void>;
   /** Finishes what is in flight. */
@@ -53,6 +57,7 @@ export function program(ports: Ports, quiesce: Quiesce, die: (defect: unknown) =
   const service = new Service({ ...ports, clock, runner, sender, limits });
   const aftercare = new Aftercare({ ...ports, runner, die });
   const operator = new Operator({ ...ports, runner, sender, service });
+  const inspector = new Inspector({ ...ports, look, limits });
   const resume = async () => {
     await runner.resume();
     await aftercare.resume();
@@ -60,7 +65,7 @@ export function program(ports: Ports, quiesce: Quiesce, die: (defect: unknown) =
   const stop = async () => {
     await Promise.all([aftercare.stop(), runner.stop(), sender.stop()]);
   };
-  return { service, operator, runner, sender, aftercare, resume, stop };
+  return { service, operator, inspector, runner, sender, aftercare, resume, stop };
 }
 
 /** What the libvirt hook judges by: a test holds it to these very words. */

@@ -100,6 +100,7 @@ async function history(world: World, guests: Guests, people: People, tale: Tale)
   await people.done();
   await rest(world);
   for (const watcher of world.watchers) watcher.rest?.();
+  await diagnosed(world);
   await settled(world);
   for (const { name, disks } of guests.kept) {
     const mine = world.cloud.disks.find(({ disk }) => disks.includes(disk));
@@ -184,6 +185,29 @@ async function works(world: World, people: People, disk: CloudDisk): Promise<voi
   const [, file = null] = /unknown-format","file":"([^"]+)/.exec(problem ?? '') ?? [];
   if (file !== null && !world.journal.recorded(volume).has(file as FileName)) return;
   world.break(17, `with nothing in the way a snapshot ended ${status}: ${problem}`, volume);
+}
+
+/**
+ * Law 16, where it is for somebody else to keep: what Cinder attaches and the guest does not write
+ * to is said to whoever asks, with what to do about it.
+ */
+async function diagnosed(world: World): Promise<void> {
+  const { program, truths, cloud } = world;
+  const drifted = truths.filter(({ it, attached, disk }) => {
+    const [attachment] = cloud.cinder.attachmentsOf(it.volume);
+    const names = attachment?.name ?? null;
+    return attached && !it.odd && names !== null && names !== disk.top?.file.name && disk.top;
+  });
+  if (program === null || drifted.length === 0) return;
+  const said = await program.inspector.diagnoses();
+  if (!said.ok) return world.break(16, 'nobody can say what is wrong', null);
+  for (const { it } of drifted) {
+    world.saw('Cinder attaches another file than the guest writes to');
+    const report = said.value.find(({ volume }) => volume === it.volume)?.report;
+    const findings = report?.ok ? report.value.findings : [];
+    const named = findings.some(({ code }) => code.startsWith('active-'));
+    if (!named) world.break(16, `what Cinder attaches of ${it.volume} is not said`, it.volume);
+  }
 }
 
 /** Somebody looks at what nobody could tell, and all the laws hold for what it has become. */
