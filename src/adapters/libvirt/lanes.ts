@@ -42,8 +42,8 @@ export class Lanes implements AsyncDisposable {
 
   /**
    * Several calls about one guest with no other call of ours between them. `use` must not ask for
-   * a turn of its own for the same guest: it would wait for itself. Where lanes are short those that
-   * go `first` overtake other guests' turns, and never an earlier one of the same guest.
+   * a turn of its own for the same guest: it would wait for itself. Where lanes are short those
+   * that go `first` overtake other guests' turns, and never an earlier one of the same guest.
    */
   async turn<T>(uuid: string, use: (calls: GuestCalls) => Promise<T>, first = false): Promise<T> {
     const turns = this.#guests.get(uuid) ?? new Turns();

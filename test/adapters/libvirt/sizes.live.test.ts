@@ -1,4 +1,4 @@
-/** A disk's size, which QEMU is asked for once (see `Sizes`), where others work on the guest too. */
+/** A disk's size, which QEMU is asked for once (`Sizes`), where others work on the guest too. */
 import { randomUUID } from 'node:crypto';
 import { open } from 'node:fs/promises';
 import { join } from 'node:path';
