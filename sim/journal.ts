@@ -3,6 +3,7 @@ import type { KnownChain } from '#domain/known-chain.ts';
 import type { Saga } from '#domain/saga.ts';
 import type { Clock } from '#ports/clock.ts';
 import type {
+  Change,
   Entry,
   EvidenceRow,
   Journal,
@@ -20,6 +21,9 @@ interface Pages {
   readonly formats: Map<VolumeId, Map<FileName, Format>>;
   readonly chains: Map<VolumeId, KnownChain>;
   readonly defects: Map<string, number>;
+  /** By operation: the number of its newest change. */
+  readonly changes: Map<OperationId, number>;
+  change: number;
   seq: number;
 }
 
@@ -137,6 +141,19 @@ export class SimJournal implements Journal {
     return rows.map(({ operation: _, ...row }) => copied(row));
   }
 
+  async changes(after: number, limit: number): Promise<readonly Change[]> {
+    const newer = [...this.#pages.changes].filter(([, seq]) => seq > after);
+    const found = newer.sort(([, a], [, b]) => a - b).slice(0, limit);
+    return found.flatMap(([id, seq]) => {
+      const operation = this.#find(id);
+      return operation === undefined ? [] : [{ seq, operation: copied(operation) }];
+    });
+  }
+
+  async lastChange(): Promise<number> {
+    return this.#pages.change;
+  }
+
   async notices({ operation, state }: NoticeFilter): Promise<readonly Notice[]> {
     const wanted = (one: Notice) =>
       (operation === undefined || one.operation === operation) &&
@@ -160,7 +177,7 @@ export class SimJournal implements Journal {
   }
 
   async prune(before: number, limit: number, over: (saga: Saga) => boolean): Promise<number> {
-    const { operations, notices, evidence, defects } = this.#pages;
+    const { operations, notices, evidence, defects, changes } = this.#pages;
     const volumeOf = ({ saga }: Operation) => saga.request.volume;
     const gone = operations
       .filter((one, at) => {
@@ -180,6 +197,7 @@ export class SimJournal implements Journal {
       for (const row of notices.filter(its)) remove(notices, row);
       for (const key of [...defects.keys()]) if (key.startsWith(`${one.id} `)) defects.delete(key);
       remove(operations, one);
+      changes.delete(one.id);
     }
     return gone.length;
   }
@@ -203,7 +221,9 @@ export class SimJournal implements Journal {
   #change(id: OperationId, what: Partial<Operation>): void {
     const at = this.#pages.operations.findIndex((one) => one.id === id);
     const found = this.#pages.operations[at];
-    if (found !== undefined) this.#pages.operations[at] = { ...found, ...what };
+    if (found === undefined) return;
+    this.#pages.operations[at] = { ...found, ...what };
+    this.#pages.changes.set(id, ++this.#pages.change);
   }
 
   /** A file keeps the format it was first recorded with. */
@@ -230,6 +250,8 @@ const empty = (): Pages => ({
   formats: new Map(),
   chains: new Map(),
   defects: new Map(),
+  changes: new Map(),
+  change: 0,
   seq: 0,
 });
 

@@ -8,6 +8,8 @@ import { ShareImages } from '#adapters/images/images.ts';
 import { LibvirtHypervisor } from '#adapters/libvirt/hypervisor.ts';
 import { type Authenticator, noAuth, httpBasic as novaHttpBasic } from '#adapters/nova-api/auth.ts';
 import { OsloLog } from '#adapters/operator/log.ts';
+import { Metrics } from '#adapters/operator/prometheus.ts';
+import { version } from '#adapters/operator/version.ts';
 import { SqliteJournal } from '#adapters/sqlite/journal.ts';
 import { systemClock } from '#adapters/system/clock.ts';
 import type { Limits } from '#domain/plan-create.ts';
@@ -17,6 +19,7 @@ import type { Hypervisor } from '#ports/hypervisor.ts';
 import type { Images } from '#ports/images.ts';
 import type { Inspect } from '#ports/inspect.ts';
 import type { Journal } from '#ports/journal.ts';
+import type { Measures } from '#ports/measures.ts';
 import type { Operate } from '#ports/operate.ts';
 import type { Telemetry } from '#ports/telemetry.ts';
 import type { Volumes } from '#ports/volumes.ts';
@@ -25,7 +28,9 @@ import type { CinderConfig, Config } from './config.ts';
 import { Housekeeping } from './housekeeping.ts';
 import { Inspector } from './inspect.ts';
 import { look } from './look.ts';
+import { Meter } from './measures.ts';
 import { Operator } from './operate.ts';
+import { ProgressBook } from './progress.ts';
 import { Runner } from './runner.ts';
 import { Sender } from './sender.ts';
 import { Service } from './service.ts';
@@ -60,6 +65,8 @@ export const TOKEN = {
   assisted: token<AssistedSnapshots>('AssistedSnapshots'),
   operate: token<Operate>('Operate'),
   inspect: token<Inspect>('Inspect'),
+  progress: token<ProgressBook>('ProgressBook'),
+  meter: token<Meter>('Meter'),
 };
 
 /** The only wiring verb: `it`, made once, from these, like so. */
@@ -78,6 +85,10 @@ export function provide<T, From extends unknown[]>(
 export const core = new ContainerModule(({ bind }) => {
   const { hypervisor, images, volumes, journal, clock, telemetry } = TOKEN;
   const { sender, runner, settings } = TOKEN;
+  provide(bind, TOKEN.progress, [clock], (clock) => new ProgressBook(() => clock.monotonic()));
+  provide(bind, TOKEN.meter, [clock, TOKEN.progress], (clock, progress) => {
+    return new Meter({ metrics: new Metrics(), progress, clock, version: version() });
+  });
   provide(bind, sender, [volumes, journal, clock, telemetry], (...ports) => {
     const [volumes, journal, clock, telemetry] = ports;
     return new Sender({ volumes, journal, clock, telemetry });
@@ -125,10 +136,10 @@ export const core = new ContainerModule(({ bind }) => {
   provide(
     bind,
     TOKEN.inspect,
-    [hypervisor, images, volumes, journal, settings],
-    (hypervisor, images, volumes, journal, { limits }) => {
+    [hypervisor, images, volumes, journal, settings, TOKEN.progress],
+    (hypervisor, images, volumes, journal, { limits }, book) => {
       const world = { hypervisor, images, volumes, journal };
-      return new Inspector({ ...world, look, limits });
+      return new Inspector({ ...world, look, limits, progress: (volume) => book.of(volume) });
     },
   );
 });
@@ -219,6 +230,7 @@ export interface Hexagon extends AsyncDisposable {
   readonly runner: Runner;
   readonly clock: Clock;
   readonly telemetry: Telemetry;
+  readonly measures: Measures;
   readonly hypervisor: Hypervisor;
 }
 
@@ -227,6 +239,13 @@ export async function compose(...modules: readonly ContainerModule[]): Promise<H
   const container = new Container();
   await container.load(core, ...modules);
   await using building = new AsyncDisposableStack();
+  const meter = await container.getAsync<Meter>(TOKEN.meter);
+  building.defer(() => meter.stop());
+  // Outermost: what is measured is what the program waits for.
+  await container.load(
+    wrapped(TOKEN.hypervisor, (made) => meter.hypervisor(made)),
+    wrapped(TOKEN.journal, (made) => meter.journal(made)),
+  );
   // inversify would deactivate in the order of binding, which is not the reverse of building.
   // `use` refuses a proxy's bound method (Node 24.21), and ports come wrapped in tests.
   const closing = async <T extends AsyncDisposable>(it: Token<T>): Promise<T> => {
@@ -251,6 +270,7 @@ export async function compose(...modules: readonly ContainerModule[]): Promise<H
     operate: await container.getAsync<Operate>(TOKEN.operate),
     clock: await container.getAsync<Clock>(TOKEN.clock),
     telemetry: await container.getAsync<Telemetry>(TOKEN.telemetry),
+    measures: meter,
     runner,
     hypervisor,
   };

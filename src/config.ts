@@ -196,9 +196,6 @@ function operator(options: Options): OperatorConfig {
     options.wrong('operator', 'socket', 'is longer than the 107 bytes that a socket name may have');
   }
   const bindPort = options.whole('operator', 'bind_port', 0, 65535);
-  if (bindPort !== 0) {
-    options.wrong('operator', 'bind_port', `asks for the page and metrics, ${NOT_YET}: leave it 0`);
-  }
   const bindHost = host(options, 'operator', bindPort === 0 ? null : auth);
   return { socket, bindHost, bindPort };
 }
@@ -206,11 +203,14 @@ function operator(options: Options): OperatorConfig {
 const NOT_YET = 'which chainkeeper cannot do yet';
 const CINDER_AUTH = 'noauth, http_basic or none, each with an endpoint';
 
+/** Whether only this machine can reach an address. */
+export const isOwn = (host: string): boolean =>
+  host === 'localhost' || host === '::1' || (isIP(host) === 4 && /^127\./.test(host));
+
 /** An address to listen on; without any check of who is there, only the machine's own. */
 function host(options: Options, group: string, auth: string | null): string {
   const text = options.text(group, 'bind_host') ?? '';
-  const own = text === 'localhost' || text === '::1' || (isIP(text) === 4 && /^127\./.test(text));
-  if (auth === 'noauth' && !own) {
+  if (auth === 'noauth' && !isOwn(text)) {
     const sentence = `is ${text}, and [api] auth_strategy noauth answers only on this machine`;
     options.wrong(group, 'bind_host', `${sentence}: set it to 127.0.0.1, or use http_basic`);
   }

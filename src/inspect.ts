@@ -10,19 +10,25 @@ import type { AssistedCreate, AssistedDelete, Trouble } from '#ports/assisted-sn
 import type { DiskOf, ListedDisk } from '#ports/hypervisor.ts';
 import type {
   ChainReport,
+  Changes,
   Diagnosis,
   Inspect,
   OperationReport,
   PlanReport,
+  Progress,
 } from '#ports/inspect.ts';
 import type { Operation } from '#ports/journal.ts';
 import { type DiagnoseWorld, examine } from './diagnose.ts';
 
+export interface InspectWorld extends DiagnoseWorld {
+  readonly progress?: Inspect['progress'];
+}
+
 /** Answers people by asking the same witnesses that a request is decided on. Changes nothing. */
 export class Inspector implements Inspect {
-  readonly #world: DiagnoseWorld;
+  readonly #world: InspectWorld;
 
-  constructor(world: DiagnoseWorld) {
+  constructor(world: InspectWorld) {
     this.#world = world;
   }
 
@@ -116,6 +122,22 @@ export class Inspector implements Inspect {
       journal.notices({ operation: id }),
     ]);
     return { operation, evidence, notices };
+  }
+
+  async changes(after: number | null): Promise<Changes> {
+    const { journal } = this.#world;
+    if (after !== null) {
+      const operations = await journal.changes(after, MOST_CHANGES);
+      return { last: operations.at(-1)?.seq ?? after, operations };
+    }
+    // Whatever changes in between comes twice, and nothing is left out.
+    const last = await journal.lastChange();
+    const open = await journal.unfinished();
+    return { last, operations: open.map((operation) => ({ seq: last, operation })) };
+  }
+
+  progress(volume: VolumeId): Progress | null {
+    return this.#world.progress?.(volume) ?? null;
   }
 
   /** What a plan is decided on: as when Cinder asks, but for the snapshot's status. */
@@ -222,6 +244,8 @@ export class Inspector implements Inspect {
     return guest.ok && guest.value.kind === 'disk' ? guest.value : null;
   }
 }
+
+const MOST_CHANGES = 500;
 
 /** How many volumes are looked at together; libvirt has four lanes. */
 const AT_ONCE = 4;

@@ -1,15 +1,18 @@
+import type { FastifyInstance } from 'fastify';
+import { noAuth } from '#adapters/nova-api/auth.ts';
 import { novaApi } from '#adapters/nova-api/server.ts';
 import { listenAdmin } from '#adapters/operator/admin-api.ts';
+import { metricsApi } from '#adapters/operator/metrics-api.ts';
 import { explainFault } from '#domain/failure.ts';
 import { authenticatorFor, type Hexagon, StartupProblem } from './composition.ts';
-import type { Config } from './config.ts';
+import { type Config, isOwn } from './config.ts';
 
 /** Listens until it is told to stop. Whatever is interrupted, the journal takes up again. */
 export async function listen(hexagon: Hexagon, config: Config): Promise<AsyncDisposable> {
-  const { assisted, inspect, operate, telemetry, clock, hypervisor } = hexagon;
+  const { assisted, inspect, operate, telemetry, clock, hypervisor, measures } = hexagon;
   await using opening = new AsyncDisposableStack();
   const admin = await listenAdmin(
-    { assisted, inspect, operate, telemetry, clock },
+    { assisted, inspect, operate, telemetry, clock, measures },
     config.operator.socket,
   );
   if (!admin.ok) throw new StartupProblem(admin.error);
@@ -29,23 +32,43 @@ export async function listen(hexagon: Hexagon, config: Config): Promise<AsyncDis
     },
   });
   opening.defer(() => nova.close());
-  try {
-    await nova.listen({ host: api.bindHost, port: api.bindPort });
-  } catch (error) {
-    throw busy(error, `${api.bindHost}:${api.bindPort}`) ?? error;
-  }
+  await bind(nova, api, 'api', '(of a simulated service: --port)');
   telemetry.log('info', `chainkeeper listens on http://${api.bindHost}:${api.bindPort}`);
+  const { operator } = config;
+  if (operator.bindPort !== 0) {
+    const auth = isOwn(operator.bindHost) ? noAuth() : authenticatorFor(config);
+    const app = metricsApi({ measures, telemetry, auth });
+    opening.defer(() => app.close());
+    await bind(app, operator, 'operator');
+    const place = `${operator.bindHost}:${operator.bindPort}`;
+    telemetry.log('info', `metrics are on http://${place}/metrics`);
+  }
   return opening.move();
 }
 
+async function bind(
+  app: FastifyInstance,
+  { bindHost: host, bindPort: port }: Config['operator' | 'api'],
+  group: string,
+  also?: string,
+): Promise<void> {
+  try {
+    await app.listen({ host, port });
+  } catch (error) {
+    throw busy(error, `${host}:${port}`, group, also) ?? error;
+  }
+}
+
 /** Of a port that somebody else has, or one that we may not have, in the operator's words. */
-function busy(error: unknown, place: string): StartupProblem | null {
+function busy(error: unknown, place: string, group: string, also = ''): StartupProblem | null {
   const code = error instanceof Error && 'code' in error ? error.code : null;
-  const other = 'name another [api] bind_port (of a simulated service: --port)';
+  const other = `name another [${group}] bind_port ${also}`.trimEnd();
   if (code === 'EADDRINUSE') {
     return new StartupProblem(`Somebody else listens on ${place}: stop it, or ${other}.`);
   }
   if (code === 'EACCES') return new StartupProblem(`We may not listen on ${place}: ${other}.`);
   if (code !== 'EADDRNOTAVAIL') return null;
-  return new StartupProblem(`This host has no address ${place}: name another [api] bind_host.`);
+  return new StartupProblem(
+    `This host has no address ${place}: name another [${group}] bind_host.`,
+  );
 }

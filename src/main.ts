@@ -76,7 +76,10 @@ if (import.meta.main) {
     sample: configSample,
     validate: (files: readonly string[]) => configChecks(loadConfig({ files })),
   };
-  const io = { stdout, stderr, serve, doctor, config, findSocket: socketOf, header: headerAt };
+  const io = {
+    ...{ stdout, stderr, serve, doctor, config, findSocket: socketOf, header: headerAt },
+    ...{ tty: stdout.isTTY === true, width: stdout.columns, interrupted: stopAsked },
+  };
   const code = await runCli(process.argv.slice(2), io);
   // Everything is closed by now; what still holds the loop is a call that nobody waits for.
   process.exitCode = code;

@@ -261,8 +261,6 @@ socket = $nobody
         'stock',
       'a.conf:21: [operator] socket: there is no option [DEFAULT] nobody to put here ($$ is a ' +
         'dollar sign)',
-      'a.conf:20: [operator] bind_port asks for the page and metrics, which chainkeeper cannot ' +
-        'do yet: leave it 0',
       'a.conf:19: [operator] bind_host is 10.0.0.1, and [api] auth_strategy noauth answers only ' +
         'on this machine: set it to 127.0.0.1, or use http_basic',
     ]);

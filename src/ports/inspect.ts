@@ -2,9 +2,9 @@ import type { FileFormat, Layer } from '#domain/chain.ts';
 import type { Finding } from '#domain/diagnosis.ts';
 import type { OperationId, ServerId, VolumeId } from '#domain/ids.ts';
 import type { Result } from '#domain/result.ts';
-import type { DiskView, HeaderView } from '#domain/sight.ts';
+import type { DiskView, HeaderView, Job } from '#domain/sight.ts';
 import type { AssistedCreate, AssistedDelete, Trouble } from './assisted-snapshots.ts';
-import type { EvidenceRow, Notice, Operation } from './journal.ts';
+import type { Change, EvidenceRow, Notice, Operation } from './journal.ts';
 
 /** What people ask. Nothing here changes anything. */
 export interface Inspect {
@@ -17,6 +17,28 @@ export interface Inspect {
   planDelete(request: AssistedDelete): Promise<Result<PlanReport, Trouble>>;
   operations(state: 'open' | 'ended' | 'all', limit: number): Promise<readonly Operation[]>;
   operation(id: OperationId): Promise<OperationReport | null>;
+  /**
+   * What has changed since the change of this number, a few at a time; null: every operation that
+   * is open, and the number from which to go on.
+   */
+  changes(after: number | null): Promise<Changes>;
+  /** How far the block job on a volume is, when one was seen lately. */
+  progress(volume: VolumeId): Progress | null;
+}
+
+export interface Changes {
+  readonly last: number;
+  readonly operations: readonly Change[];
+}
+
+/** In the unit of libvirt's block jobs, which with QEMU is bytes; a rate is a second's. */
+export interface Progress {
+  readonly job: Job['kind'];
+  readonly done: number;
+  readonly total: number;
+  /** Null until it was seen for long enough. */
+  readonly rate: number | null;
+  readonly secondsLeft: number | null;
 }
 
 export interface ChainReport {

@@ -31,6 +31,12 @@ export interface Notice {
   readonly state: 'pending' | 'accepted' | 'obsolete';
 }
 
+/** An operation as it is now, by the number of its newest change: numbers only grow. */
+export interface Change {
+  readonly seq: number;
+  readonly operation: Operation;
+}
+
 /** What one step of a saga leaves behind, all or nothing. */
 export interface Entry {
   readonly saga: Saga;
@@ -62,6 +68,13 @@ export interface Journal extends AsyncDisposable {
   /** Newest first. */
   operations(filter: OperationFilter): Promise<readonly Operation[]>;
   evidence(id: OperationId): Promise<readonly EvidenceRow[]>;
+  /**
+   * Accepted operations that have changed after this number, in the order of their newest change,
+   * so many at most: whoever was away hears how each one is, and not of each step.
+   */
+  changes(after: number, limit: number): Promise<readonly Change[]>;
+  /** The number of the newest change; 0 when there was none. */
+  lastChange(): Promise<number>;
   notices(filter: NoticeFilter): Promise<readonly Notice[]>;
   settle(seq: number, state: 'accepted' | 'obsolete'): Promise<void>;
   /** The recorded formats of a volume's files. */

@@ -6,13 +6,15 @@ import { SqliteJournal } from '#adapters/sqlite/journal.ts';
 import type { OperationId } from '#domain/ids.ts';
 import type { Operation } from '#ports/journal.ts';
 import { SimClock } from '#sim/clock.ts';
-import { journalContract } from './journal.ts';
+import { END, journalContract, operation } from './journal.ts';
 
 const REQUEST = { volume: 'v', snapshot: 's', server: 'g', newFile: 'volume-v.s' };
 const ASKED = {
   saga: { kind: 'create', request: REQUEST, at: 'accepted', limits: { maxChainDepth: 8 } },
   ...{ accepted: false, requestId: 'req-a', globalRequestId: null, askedAt: 1, updatedAt: 1 },
 } as unknown as Operation;
+
+const NO_CHANGES = 'DROP TABLE change; DROP TRIGGER change_noted; DROP TRIGGER change_gone;';
 
 function folder(): { readonly file: string } & Disposable {
   const made = mkdtempSync(join(tmpdir(), 'chainkeeper-journal-'));
@@ -80,7 +82,7 @@ test('a journal of a chainkeeper that kept no chains is taken over, with all it 
   await journal.accept('a' as OperationId);
   await journal[Symbol.asyncDispose]();
   const old = new DatabaseSync(place.file);
-  old.exec('DROP TABLE chain; PRAGMA user_version = 1');
+  old.exec(`${NO_CHANGES} DROP TABLE chain; PRAGMA user_version = 1`);
   old.close();
   await using again = opened(place.file, new SimClock());
   expect(await again.unfinished()).toHaveLength(1);
@@ -150,4 +152,39 @@ test('a folder in its place is named as one', () => {
       `${place.file}: it is a folder, and the journal is one file: move it, or name another ` +
       'state_path.',
   });
+});
+
+test('a journal of before there were changes notes them from then on', async () => {
+  using place = folder();
+  const { DatabaseSync } = await import('node:sqlite');
+  await opened(place.file, new SimClock())[Symbol.asyncDispose]();
+  const old = new DatabaseSync(place.file);
+  old.exec(`${NO_CHANGES} PRAGMA user_version = 2`);
+  old.close();
+  await using journal = opened(place.file, new SimClock());
+  expect([await journal.lastChange(), await journal.changes(0, 9)]).toEqual([0, []]);
+});
+
+test('what is forgotten leaves no row of any table behind', async () => {
+  using place = folder();
+  const { DatabaseSync } = await import('node:sqlite');
+  const journal = opened(place.file, new SimClock());
+  for (const id of ['a', 'b']) {
+    await journal.ask(operation(id));
+    await journal.accept(id as OperationId);
+    await journal.commit(id as OperationId, {
+      saga: END,
+      evidence: [],
+      tell: null,
+      formats: [],
+      chain: null,
+    });
+  }
+  expect(await journal.prune(Number.MAX_SAFE_INTEGER, 9, () => true)).toBe(1);
+  await journal[Symbol.asyncDispose]();
+  const db = new DatabaseSync(place.file);
+  for (const table of ['operation', 'change']) {
+    expect(db.prepare(`SELECT count(*) AS n FROM ${table}`).get()).toEqual({ n: 1 });
+  }
+  db.close();
 });

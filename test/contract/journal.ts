@@ -87,6 +87,45 @@ export function journalContract(name: string, open: () => Promise<JournalLab>): 
     expect(await journal.notices({})).toEqual([]);
   });
 
+  describe(`${name}: changes`, () => {
+    const changed = async (journal: Journal, after: number, limit = 10) =>
+      (await journal.changes(after, limit)).map(({ operation }) => operation.id);
+
+    law('each operation comes once, as it is now, by its newest change', async ({ journal }) => {
+      expect([await journal.lastChange(), await changed(journal, 0)]).toEqual([0, []]);
+      await journal.ask(operation('asked'));
+      for (const id of ['a', 'b', 'c']) await accepted(journal, id);
+      await journal.commit('a' as OperationId, entry({ saga: END }));
+      const all = await journal.changes(0, 10);
+      expect(all.map(({ operation: { id, saga } }) => [id, saga.at])).toEqual([
+        ['b', 'accepted'],
+        ['c', 'accepted'],
+        ['a', 'end'],
+      ]);
+      const [b, c, a] = all.map(({ seq }) => seq);
+      expect(await changed(journal, b ?? 0)).toEqual(['c', 'a']);
+      expect(await changed(journal, b ?? 0, 1)).toEqual(['c']);
+      expect(await changed(journal, a ?? 0)).toEqual([]);
+      expect([await journal.lastChange(), (c ?? 0) < (a ?? 0)]).toEqual([a, true]);
+    });
+
+    law('whoever was away over a restart goes on from where it was', async (lab) => {
+      await accepted(lab.journal, 'a');
+      const last = await lab.journal.lastChange();
+      await accepted(lab.journal, 'b');
+      const again = await lab.reopen();
+      expect(await changed(again, last)).toEqual(['b']);
+      await again.commit('a' as OperationId, entry({}));
+      expect(await changed(again, last)).toEqual(['b', 'a']);
+    });
+
+    law('what is refused, or only asked, is no change', async ({ journal }) => {
+      await journal.ask(operation('a'));
+      await journal.drop('a' as OperationId);
+      expect([await journal.lastChange(), await changed(journal, 0)]).toEqual([0, []]);
+    });
+  });
+
   law('a commit is all or nothing', async ({ journal }) => {
     await accepted(journal, 'a');
     await journal.commit('a' as OperationId, entry({ evidence: [evidence('first')] }));
@@ -260,6 +299,19 @@ export function journalContract(name: string, open: () => Promise<JournalLab>): 
       expect(await all(journal)).toEqual(['d', 'c']);
     });
 
+    law('leaves no change of what is gone, and gives no number of one out again', async (lab) => {
+      await ended(lab.journal, 'a', 'b');
+      await lab.journal.commit('a' as OperationId, entry({ saga: END }));
+      const last = await lab.journal.lastChange();
+      expect(await prune(lab.journal)).toBe(1);
+      const left = await lab.journal.changes(0, 9);
+      expect(ids(left.map(({ operation }) => operation))).toEqual(['b']);
+      const again = await lab.reopen();
+      expect(await again.lastChange()).toBe(last);
+      await accepted(again, 'c');
+      expect(await again.lastChange()).toBeGreaterThan(last);
+    });
+
     law('gives no number out again', async (lab) => {
       await ended(lab.journal, 'a', 'b');
       const [last] = seqs(await lab.journal.notices({}))
@@ -324,7 +376,8 @@ const deleteOf = (snapshot: SnapshotId): DeleteSaga => ({
   at: 'accepted',
 });
 
-const END: CreateSaga = {
+/** One that has ended. */
+export const END: CreateSaga = {
   kind: 'create',
   request: REQUEST,
   at: 'end',
@@ -354,7 +407,8 @@ const entry = (what: Partial<Entry>): Entry => ({
   ...what,
 });
 
-const operation = (id: string, what: Partial<Operation> = {}): Operation => ({
+/** One that was asked for. */
+export const operation = (id: string, what: Partial<Operation> = {}): Operation => ({
   id: id as OperationId,
   saga: saga(),
   accepted: false,

@@ -8,10 +8,13 @@ import { err, ok, type Result } from '#domain/result.ts';
 import type { AssistedSnapshots } from '#ports/assisted-snapshots.ts';
 import type { Clock } from '#ports/clock.ts';
 import type { Inspect } from '#ports/inspect.ts';
+import type { Measures } from '#ports/measures.ts';
 import type { Operate } from '#ports/operate.ts';
 import type { Telemetry } from '#ports/telemetry.ts';
 import { callerOf } from '../nova-api/request-id.ts';
 import { parseRequest, planOf, submit, words } from './admin-requests.ts';
+import { addEvents } from './events.ts';
+import { addMetrics } from './metrics-api.ts';
 import {
   chainJson,
   diagnosisJson,
@@ -29,6 +32,9 @@ export interface AdminWorld {
   readonly inspect: Inspect;
   readonly operate: Operate;
   readonly telemetry: Telemetry;
+  readonly measures: Measures;
+  /** How often whoever listens to events is told: see `EventsOptions`. */
+  readonly eventsEveryMs?: number;
 }
 
 /** The admin API while it listens. */
@@ -82,6 +88,9 @@ export function adminApp(world: AdminWorld): FastifyInstance {
   operations(app, inspect, operate);
   requests(app, world);
   orders(app, operate);
+  addMetrics(app, world.measures);
+  const { eventsEveryMs: everyMs } = world;
+  addEvents(app, { inspect, ...(everyMs !== undefined && { everyMs }) });
   return app;
 }
 

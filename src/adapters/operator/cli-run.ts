@@ -11,6 +11,11 @@ import { type Fields, type Look, renderShow } from './output.ts';
 export interface CliIo {
   readonly stdout: Writer;
   readonly stderr: Writer;
+  /** Whether stdout is a terminal, and how wide it is. */
+  readonly tty?: boolean;
+  readonly width?: number;
+  /** Resolves when whoever typed the command has had enough. */
+  interrupted(): Promise<void>;
   /** Runs the service until it is stopped; resolves to the exit code. */
   serve(configFiles: readonly string[]): Promise<number>;
   /** Where the service listens, by these files or the default ones, or what is wrong with them. */
@@ -110,8 +115,19 @@ export class Run {
     this.io.stderr.write(`chainkeeper: ${escapeText(maskSecrets(sentence))}\n`);
   }
 
+  /** Where the service listens, as far as that is known. */
+  socketOf({ socket, configFile }: ClientOptions): string | null {
+    return socket ?? this.#socket(configFile);
+  }
+
+  /** What the service answers, or null: for whoever has asked already and said what is wrong. */
+  async peek(socket: string, path: string): Promise<unknown> {
+    const reply = await ask(socket, path);
+    return reply.kind === 'ok' ? reply.body : null;
+  }
+
   async #reply(options: ClientOptions, path: string, body?: object): Promise<Reply | null> {
-    const socket = options.socket ?? this.#socket(options.configFile);
+    const socket = this.socketOf(options);
     return socket === null ? null : ask(socket, path, body);
   }
 

@@ -1,4 +1,3 @@
-import { readFileSync } from 'node:fs';
 import { Command, CommanderError, InvalidArgumentError, Option } from 'commander';
 import { addConfig } from './cli-config.ts';
 import { addDoctor } from './cli-doctor.ts';
@@ -6,21 +5,34 @@ import { addHeader } from './cli-header.ts';
 import { addOrders } from './cli-ops.ts';
 import { client, configFile } from './cli-options.ts';
 import { type ClientOptions, type CliIo, EXIT, formatWords, look, Run } from './cli-run.ts';
+import { addWatch } from './cli-watch.ts';
 import { escapeText } from './escape.ts';
 import { type Fields, renderData, renderList, renderShow } from './output.ts';
+import { version } from './version.ts';
 
 export { type CliIo, EXIT, type Writer } from './cli-run.ts';
 
 /** Runs one command, `argv` without the program's name. Data goes to stdout, the rest to stderr. */
 export async function runCli(argv: readonly string[], io: CliIo): Promise<number> {
   const run = new Run(io);
+  try {
+    await programFor(run).parseAsync(argv, { from: 'user' });
+    return run.code;
+  } catch (error) {
+    if (!(error instanceof CommanderError)) throw error;
+    return error.exitCode === 0 ? EXIT.ok : EXIT.usage;
+  }
+}
+
+/** Every command there is: its help, its manual page and its completion come from here. */
+export function programFor(run: Run): Command {
   const program = new Command('chainkeeper')
     .description('Takes and deletes snapshots of Cinder volumes attached to running guests.')
     .version(version())
     .exitOverride()
     .configureOutput({
-      writeOut: (text) => io.stdout.write(text),
-      writeErr: (text) => io.stderr.write(text),
+      writeOut: (text) => run.io.stdout.write(text),
+      writeErr: (text) => run.io.stderr.write(text),
       // commander's own sentences quote what was typed.
       outputError: (text, write) => write(`chainkeeper: ${escapeText(text.trimEnd())}\n`),
     });
@@ -32,13 +44,7 @@ export async function runCli(argv: readonly string[], io: CliIo): Promise<number
   addDoctor(program, run);
   addSim(program, run);
   addConfig(program, run);
-  try {
-    await program.parseAsync(argv, { from: 'user' });
-    return run.code;
-  } catch (error) {
-    if (!(error instanceof CommanderError)) throw error;
-    return error.exitCode === 0 ? EXIT.ok : EXIT.usage;
-  }
+  return program;
 }
 
 function addServe(program: Command, run: Run): void {
@@ -117,7 +123,7 @@ function addOps(program: Command, run: Run): void {
       }),
     );
   addOrders(ops, run);
-  missing(ops, 'watch', 'ops watch', run);
+  addWatch(ops, run, OPERATION);
 }
 
 /** `bin/chainkeeper.js` starts it, for the sim is not part of the service. */
@@ -129,19 +135,6 @@ function addSim(program: Command, run: Run): void {
     .allowExcessArguments()
     .action(() => {
       run.say("'sim' is started by bin/chainkeeper.js, or in a checkout as 'node sim/main.ts'.");
-      run.code = EXIT.usage;
-    });
-}
-
-/** A command that is promised: it takes anything, says that it is not there, and exits 2. */
-function missing(parent: Command, name: string, called: string, run: Run): void {
-  parent
-    .command(name)
-    .description('not there yet')
-    .allowUnknownOption()
-    .allowExcessArguments()
-    .action(() => {
-      run.say(`'${called}' is not there yet.`);
       run.code = EXIT.usage;
     });
 }
@@ -185,10 +178,4 @@ function jsonObject(text: string): object {
     "It must be a JSON object, as Cinder's: " +
       '{"volume_id": ..., "file_to_merge": ..., "merge_target_file": ...}.',
   );
-}
-
-/** package.json lies three folders up from here, in a checkout and in the package. */
-function version(): string {
-  const manifest = readFileSync(new URL('../../../package.json', import.meta.url), 'utf8');
-  return (JSON.parse(manifest) as { version: string }).version;
 }

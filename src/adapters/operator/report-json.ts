@@ -4,7 +4,13 @@ import { explain, explainFault } from '#domain/failure.ts';
 import { type Format, QCOW2, type VolumeId } from '#domain/ids.ts';
 import type { DiskView, HeaderView } from '#domain/sight.ts';
 import type { Trouble } from '#ports/assisted-snapshots.ts';
-import type { ChainReport, Diagnosis, OperationReport, PlanReport } from '#ports/inspect.ts';
+import type {
+  ChainReport,
+  Diagnosis,
+  OperationReport,
+  PlanReport,
+  Progress,
+} from '#ports/inspect.ts';
 import type { Operation } from '#ports/journal.ts';
 
 import { maskSecrets } from './mask.ts';
@@ -82,6 +88,15 @@ export function operationJson({ id, saga, accepted, ...rest }: Operation) {
     global_request_id: rest.globalRequestId,
   };
 }
+
+export const progressJson = ({ job, done, total, rate, secondsLeft }: Progress) => ({
+  job,
+  done,
+  total,
+  percent: total === 0 ? 0 : Math.floor((100 * done) / total),
+  rate: rate === null ? null : Math.round(rate),
+  seconds_left: secondsLeft,
+});
 
 export function operationReportJson({ operation, evidence, notices }: OperationReport) {
   return {

@@ -5,6 +5,7 @@ import { err, ok, type Result } from '#domain/result.ts';
 import type { Evidence, Saga } from '#domain/saga.ts';
 import type { Clock } from '#ports/clock.ts';
 import type {
+  Change,
   Entry,
   EvidenceRow,
   Journal,
@@ -14,7 +15,7 @@ import type {
   OperationFilter,
 } from '#ports/journal.ts';
 import { folderAt, protect } from './place.ts';
-import { chainOf, FORGETTABLE, noticeOf, operationOf } from './rows.ts';
+import { CHANGED, chainOf, FORGETTABLE, noticeOf, operationOf } from './rows.ts';
 import { lockOf, SCHEMA, SCHEMA_VERSION } from './schema.ts';
 
 /**
@@ -146,6 +147,18 @@ export class SqliteJournal implements Journal {
   async evidence(id: OperationId): Promise<readonly EvidenceRow[]> {
     const sql = 'SELECT seq, at, kind, detail FROM evidence WHERE operation = ? ORDER BY seq';
     return this.#all(sql, id) as unknown as readonly EvidenceRow[];
+  }
+
+  async changes(after: number, limit: number): Promise<readonly Change[]> {
+    return this.#all(CHANGED, after, limit).map((row) => ({
+      seq: Number(row.change_seq),
+      operation: operationOf(row),
+    }));
+  }
+
+  async lastChange(): Promise<number> {
+    const [row] = this.#all("SELECT seq FROM sqlite_sequence WHERE name = 'change'");
+    return Number(row?.seq ?? 0);
   }
 
   async notices(filter: NoticeFilter): Promise<readonly Notice[]> {

@@ -44,3 +44,8 @@ export const FORGETTABLE = `
     AND id IS NOT (SELECT operation FROM evidence ORDER BY seq DESC LIMIT 1)
     AND id IS NOT (SELECT operation FROM notice ORDER BY seq DESC LIMIT 1)
   ORDER BY seq`;
+
+export const CHANGED = `
+  SELECT change.seq AS change_seq, operation.* FROM change
+  JOIN operation ON operation.id = change.operation
+  WHERE change.seq > ? ORDER BY change.seq LIMIT ?`;

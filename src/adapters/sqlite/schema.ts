@@ -63,11 +63,28 @@ CREATE TABLE chain (
 `;
 
 /**
+ * Which operation changed when, by a number that is never given out twice. Kept by SQLite itself.
+ */
+const CHANGES = `
+CREATE TABLE change (
+  seq INTEGER PRIMARY KEY AUTOINCREMENT,
+  operation TEXT NOT NULL UNIQUE
+) STRICT;
+CREATE TRIGGER change_noted AFTER UPDATE OF saga, accepted ON operation BEGIN
+  DELETE FROM change WHERE operation = new.id;
+  INSERT INTO change (operation) VALUES (new.id);
+END;
+CREATE TRIGGER change_gone AFTER DELETE ON operation BEGIN
+  DELETE FROM change WHERE operation = old.id;
+END;
+`;
+
+/**
  * The journal's tables, as one list of changes: a journal has made as many of them as its
  * `user_version` says. Sagas and updates are JSON text: they are read by the code that wrote them,
  * and by people with the sqlite3 shell.
  */
-export const SCHEMA: readonly string[] = [TABLES, KNOWN_CHAINS];
+export const SCHEMA: readonly string[] = [TABLES, KNOWN_CHAINS, CHANGES];
 export const SCHEMA_VERSION = SCHEMA.length;
 
 /** Whoever has the journal open for writing has locked this file. */

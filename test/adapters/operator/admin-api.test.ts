@@ -1,21 +1,26 @@
 import { spawnSync } from 'node:child_process';
 import { chmodSync, existsSync, mkdtempSync, rmSync, statSync, writeFileSync } from 'node:fs';
+import { request } from 'node:http';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterAll, beforeEach, describe, expect, test } from 'vitest';
+import type { Authenticator } from '#adapters/nova-api/auth.ts';
 import { adminApp, listenAdmin } from '#adapters/operator/admin-api.ts';
 import { ask } from '#adapters/operator/client.ts';
+import { metricsApi } from '#adapters/operator/metrics-api.ts';
 import { err, ok } from '#domain/result.ts';
 import { file, format } from '../../support/chains.ts';
 import { disk, header } from '../../support/sights.ts';
 import {
   AWAY,
   CHAIN,
+  ENDED,
   LYING,
   OPEN,
   pretendAssisted,
   pretendClock,
   pretendInspect,
+  pretendMeasures,
   pretendOperate,
   pretendTelemetry,
   ROTTEN,
@@ -35,6 +40,7 @@ const world = () => ({
   assisted: cinder.assisted,
   clock: pretendClock,
   telemetry,
+  measures: pretendMeasures,
 });
 beforeEach(() => {
   cinder = pretendAssisted();
@@ -368,3 +374,118 @@ function layer(
 ) {
   return { layer: at, file, format, libvirt: 'ok', header, cinder, note };
 }
+
+describe('events', () => {
+  /** What a client gets until it has seen as much as it wants, and hangs up. */
+  async function listened(until: string, headers = {}): Promise<string> {
+    const app = adminApp({ ...world(), eventsEveryMs: 10 });
+    const socket = join(folder, `events-${Math.random()}.sock`);
+    await app.listen({ path: socket });
+    const hangUp = new AbortController();
+    let text = '';
+    await new Promise<void>((resolve, reject) => {
+      const options = { socketPath: socket, path: '/v1/events', headers, signal: hangUp.signal };
+      const call = request(options, (answer) => {
+        answer.setEncoding('utf8').on('data', (piece: string) => {
+          text += piece;
+          if (text.includes(until)) resolve();
+        });
+        answer.once('error', () => {});
+        answer.once('end', resolve);
+      });
+      call.once('error', (error) => (hangUp.signal.aborted ? resolve() : reject(error)));
+      call.end();
+    });
+    hangUp.abort();
+    await app.close();
+    return text;
+  }
+  const events = (text: string) =>
+    text
+      .split('\n\n')
+      .filter((one) => one.includes('event:'))
+      .map((one) => Object.fromEntries(one.split('\n').map((line) => line.split(/: (.*)/s))));
+
+  test('begin with what is open, and a number to go on from', async () => {
+    it.progress = { job: 'commit', done: 3, total: 12, rate: 1.5, secondsLeft: 6 };
+    const [first, second, third] = events(await listened('event: progress'));
+    expect(first).toMatchObject({ event: 'operation', id: '7' });
+    expect(JSON.parse(first?.data)).toMatchObject({ id: OPEN.id, state: 'accepted' });
+    expect(second).toEqual({ id: '7', event: 'ready', data: '{}' });
+    expect(third).not.toHaveProperty('id');
+    expect(JSON.parse(third?.data)).toEqual({
+      ...{ id: OPEN.id, job: 'commit', done: 3, total: 12 },
+      ...{ percent: 25, rate: 2, seconds_left: 6 },
+    });
+  });
+
+  test('go on from where a client was, and tell what is over no more', async () => {
+    it.progress = { job: 'commit', done: 3, total: 12, rate: null, secondsLeft: null };
+    it.changes = [
+      { seq: 8, operation: OPEN },
+      { seq: 9, operation: { ...ENDED, id: OPEN.id } },
+      { seq: 10, operation: ENDED },
+    ];
+    const heard = events(await listened('id: 10', { 'last-event-id': '8' }));
+    expect(heard.map(({ event, id }) => [event, id])).toEqual([
+      ['operation', '9'],
+      ['operation', '10'],
+    ]);
+  });
+
+  test.each(['x', '-1', '1e3', '1234567890123456'])('Last-Event-ID %s is refused', async (id) => {
+    expect(await get('/v1/events', undefined, { 'last-event-id': id })).toMatchObject({
+      status: 400,
+    });
+  });
+
+  test('end when the service does', async () => {
+    const app = adminApp({ ...world(), eventsEveryMs: 10 });
+    const socket = join(folder, 'closing.sock');
+    await app.listen({ path: socket });
+    const ended = new Promise<string>((resolve) => {
+      const call = request({ socketPath: socket, path: '/v1/events' }, (answer) => {
+        answer.once('data', () => void app.close());
+        answer.once('end', () => resolve('end')).once('error', () => resolve('error'));
+      });
+      call.end();
+    });
+    expect(await ended).toBe('end');
+  });
+});
+
+test('metrics, in their own content type', async () => {
+  const answer = await adminApp(world()).inject({ url: '/metrics' });
+  expect(answer.headers['content-type']).toBe('text/plain; version=0.0.4; charset=utf-8');
+  expect(answer.body).toBe(await pretendMeasures.exposition());
+});
+
+describe("the operator's port", () => {
+  const auth: Authenticator = {
+    authenticate: async ({ authorization }) =>
+      authorization === 'Basic b3A6cHc='
+        ? { ok: true, user: 'op' }
+        : { ok: false, status: 401, message: 'Who are you?', wwwAuthenticate: 'Basic realm=""' },
+  };
+  const app = () => metricsApi({ measures: pretendMeasures, telemetry, auth });
+
+  test('has metrics for whoever may read them', async () => {
+    const headers = { authorization: 'Basic b3A6cHc=' };
+    expect((await app().inject({ url: '/metrics', headers })).statusCode).toBe(200);
+    const refused = await app().inject({ url: '/metrics' });
+    expect([refused.statusCode, refused.headers['www-authenticate']]).toEqual([
+      401,
+      'Basic realm=""',
+    ]);
+  });
+
+  test.each([
+    ['GET', '/v1/operations'],
+    ['POST', '/v1/operations/op-1/abort'],
+    ['POST', '/metrics'],
+  ] as const)('has nothing else: %s %s', async (method, url) => {
+    const headers = { authorization: 'Basic b3A6cHc=' };
+    expect((await app().inject({ method, url, headers })).statusCode).toBe(404);
+    expect(orders.ordered).toEqual([]);
+  });
+});

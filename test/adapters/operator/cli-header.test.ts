@@ -36,6 +36,7 @@ async function runWith(header: Read, path: string, ...rest: string[]) {
     stderr: { write: (text) => (said += text) },
     serve: () => expect.unreachable('it needs no service'),
     doctor: () => expect.unreachable('nobody asks for it'),
+    interrupted: () => new Promise(() => {}),
     findSocket: () => expect.unreachable('it needs no service'),
     config: { sample: () => expect.unreachable(), validate: () => expect.unreachable() },
     header,

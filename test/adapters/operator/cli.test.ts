@@ -9,6 +9,7 @@ import { type AdminApi, listenAdmin } from '#adapters/operator/admin-api.ts';
 import { runCli } from '#adapters/operator/cli.ts';
 import { err, ok } from '#domain/result.ts';
 import type { Check } from '#ports/doctor.ts';
+import type { Change, Operation } from '#ports/journal.ts';
 import {
   AWAY,
   CHAIN,
@@ -19,6 +20,7 @@ import {
   pretendAssisted,
   pretendClock,
   pretendInspect,
+  pretendMeasures,
   pretendOperate,
   pretendTelemetry,
   ROTTEN,
@@ -31,6 +33,9 @@ const it = pretendInspect();
 const orders = pretendOperate();
 let checks: readonly Check[] = [];
 let api: AdminApi;
+/** Ctrl-C. */
+let stop = Promise.withResolvers<void>();
+let tty = false;
 
 beforeAll(async () => {
   const listening = await listenAdmin(
@@ -40,6 +45,8 @@ beforeAll(async () => {
       assisted: pretendAssisted().assisted,
       clock: pretendClock,
       telemetry: pretendTelemetry(),
+      measures: pretendMeasures,
+      eventsEveryMs: 20,
     },
     socket,
   );
@@ -81,6 +88,9 @@ async function run(...argv: string[]) {
       },
     },
     header: headerAt,
+    interrupted: () => stop.promise,
+    tty,
+    width: 100,
     findSocket: (files) => (files.includes('bad') ? err('bad: no such file') : ok(socket)),
   });
   return { code, out, err: said, served, asked };
@@ -361,10 +371,96 @@ describe('config', () => {
   });
 });
 
-test.each([['ops', 'watch']])('%s is not there yet', async (...argv) => {
-  const shown = await run(...argv);
-  expect(shown).toMatchObject({ code: 2, out: '' });
-  expect(shown.err).toMatch(/^chainkeeper: '[a-z -]+' is not there yet\.\n$/);
+describe('ops watch', () => {
+  const OVER: Operation = { ...ENDED, id: OPEN.id };
+  /** Watches while something happens; null is Ctrl-C. */
+  async function watched(happens: readonly (Change | null)[], ...argv: string[]) {
+    stop = Promise.withResolvers();
+    const running = run('ops', 'watch', ...argv);
+    await expect.poll(() => it.asked, { interval: 5 }).toContainEqual({ changes: 7 });
+    for (const one of happens) {
+      await new Promise((resolve) => setTimeout(resolve, 60));
+      if (one === null) stop.resolve();
+      else it.changes.push(one);
+    }
+    return running;
+  }
+  beforeEach(() => {
+    it.changes.length = 0;
+    it.progress = { job: 'commit', done: 2 ** 20, total: 2 ** 22, rate: 2 ** 19, secondsLeft: 66 };
+  });
+
+  test.each([
+    ['merged', 0],
+    ['failed', 1],
+    ['withdrawn', 1],
+    ['unknown', 4],
+  ] as const)('one operation until it has ended: %s is exit %i', async (outcome, code) => {
+    const saga = { ...OVER.saga, outcome } as Operation['saga'];
+    const shown = await watched([{ seq: 8, operation: { ...OVER, saga } }], 'op-2');
+    expect(shown).toMatchObject({ code, err: '' });
+    const [open, progress, end] = shown.out.split('\n');
+    expect(open).toMatch(/^2023-\S+ op-2 create volume-1 accepted$/);
+    const bar = '[######------------------] 25% of 4.0 MiB  512.0 KiB/s  1:06 left';
+    expect(progress?.endsWith(`create volume-1  accepted ${bar}`), progress).toBe(true);
+    expect(end).toContain(`op-2 delete volume-1 ${outcome}: the chain is s2 on v`);
+  });
+
+  test('one that has ended before anybody listened', async () => {
+    expect(await run('ops', 'watch', 'op-1')).toMatchObject({
+      code: 0,
+      out: expect.stringMatching(/ op-1 delete volume-1 merged: .*\n$/),
+    });
+  });
+
+  test('one that does not exist is not waited for', async () => {
+    expect(await run('ops', 'watch', 'op-9')).toMatchObject({
+      code: 1,
+      err: 'chainkeeper: There is no operation op-9.\n',
+    });
+  });
+
+  test('Ctrl-C stops nothing but the watching; what became of the one, nobody knows', async () => {
+    const all = await watched([null]);
+    expect(all).toMatchObject({
+      code: 0,
+      err: 'chainkeeper: no longer watching; what goes on goes on.\n',
+    });
+    expect((await watched([null], 'op-2')).code).toBe(4);
+    expect(orders.ordered).toEqual([]);
+  });
+
+  test('others are not told of when one is watched', async () => {
+    const shown = await watched([{ seq: 8, operation: ENDED }, null], 'op-2');
+    expect(shown.out).not.toContain('op-1');
+  });
+
+  test('for a program: a record for each change', async () => {
+    const shown = await watched([{ seq: 8, operation: OVER }], 'op-2', '-f', 'json', '-c', 'state');
+    expect(shown.out).toBe('{"state":"accepted"}\n{"state":"end"}\n');
+    const values = ['-f', 'value', '-c', 'id', '-c', 'outcome'];
+    it.changes.length = 0;
+    const plain = await watched([{ seq: 8, operation: OVER }], 'op-2', ...values);
+    expect(plain.out).toBe('op-2 None\nop-2 merged\n');
+  });
+
+  test('on a terminal bars are drawn over, and what has ended stays', async () => {
+    tty = true;
+    const shown = await watched([{ seq: 8, operation: OVER }], 'op-2').finally(() => {
+      tty = false;
+    });
+    expect(shown.out).toContain('\u001b[1A\u001b[J');
+    const [last, empty] = shown.out.split('\u001b[1A\u001b[J').at(-1)?.split('\n') ?? [];
+    expect(last).toContain('merged: the chain is s2 on v');
+    expect(empty).toBe('');
+    for (const line of shown.out.split('\n')) expect(line.length).toBeLessThan(110);
+  });
+
+  test('a service that is away is exit 5', async () => {
+    const gone = ['--socket', join(folder, 'gone.sock')];
+    expect(await run('ops', 'watch', ...gone)).toMatchObject({ code: 5, out: '' });
+    expect(await run('ops', 'watch', 'op-2', ...gone)).toMatchObject({ code: 5, out: '' });
+  });
 });
 
 test.each([

@@ -1,8 +1,9 @@
 import type { OperationId } from '#domain/ids.ts';
 import { err, ok, type Result } from '#domain/result.ts';
 import type { Answer, AssistedSnapshots, Caller, Trouble } from '#ports/assisted-snapshots.ts';
-import type { ChainReport, Diagnosis, Inspect, PlanReport } from '#ports/inspect.ts';
-import type { Operation } from '#ports/journal.ts';
+import type { ChainReport, Diagnosis, Inspect, PlanReport, Progress } from '#ports/inspect.ts';
+import type { Change, Operation } from '#ports/journal.ts';
+import type { Measures } from '#ports/measures.ts';
 import type { Operate } from '#ports/operate.ts';
 import type { Telemetry } from '#ports/telemetry.ts';
 import { chain, file, format } from '../../support/chains.ts';
@@ -80,6 +81,8 @@ export interface Pretended {
   chain: Result<ChainReport, Trouble>;
   plan: Result<PlanReport, Trouble>;
   diagnoses: Result<readonly Diagnosis[], Trouble>;
+  changes: Change[];
+  progress: Progress | null;
 }
 
 export function pretendInspect(): Pretended {
@@ -89,15 +92,25 @@ export function pretendInspect(): Pretended {
     chain: ok(CHAIN),
     plan: ok(PLAN),
     diagnoses: ok([{ volume: VOLUME, server: SERVER, target: 'vda', report: ok(CHAIN) }]),
+    changes: [],
+    progress: null,
     inspect: {
       chain: async (ref) => note({ ref }, ref === 'gone' ? err(ROTTEN) : it.chain),
       diagnoses: async () => it.diagnoses,
       formats: async () => PLAN.fileFormat,
       planCreate: async (plan) => note(plan, it.plan),
       planDelete: async (plan) => note(plan, it.plan),
+      changes: async (after) => {
+        note({ changes: after }, null);
+        if (after === null) return { last: 7, operations: [{ seq: 7, operation: OPEN }] };
+        const operations = it.changes.filter(({ seq }) => seq > after);
+        return { last: operations.at(-1)?.seq ?? after, operations };
+      },
+      progress: () => it.progress,
       operations: async (state, limit) => note({ state, limit }, [OPEN, ENDED]),
       operation: async (id) => {
         if (id === 'bug') throw new Error('we contradict ourselves');
+        if (id === OPEN.id) return { operation: OPEN, evidence: [], notices: [] };
         if (id !== ENDED.id) return null;
         return {
           operation: ENDED,
@@ -161,3 +174,5 @@ export function pretendTelemetry(): Telemetry & { readonly lines: string[] } {
   const lines: string[] = [];
   return { lines, log: (level, message) => lines.push(`${level} ${message}`) };
 }
+
+export const pretendMeasures: Measures = { exposition: async () => 'chainkeeper_a_total 1\n' };

@@ -1,0 +1,48 @@
+import fastify, { type FastifyInstance } from 'fastify';
+import type { Measures } from '#ports/measures.ts';
+import type { Telemetry } from '#ports/telemetry.ts';
+import type { Authenticator } from '../nova-api/auth.ts';
+import { errorJson } from './report-json.ts';
+
+/** Prometheus' text form, by its content type. */
+const TEXT = 'text/plain; version=0.0.4; charset=utf-8';
+
+/** `GET /metrics`, on the socket and on the operator's port. */
+export function addMetrics(app: FastifyInstance, measures: Measures): void {
+  app.get('/metrics', async (_, reply) =>
+    reply.header('content-type', TEXT).send(await measures.exposition()),
+  );
+}
+
+export interface MetricsApiOptions {
+  readonly measures: Measures;
+  readonly telemetry: Telemetry;
+  /** Who may read; on loopback everybody of this host. */
+  readonly auth: Authenticator;
+}
+
+/**
+ * What [operator] bind_port serves: nothing that changes anything. A port is open to more people
+ * than the socket, whose orders are for its owner and group.
+ */
+export function metricsApi({ measures, telemetry, auth }: MetricsApiOptions): FastifyInstance {
+  const app = fastify({ bodyLimit: 1024, forceCloseConnections: true, requestTimeout: 10_000 });
+  app.addHook('onRequest', async (request, reply) => {
+    const verdict = await auth.authenticate(request.headers);
+    if (verdict.ok) return;
+    const { wwwAuthenticate, status, message } = verdict;
+    if (wwwAuthenticate !== undefined) reply.header('www-authenticate', wwwAuthenticate);
+    return reply.code(status).send(errorJson('unauthorized', message));
+  });
+  app.setNotFoundHandler((request, reply) =>
+    reply.code(404).send(errorJson('not-found', `There is no ${request.method} here.`)),
+  );
+  app.setErrorHandler((error: Error & { statusCode?: number }, _, reply) => {
+    const status = error.statusCode ?? 500;
+    if (status >= 500) telemetry.log('error', `GET /metrics: ${error.stack ?? error.message}`);
+    const sentence = status < 500 ? error.message : 'This is a bug: see the log of the service.';
+    return reply.code(status).send(errorJson(status < 500 ? 'bad-request' : 'defect', sentence));
+  });
+  addMetrics(app, measures);
+  return app;
+}

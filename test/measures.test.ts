@@ -1,0 +1,130 @@
+import { readFileSync } from 'node:fs';
+import { request } from 'node:http';
+import { afterAll, beforeAll, expect, test } from 'vitest';
+import { FAMILIES, type Family, Metrics } from '#adapters/operator/prometheus.ts';
+import { SimulatedHost } from '#sim/simulated-host.ts';
+
+/** A whole service, which has taken two snapshots and deleted one. */
+let host: SimulatedHost;
+let text = '';
+beforeAll(async () => {
+  host = await SimulatedHost.open({ port: 0, clusters: 64, tickMs: 60, clustersPerTick: 1 });
+  const { cinder, volume, disk } = host.cloud;
+  const { snapshot } = await cinder.createSnapshot(volume);
+  for (let at = 0; at < 40; at++) disk.write(at, at + 1);
+  await cinder.createSnapshot(volume);
+  await cinder.deleteSnapshot(snapshot);
+  await host.hexagon.runner.idle();
+  while ((await pending()) > 0) await new Promise((resolve) => setTimeout(resolve, 50));
+  text = await scrape();
+});
+afterAll(() => host[Symbol.asyncDispose]());
+
+const pending = async () => reading(await scrape(), 'chainkeeper_outbox_pending');
+
+function scrape(): Promise<string> {
+  const { socket } = host.config.operator;
+  return new Promise((resolve, reject) => {
+    const call = request({ socketPath: socket, path: '/metrics', agent: false }, (answer) => {
+      expect(answer.headers['content-type']).toBe('text/plain; version=0.0.4; charset=utf-8');
+      let said = '';
+      answer.on('data', (piece) => {
+        said += piece;
+      });
+      answer.once('end', () => resolve(said));
+    });
+    call.once('error', reject);
+    call.end();
+  });
+}
+
+function reading(from: string, series: string): number {
+  const line = from.split('\n').find((one) => one.startsWith(`${series} `));
+  return line === undefined ? Number.NaN : Number(line.slice(series.length + 1));
+}
+
+test('what was done is counted, by kind and outcome', () => {
+  const ended = (kind: string, outcome: string) =>
+    reading(text, `chainkeeper_operations_total{kind="${kind}",outcome="${outcome}"}`);
+  expect([ended('create', 'created'), ended('delete', 'merged')]).toEqual([2, 1]);
+  expect(reading(text, 'chainkeeper_operation_seconds_count{kind="create"}')).toBe(2);
+  expect(text).not.toMatch(/^chainkeeper_(operations_open|verdict_mismatches_total)[ {]/m);
+});
+
+test('the merge, its barrier, and how long Cinder took to say yes', () => {
+  expect(reading(text, 'chainkeeper_merge_bytes_total')).toBeGreaterThan(0);
+  expect(reading(text, 'chainkeeper_barrier_seconds_count{result="ok"}')).toBe(1);
+  expect(reading(text, 'chainkeeper_acknowledge_seconds_count{update="created"}')).toBe(2);
+  expect(reading(text, 'chainkeeper_acknowledge_seconds_count{update="deleted"}')).toBe(1);
+  expect(reading(text, 'chainkeeper_outbox_oldest_seconds')).toBe(0);
+});
+
+test('the depth of each chain counts once, as it is now', () => {
+  expect(reading(text, 'chainkeeper_chain_depth_count')).toBe(1);
+  expect(reading(text, 'chainkeeper_chain_depth_sum')).toBe(2);
+});
+
+test('libvirt, the event loop, the process', () => {
+  expect(reading(text, 'chainkeeper_libvirt_call_seconds_count{call="snapshot"}')).toBe(2);
+  expect(reading(text, 'chainkeeper_libvirt_call_seconds_count{call="merge"}')).toBe(1);
+  expect(reading(text, 'chainkeeper_libvirt_calls')).toBe(0);
+  expect(reading(text, 'chainkeeper_event_loop_lag_seconds{quantile="0.99"}')).toBeLessThan(5);
+  expect(reading(text, 'process_resident_memory_bytes')).toBeGreaterThan(1e7);
+  const { version } = JSON.parse(readFileSync('package.json', 'utf8'));
+  expect(reading(text, `chainkeeper_build_info{version="${version}"}`)).toBe(1);
+});
+
+test('what is under way, and what Cinder has not heard', async () => {
+  const { cinder, volume } = host.cloud;
+  host.http.instead = ({ path, method }) =>
+    method === 'POST' && path.endsWith('/action') ? { status: 503, body: {} } : null;
+  void cinder.createSnapshot(volume).catch(() => {});
+  await expect.poll(() => pending(), { timeout: 10_000 }).toBe(1);
+  await expect
+    .poll(async () => reading(await scrape(), 'chainkeeper_outbox_oldest_seconds'))
+    .toBeGreaterThan(0.2);
+  host.http.instead = () => null;
+  await expect.poll(() => pending(), { timeout: 10_000 }).toBe(0);
+});
+
+/** The text form, by its grammar: every line is of a family that was announced, and of its type. */
+test('Prometheus can read it', () => {
+  const families = new Map<string, string>();
+  for (const line of text.trimEnd().split('\n')) {
+    const [, name = '', type = ''] = /^# TYPE (\w+) (counter|gauge|histogram)$/.exec(line) ?? [];
+    if (name !== '') families.set(name, type);
+    if (line.startsWith('#')) continue;
+    const label = String.raw`[a-z_]+="(?:[^"\\\n]|\\["\\n])*"`;
+    const form = new RegExp(
+      String.raw`^([a-z_]+?)(_bucket|_sum|_count)?(?:\{${label}(?:,${label})*\})? (\S+)$`,
+    );
+    const [, family = '', part = '', value = 'x'] = form.exec(line) ?? [];
+    expect(families.get(family) ?? families.get(family + part), line).toBeDefined();
+    if (part !== '' && !families.has(family + part)) expect(families.get(family)).toBe('histogram');
+    expect(Number(value), line).not.toBeNaN();
+  }
+  expect([...families.keys()]).toEqual(Object.keys(FAMILIES));
+});
+
+test('a histogram is cumulative, labels are quoted, and a counter never falls', () => {
+  const metrics = new Metrics();
+  for (const depth of [1, 3, 200]) metrics.observe('chainkeeper_chain_depth', depth);
+  metrics.add('chainkeeper_merge_bytes_total', {}, 5);
+  metrics.add('chainkeeper_merge_bytes_total', {}, -3);
+  metrics.set('chainkeeper_build_info', 1, { version: 'a"b\\c\nd' });
+  const shown = metrics.text();
+  const buckets = shown.match(/^chainkeeper_chain_depth_bucket.*$/gm) ?? [];
+  expect(buckets.map((it) => Number(it.split(' ').at(-1)))).toEqual([1, 1, 2, 2, 2, 2, 2, 3]);
+  expect(reading(shown, 'chainkeeper_merge_bytes_total')).toBe(5);
+  expect(shown).toContain('{version="a\\"b\\\\c\\nd"} 1\n');
+  metrics.clear('chainkeeper_chain_depth');
+  expect(metrics.text()).not.toContain('chainkeeper_chain_depth_count');
+});
+
+test('names keep the conventions', () => {
+  for (const [name, { type, help }] of Object.entries<Family>(FAMILIES)) {
+    expect(name.endsWith('_total'), name).toBe(type === 'counter');
+    expect(help.endsWith('.'), name).toBe(true);
+    expect(type === 'histogram', name).toBe('buckets' in FAMILIES[name as keyof typeof FAMILIES]);
+  }
+});
