@@ -1,7 +1,15 @@
 // Builds dist/ for the published package. tsc leaves `#domain/chain.ts` as it is, so dist gets an
 // imports map of its own; and what is not TypeScript (the page) is copied over.
 import { spawnSync } from 'node:child_process';
-import { cpSync, existsSync, readFileSync, rmSync, statSync, writeFileSync } from 'node:fs';
+import {
+  cpSync,
+  existsSync,
+  mkdirSync,
+  readFileSync,
+  rmSync,
+  statSync,
+  writeFileSync,
+} from 'node:fs';
 import { dirname, extname, join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 
@@ -40,6 +48,19 @@ for (const [from, to] of [
   if (existsSync(join(root, from))) {
     cpSync(join(root, from), to, { recursive: true, filter: isAsset });
   }
+}
+
+// The manual pages and the completion, made by the commands themselves.
+mkdirSync(join(dist, 'share'));
+for (const [file, ...args] of [
+  ['chainkeeper.1', 'manual', '1'],
+  ['chainkeeper.conf.5', 'manual', '5'],
+  ['chainkeeper.bash', 'completion', 'bash'],
+  ['chainkeeper.conf.sample', 'config', 'sample'],
+]) {
+  const made = spawnSync(process.execPath, [join(dist, 'main.js'), ...args], { cwd: root });
+  if (made.status !== 0) throw new Error(`${args.join(' ')}: ${made.stderr}`);
+  writeFileSync(join(dist, 'share', file), made.stdout);
 }
 
 function isAsset(path) {

@@ -1,12 +1,7 @@
+import type { DescribedOption } from '#ports/options.ts';
+
 /** What an option is for, for the sample configuration and its manual page. */
-export interface Help {
-  readonly says: string;
-  /** As oslo.config-generator calls it. */
-  readonly type: 'string' | 'integer' | 'port' | 'boolean' | 'list' | 'URI' | 'host address';
-  readonly choices?: readonly string[];
-  readonly least?: number;
-  readonly most?: number;
-}
+export type Help = Omit<DescribedOption, 'group' | 'name' | 'fallback'>;
 
 type Group = Readonly<Record<string, Help>>;
 

@@ -1,13 +1,6 @@
-import { HELP, type Help } from './config-help.ts';
+import type { DescribedOption } from '#ports/options.ts';
+import { HELP } from './config-help.ts';
 import { OPTIONS } from './config-shape.ts';
-
-/** One option, as a person looks it up. */
-export interface DescribedOption extends Help {
-  readonly group: string;
-  readonly name: string;
-  /** Null where there is none. */
-  readonly fallback: string | null;
-}
 
 /** Every option that does something, group by group. */
 export const describedOptions = (): readonly DescribedOption[] =>

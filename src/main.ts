@@ -6,7 +6,7 @@ import { OsloLog } from '#adapters/operator/log.ts';
 import { explainFault } from '#domain/failure.ts';
 import { compose, production, StartupProblem } from './composition.ts';
 import { findSocket, type Loaded, loadConfig } from './config.ts';
-import { configSample } from './config-sample.ts';
+import { configSample, describedOptions } from './config-sample.ts';
 import { configChecks, doctor } from './doctor.ts';
 import { listen } from './listen.ts';
 import { stopAsked } from './stop.ts';
@@ -74,6 +74,7 @@ if (import.meta.main) {
   const socketOf = (files: readonly string[]) => findSocket({ files });
   const config = {
     sample: configSample,
+    options: describedOptions,
     validate: (files: readonly string[]) => configChecks(loadConfig({ files })),
   };
   const io = {

@@ -2,6 +2,7 @@ import type { Fault } from '#domain/failure.ts';
 import type { Result } from '#domain/result.ts';
 import type { HeaderView } from '#domain/sight.ts';
 import type { Check, DoctorOptions } from '#ports/doctor.ts';
+import type { DescribedOption } from '#ports/options.ts';
 import { ask, type Reply } from './client.ts';
 import { escapeText } from './escape.ts';
 import { maskSecrets } from './mask.ts';
@@ -25,6 +26,8 @@ export interface CliIo {
   readonly config: {
     /** A configuration with every option explained. */
     sample(): string;
+    /** Every option that does something. */
+    options(): readonly DescribedOption[];
     /** What is wrong with these files, or the default ones. */
     validate(configFiles: readonly string[]): readonly Check[];
   };

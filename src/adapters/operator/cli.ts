@@ -2,6 +2,7 @@ import { Command, CommanderError, InvalidArgumentError, Option } from 'commander
 import { addConfig } from './cli-config.ts';
 import { addDoctor } from './cli-doctor.ts';
 import { addHeader } from './cli-header.ts';
+import { addManual } from './cli-manual.ts';
 import { addOrders } from './cli-ops.ts';
 import { client, configFile } from './cli-options.ts';
 import { type ClientOptions, type CliIo, EXIT, formatWords, look, Run } from './cli-run.ts';
@@ -44,6 +45,7 @@ export function programFor(run: Run): Command {
   addDoctor(program, run);
   addSim(program, run);
   addConfig(program, run);
+  addManual(program, run);
   return program;
 }
 
@@ -100,7 +102,11 @@ function addOps(program: Command, run: Run): void {
   const ops = program.command('ops').description('what was asked, and how far it is');
   client(ops.command('list'))
     .description('the operations, newest first')
-    .addOption(new Option('--state <STATE>').choices(['open', 'ended', 'all']).default('all'))
+    .addOption(
+      new Option('--state <STATE>', 'only those that are so')
+        .choices(['open', 'ended', 'all'])
+        .default('all'),
+    )
     .option('--limit <N>', 'at most so many', wholeNumber, '100')
     .action(({ state, limit, ...options }: ClientOptions & { state: string; limit: string }) =>
       run.ask(options, `/v1/operations?${new URLSearchParams({ state, limit })}`, (body) => {
@@ -131,6 +137,9 @@ function addSim(program: Command, run: Run): void {
   program
     .command('sim')
     .description('the service over a simulated cloud, or with --seed one history of a random world')
+    .option('--port <PORT>', 'where Cinder calls it: 8797, or with 0 any that is free')
+    .option('--seed <N>', 'which history')
+    .option('--all', 'with --seed: also what was read and journalled')
     .allowUnknownOption()
     .allowExcessArguments()
     .action(() => {

@@ -38,7 +38,11 @@ async function runWith(header: Read, path: string, ...rest: string[]) {
     doctor: () => expect.unreachable('nobody asks for it'),
     interrupted: () => new Promise(() => {}),
     findSocket: () => expect.unreachable('it needs no service'),
-    config: { sample: () => expect.unreachable(), validate: () => expect.unreachable() },
+    config: {
+      sample: () => expect.unreachable(),
+      options: () => expect.unreachable(),
+      validate: () => expect.unreachable(),
+    },
     header,
   });
   return { code, out, said };

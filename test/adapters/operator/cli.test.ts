@@ -7,6 +7,7 @@ import { parse } from 'yaml';
 import { headerAt } from '#adapters/images/images.ts';
 import { type AdminApi, listenAdmin } from '#adapters/operator/admin-api.ts';
 import { runCli } from '#adapters/operator/cli.ts';
+import { describedOptions } from '#app/config-sample.ts';
 import { err, ok } from '#domain/result.ts';
 import type { Check } from '#ports/doctor.ts';
 import type { Change, Operation } from '#ports/journal.ts';
@@ -82,6 +83,7 @@ async function run(...argv: string[]) {
     },
     config: {
       sample: () => '[api]\n',
+      options: describedOptions,
       validate: (files) => {
         asked.push(files);
         return checks;
