@@ -2,7 +2,7 @@ import { changedBy, type FileFormat, find, type Layer, layersOf } from '#domain/
 import type { Fault, Refusal } from '#domain/failure.ts';
 import type { FileName, Format, OperationId, VolumeId } from '#domain/ids.ts';
 import { QCOW2 } from '#domain/ids.ts';
-import { isNamedFor, planCreate } from '#domain/plan-create.ts';
+import { type CreatePlan, isNamedFor, planCreate } from '#domain/plan-create.ts';
 import { type DeletePlan, planDelete } from '#domain/plan-delete.ts';
 import { err, ok, type Result } from '#domain/result.ts';
 import type { DiskView, Sight } from '#domain/sight.ts';
@@ -86,6 +86,9 @@ export class Inspector implements Inspect {
       before,
       after,
       fileFormat: formatsAfter(after, [request.newFile]),
+      by: placeOf(disk, plan.value),
+      merge: null,
+      mends: mend,
       mend: mend && `first write into ${request.newFile} that ${mend.backing} is ${mend.format}`,
     });
   }
@@ -99,7 +102,9 @@ export class Inspector implements Inspect {
     if (!plan.ok) return this.#refuse(request.volume, plan.error);
     const { before, after, merge } = plan.value;
     const fileFormat = formatsAfter(after, changedBy(before, merge));
-    return ok({ action: actionOf(plan.value), before, after, fileFormat, mend: null });
+    const by = placeOf(disk, plan.value);
+    const none = { mend: null, mends: null };
+    return ok({ action: actionOf(plan.value), before, after, fileFormat, by, merge, ...none });
   }
 
   async operations(state: 'open' | 'ended' | 'all', limit: number): Promise<readonly Operation[]> {
@@ -263,6 +268,15 @@ function formatsAfter(after: Layer, files: readonly FileName[]): readonly FileFo
     return [{ file, format: layer.format, provenance: layer.provenance }];
   });
 }
+
+const placeOf = (
+  { server }: DiskOf,
+  { target, directory, process, key, size }: CreatePlan | DeletePlan,
+): PlanReport['by'] => ({
+  ...{ server, target, directory, size },
+  running: process !== null,
+  encrypted: key !== null,
+});
 
 function actionOf({ merge, before }: DeletePlan): string {
   if (merge.kind === 'commit') return `commit ${merge.top} into ${merge.into}`;

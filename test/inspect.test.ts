@@ -230,6 +230,16 @@ describe('plans', () => {
         after: { ...chain(NEW, 's2', 's1', 'v'), provenance: 'assumed' },
         fileFormat: [{ file: NEW, format: 'qcow2', provenance: 'assumed' }],
         mend: null,
+        by: {
+          server: SERVER,
+          target: 'vda',
+          directory: '/mnt',
+          size: 2 ** 30,
+          running: true,
+          encrypted: false,
+        },
+        merge: null,
+        mends: null,
       }),
     );
     expect(await inspector(overlay('s2', null)).it.planCreate(CREATE)).toMatchObject({

@@ -1,6 +1,6 @@
-import type { FileFormat, Layer } from '#domain/chain.ts';
+import type { FileFormat, Layer, Merge } from '#domain/chain.ts';
 import type { Finding } from '#domain/diagnosis.ts';
-import type { OperationId, ServerId, VolumeId } from '#domain/ids.ts';
+import type { FileName, Format, OperationId, ServerId, VolumeId } from '#domain/ids.ts';
 import type { Result } from '#domain/result.ts';
 import type { DiskView, HeaderView, Job } from '#domain/sight.ts';
 import type { AssistedCreate, AssistedDelete, Trouble } from './assisted-snapshots.ts';
@@ -66,6 +66,19 @@ export interface PlanReport {
   readonly fileFormat: readonly FileFormat[];
   /** Set when the new overlay's header must be mended first. */
   readonly mend: string | null;
+  /** On which disk of which guest. */
+  readonly by: {
+    readonly server: ServerId;
+    readonly target: string;
+    /** A folder of the host, or the URL of a place that only QEMU reaches. */
+    readonly directory: string;
+    readonly running: boolean;
+    readonly encrypted: boolean;
+    readonly size: number;
+  };
+  /** Null: it is a create. */
+  readonly merge: Merge | null;
+  readonly mends: { readonly backing: FileName; readonly format: Format } | null;
 }
 
 export interface OperationReport {

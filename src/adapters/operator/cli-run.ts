@@ -54,7 +54,11 @@ export class Run {
     this.io = io;
   }
 
-  async plan(options: ClientOptions, request: object): Promise<void> {
+  /** `printVirsh`: what a person would type for it, and nothing else. */
+  async plan(
+    { printVirsh = false, ...options }: ClientOptions & { readonly printVirsh?: boolean },
+    request: object,
+  ): Promise<void> {
     const reply = await this.#reply(options, '/v1/plans', request);
     if (reply === null) return;
     if (reply.kind === 'no' && reply.is === 'bad-request') {
@@ -70,7 +74,16 @@ export class Run {
       return;
     }
     this.#receive(reply, (body) => {
-      const fields = body as Fields;
+      const { virsh, ...fields } = body as Fields & { readonly virsh: readonly string[] };
+      if (printVirsh && virsh.length > 0) {
+        this.say('by hand, without a single check:');
+        return this.print(virsh.map((line) => `${line}\n`).join(''));
+      }
+      if (printVirsh) {
+        this.say('virsh has no command for it: a network disk, or the key of a new overlay.');
+        this.code = EXIT.failed;
+        return;
+      }
       const { before, after, file_format } = fields;
       const plain = {
         before: chainWords(before),

@@ -85,6 +85,7 @@ function addPlan(program: Command, run: Run): void {
     .requiredOption('--volume <ID>', 'the volume')
     .requiredOption('--snapshot <ID>', 'the snapshot')
     .requiredOption('--new-file <NAME>', 'the empty overlay that Cinder has prepared')
+    .addOption(printVirsh())
     .action(({ volume, snapshot, newFile, ...options }: ClientOptions & CreateOptions) =>
       run.plan(options, { kind: 'create', volume, snapshot, new_file: newFile }),
     );
@@ -93,10 +94,14 @@ function addPlan(program: Command, run: Run): void {
     .requiredOption('--volume <ID>', 'the volume')
     .requiredOption('--snapshot <ID>', 'the snapshot')
     .requiredOption('--delete-info <JSON>', "Cinder's delete_info", jsonObject)
+    .addOption(printVirsh())
     .action(({ volume, snapshot, deleteInfo, ...options }: ClientOptions & DeleteOptions) =>
       run.plan(options, { kind: 'delete', volume, snapshot, delete_info: deleteInfo }),
     );
 }
+
+const printVirsh = (): Option =>
+  new Option('--print-virsh', 'what a person would type to have it done by hand');
 
 function addOps(program: Command, run: Run): void {
   const ops = program.command('ops').description('what was asked, and how far it is');

@@ -14,6 +14,7 @@ import type {
 import type { Operation } from '#ports/journal.ts';
 
 import { maskSecrets } from './mask.ts';
+import { virshFor } from './virsh.ts';
 
 /** What the admin API says and the CLI prints: snake_case keys that stay as they are. */
 
@@ -51,8 +52,10 @@ export function chainJson({ volume, guest, headers, cinder, findings }: ChainRep
   };
 }
 
-export function planJson({ action, before, after, fileFormat, mend }: PlanReport) {
+export function planJson(plan: PlanReport) {
+  const { action, before, after, fileFormat, mend } = plan;
   return {
+    virsh: virshFor(plan),
     verdict: 'accepted',
     action,
     mend,

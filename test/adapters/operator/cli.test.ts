@@ -10,7 +10,9 @@ import { runCli } from '#adapters/operator/cli.ts';
 import { describedOptions } from '#app/config-sample.ts';
 import { err, ok } from '#domain/result.ts';
 import type { Check } from '#ports/doctor.ts';
+import type { PlanReport } from '#ports/inspect.ts';
 import type { Change, Operation } from '#ports/journal.ts';
+import { chain, file, format } from '../../support/chains.ts';
 import {
   AWAY,
   CHAIN,
@@ -197,6 +199,78 @@ describe('plan', () => {
     expect(JSON.parse(refused.out)).toMatchObject({ verdict: 'refused', refusal: 'not-attached' });
     it.plan = err(AWAY);
     expect(await run(...CREATE)).toMatchObject({ code: 5, out: '' });
+  });
+
+  describe('--print-virsh', () => {
+    const by = { ...PLAN.by, server: 'server-1' as PlanReport['by']['server'] };
+    const off = { ...by, running: false };
+    const create = {
+      ...{ by, merge: null, before: chain('s2', 'v'), after: chain('new', 's2', 'v') },
+      mends: { backing: file('s2'), format: format('qcow2') },
+    };
+    const all = { merge: { kind: 'pull', onto: null }, after: chain('s2') } as const;
+    const pull = { merge: { kind: 'pull', onto: file('v') }, after: chain('s2', 'v') } as const;
+    test.each<[string, Partial<PlanReport>, readonly string[]]>([
+      [
+        'a commit',
+        { by },
+        ['virsh blockcommit server-1 vda --top /mnt/s1 --base /mnt/v --keep-relative --wait'],
+      ],
+      [
+        'a pull onto a base',
+        { by, ...pull },
+        [
+          'virsh blockpull server-1 vda --base /mnt/v --keep-relative --wait',
+          'virsh blockresize server-1 vda 1073741824B',
+        ],
+      ],
+      ['a pull of everything', { by, ...all }, ['virsh blockpull server-1 vda --wait']],
+      [
+        'a create of a file that must be mended first',
+        create,
+        [
+          'qemu-img rebase -u -f qcow2 -b s2 -F qcow2 /mnt/new\n',
+          'virsh snapshot-create-as server-1 --no-metadata --disk-only --atomic \\\n',
+          '  --reuse-external --diskspec vda,snapshot=external,file=/mnt/new,driver=qcow2',
+          '$1!="vda" {print "--diskspec " $1 ",snapshot=no"}',
+        ],
+      ],
+      [
+        'a commit while the guest is off',
+        { by: off },
+        [
+          'virsh edit server-1 # no <backingStore> below s2\n',
+          'qemu-img commit -d -f qcow2 /mnt/s1\n',
+          'qemu-img rebase -u -f qcow2 -b v -F raw /mnt/s2\n',
+        ],
+      ],
+      [
+        'a pull while the guest is off',
+        { by: off, ...pull },
+        ['qemu-img rebase -t writethrough -f qcow2 -b v -F raw /mnt/s2\n'],
+      ],
+      ['and of everything', { by: off, ...all }, ["writethrough -f qcow2 -b '' /mnt/s2\n"]],
+      [
+        'names that a shell would take apart',
+        { by: { ...by, directory: "/mnt/it's $HOME" } },
+        ["--top '/mnt/it'\\''s $HOME/s1'"],
+      ],
+    ])('%s', async (_, change, commands) => {
+      it.plan = ok({ ...PLAN, ...change });
+      const shown = await run(...DELETE, INFO, '--print-virsh');
+      expect(shown.code).toBe(0);
+      for (const command of commands) expect(shown.out).toContain(command);
+      expect(shown.out).not.toContain('verdict');
+    });
+
+    test('what is refused has none, and neither has a network disk', async () => {
+      it.plan = ok({ ...PLAN, by: { ...by, directory: 'gluster://host/volume' } });
+      expect(await run(...DELETE, INFO, '--print-virsh')).toMatchObject({ code: 1, out: '' });
+      it.plan = ok({ ...PLAN, ...create, by: { ...by, encrypted: true } });
+      expect(await run(...CREATE, '--print-virsh')).toMatchObject({ code: 1, out: '' });
+      it.plan = err(ROTTEN);
+      expect((await run(...DELETE, INFO, '--print-virsh')).code).toBe(3);
+    });
   });
 
   test('delete-info must be an object', async () => {

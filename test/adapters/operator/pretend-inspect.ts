@@ -31,6 +31,16 @@ export const PLAN: PlanReport = {
   after: chain('s2', 'v'),
   fileFormat: [{ file: file('v'), format: format('raw'), provenance: 'reported' }],
   mend: null,
+  by: {
+    server: SERVER,
+    target: 'vda',
+    directory: '/mnt',
+    size: 2 ** 30,
+    running: true,
+    encrypted: false,
+  },
+  merge: { kind: 'commit', top: file('s1'), into: file('v') },
+  mends: null,
 };
 const request = { volume: VOLUME, snapshot: SNAPSHOT, server: SERVER };
 export const ENDED: Operation = {
