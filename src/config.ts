@@ -15,6 +15,7 @@ import type {
 } from './config-shape.ts';
 import { freeze, OPTIONS, Secret } from './config-shape.ts';
 import { type Environment, type Known, Options } from './oslo-options.ts';
+import type { Supervisor } from './supervision.ts';
 
 export type * from './config-shape.ts';
 export { describe, Secret } from './config-shape.ts';
@@ -73,6 +74,21 @@ export function findSocket(sources: Sources = {}): Result<string, string> {
   // The default file holds passwords, so that whoever may use the socket may be unable to read it.
   const mistakes = sources.files?.length ? [...read.mistakes, ...options.mistakes] : [];
   return mistakes[0] === undefined ? ok(socket) : err(mistakes[0]);
+}
+
+/**
+ * What systemd tells a service in its environment (sd_notify(3), sd_watchdog_enabled(3)); null
+ * where nobody wants to know, or it is another process that is watched.
+ */
+export function supervisor(
+  env: Environment = process.env,
+  pid: number = process.pid,
+): Supervisor | null {
+  const { NOTIFY_SOCKET: socket, WATCHDOG_USEC: usec, WATCHDOG_PID: watched } = env;
+  if (socket === undefined || !/^[/@]./.test(socket)) return null;
+  const mine = watched === undefined || watched === String(pid);
+  const asked = mine && usec !== undefined && /^[1-9]\d{0,14}$/.test(usec);
+  return { socket, watchdogMs: asked ? Number(usec) / 1000 : null };
 }
 
 function api(options: Options): ApiConfig {

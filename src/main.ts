@@ -5,11 +5,12 @@ import { EXIT, runCli } from '#adapters/operator/cli.ts';
 import { OsloLog } from '#adapters/operator/log.ts';
 import { explainFault } from '#domain/failure.ts';
 import { compose, production, StartupProblem } from './composition.ts';
-import { findSocket, type Loaded, loadConfig } from './config.ts';
+import { findSocket, type Loaded, loadConfig, supervisor } from './config.ts';
 import { configSample, describedOptions } from './config-sample.ts';
 import { configChecks, doctor } from './doctor.ts';
 import { listen } from './listen.ts';
 import { stopAsked } from './stop.ts';
+import { supervised } from './supervision.ts';
 
 /** Longer than any call that may still come back; then the process ends all the same. */
 const DRAIN_MS = 10_000;
@@ -31,6 +32,7 @@ export async function serve(files: readonly string[]): Promise<number> {
     else telemetry.log('info', about.value);
     process.on('SIGHUP', () => telemetry instanceof OsloLog && telemetry.reopen());
     await using _listening = await listen(hexagon, config.value);
+    await using _watched = supervised({ ...hexagon, supervisor: supervisor() });
     await stopAsked();
     telemetry.log('info', 'chainkeeper stops');
     setTimeout(() => exitNow(0), DRAIN_MS).unref();

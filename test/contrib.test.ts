@@ -1,12 +1,18 @@
-import { readFileSync } from 'node:fs';
+import { spawnSync } from 'node:child_process';
+import { existsSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
 import { describe, expect, test } from 'vitest';
 import { parse } from 'yaml';
-import { programFor } from '#adapters/operator/cli.ts';
+import { EXIT, programFor } from '#adapters/operator/cli.ts';
 import { type CliIo, Run } from '#adapters/operator/cli-run.ts';
 import { commandFacts } from '#adapters/operator/command-facts.ts';
 import { FAMILIES, type Family } from '#adapters/operator/prometheus.ts';
+import { loadConfig } from '#app/config.ts';
+import { describedOptions } from '#app/config-sample.ts';
 
 const COMMANDS = commandFacts(programFor(new Run({} as CliIo))).map(({ name }) => name);
+const OPTIONS = Object.fromEntries(describedOptions().map((it) => [it.name, it.fallback]));
 const read = (file: string) => readFileSync(`contrib/${file}`, 'utf8');
 
 /** The metrics that a PromQL expression names, with the labels that it compares or sums by. */
@@ -68,4 +74,69 @@ describe('contrib/prometheus', () => {
       ['chainkeeper_chain_depth', 'chainkeeper_operations', 'process_cpu'].map(exists),
     ).toEqual([false, false, false]);
   });
+});
+
+describe('contrib/systemd', () => {
+  const unit = read('systemd/chainkeeper.service');
+  const settings = new Map(
+    unit
+      .split('\n')
+      .filter((line) => /^[A-Z]\w+=/.test(line))
+      .map((line) => [line.slice(0, line.indexOf('=')), line.slice(line.indexOf('=') + 1)]),
+  );
+
+  test('is told by the service when it is ready, and that it lives', () => {
+    expect(settings.get('Type')).toBe('notify');
+    expect(Number(settings.get('WatchdogSec'))).toBeGreaterThan(20);
+    expect(COMMANDS).toContain(settings.get('ExecStart')?.replace('/usr/bin/chainkeeper ', ''));
+  });
+
+  test('makes the folders that the configuration names by default', () => {
+    const folder = (option: string) => String(OPTIONS[option]).replace(/\/[^/]*$/, '');
+    expect(`/var/lib/${settings.get('StateDirectory')}`).toBe(OPTIONS.state_path);
+    expect(`/run/${settings.get('RuntimeDirectory')}`).toBe(folder('socket'));
+  });
+
+  test('forbids nothing that Node or the service cannot do without', () => {
+    expect(settings.has('MemoryDenyWriteExecute')).toBe(false);
+    expect(settings.has('ProtectProc')).toBe(false);
+    expect(settings.get('ProtectSystem')).not.toBe('strict');
+    expect(settings.get('RestartPreventExitStatus')).toBe(String(EXIT.usage));
+  });
+
+  test.skipIf(!existsSync('/usr/bin/systemd-analyze'))('systemd understands it', () => {
+    const folder = mkdtempSync(join(tmpdir(), 'ck-unit-'));
+    const file = join(folder, 'chainkeeper.service');
+    writeFileSync(file, unit.replace('=/usr/bin/chainkeeper', `=${process.execPath}`));
+    const args = ['verify', '--man=no', '--recursive-errors=no', file];
+    const { status, stderr } = spawnSync('systemd-analyze', args, { encoding: 'utf8' });
+    rmSync(folder, { recursive: true });
+    expect([status, stderr]).toEqual([0, '']);
+  });
+});
+
+test('contrib/haproxy takes the assisted snapshots, under every path that they have', () => {
+  const [, rule = ''] = /path_reg (\S+)/.exec(read('haproxy/chainkeeper.cfg')) ?? [];
+  const takes = (path: string) => new RegExp(rule).test(path);
+  const project = '0123456789abcdef0123456789abcdef';
+  const ours = 'os-assisted-volume-snapshots';
+  for (const path of [`/v2.1/${ours}`, `/v2/${project}/${ours}/id`, `/v2.1/${project}/${ours}/`]) {
+    expect(takes(path), path).toBe(true);
+  }
+  const others = [
+    '/v2.1/servers',
+    `/v2.1/servers/${ours}`,
+    `/v2.1/${ours}-x`,
+    '/v2.1/os-server-external-events',
+  ];
+  for (const path of others) expect(takes(path), path).toBe(false);
+});
+
+test('contrib/kolla starts the service, with a configuration that it can use', () => {
+  const { command, config_files } = JSON.parse(read('kolla/config.json'));
+  expect(COMMANDS).toContain(command.replace('chainkeeper ', ''));
+  expect(config_files[0].dest).toBe('/etc/chainkeeper/chainkeeper.conf');
+  const files = ['contrib/kolla/chainkeeper.conf'];
+  const env = { OS_DEFAULT__LOG_FILE: join(tmpdir(), 'chainkeeper.log') };
+  expect(loadConfig({ files, env })).toMatchObject({ ok: true, warnings: [] });
 });
