@@ -36,7 +36,7 @@ export const EDGE_BUGS: readonly Bug[] = [
     habit: 'ours',
     suite: 'test/contract/journal.sqlite.test.ts',
     edit: {
-      file: 'src/adapters/sqlite/journal.ts',
+      file: 'src/adapters/sqlite/opening.ts',
       find: "lock.exec('BEGIN EXCLUSIVE');",
       put: "lock.exec('BEGIN');",
     },

@@ -1,7 +1,7 @@
-import { DatabaseSync, type SQLInputValue, type StatementSync } from 'node:sqlite';
+import type { DatabaseSync, SQLInputValue, StatementSync } from 'node:sqlite';
 import type { FileName, Format, OperationId, VolumeId } from '#domain/ids.ts';
 import type { KnownChain } from '#domain/known-chain.ts';
-import { err, ok, type Result } from '#domain/result.ts';
+import { ok, type Result } from '#domain/result.ts';
 import type { Evidence, Saga } from '#domain/saga.ts';
 import type { Clock } from '#ports/clock.ts';
 import type {
@@ -14,9 +14,8 @@ import type {
   Operation,
   OperationFilter,
 } from '#ports/journal.ts';
-import { folderAt, protect } from './place.ts';
+import { openPages, type Pages } from './opening.ts';
 import { CHANGED, chainOf, FORGETTABLE, noticeOf, operationOf } from './rows.ts';
-import { lockOf, SCHEMA, SCHEMA_VERSION } from './schema.ts';
 
 /**
  * The journal in one SQLite file: write-ahead log with `synchronous=FULL`, so that a commit that
@@ -29,7 +28,7 @@ export class SqliteJournal implements Journal {
   readonly #clock: Clock;
   readonly #statements = new Map<string, StatementSync>();
 
-  private constructor(db: DatabaseSync, lock: DatabaseSync, clock: Clock) {
+  private constructor({ db, lock }: Pages, clock: Clock) {
     this.#db = db;
     this.#lock = lock;
     this.#clock = clock;
@@ -37,35 +36,8 @@ export class SqliteJournal implements Journal {
 
   /** Opens or makes the journal; the error is one sentence for the operator. */
   static open(path: string, clock: Clock): Result<SqliteJournal, string> {
-    using opened = new DisposableStack();
-    const openIn = (file: string) =>
-      opened.adopt(new DatabaseSync(file, { timeout: 500 }), (it) => it.close());
-    let db: DatabaseSync;
-    try {
-      const folder = folderAt(path);
-      if (folder !== null) return err(`${path}: ${folder}: move it, or name another state_path.`);
-      protect(path);
-      db = openIn(path);
-    } catch (error) {
-      return err(`The journal ${path} cannot be opened: ${messageOf(error)}.`);
-    }
-    try {
-      // Before anything of it is changed, even how it is written.
-      const stranger = notOurs(db, path);
-      if (stranger !== null) return err(stranger);
-      // Never given back, and by the kernel when the process ends.
-      const lock = openIn(lockOf(path));
-      lock.exec('BEGIN EXCLUSIVE');
-      db.exec('PRAGMA journal_mode=WAL');
-      db.exec('PRAGMA synchronous=FULL');
-      db.exec('PRAGMA foreign_keys=ON');
-      const problem = migrate(db, path);
-      if (problem !== null) return err(problem);
-      opened.move();
-      return ok(new SqliteJournal(db, lock, clock));
-    } catch (error) {
-      return err(unusable(path, messageOf(error)));
-    }
+    const opened = openPages(path);
+    return opened.ok ? ok(new SqliteJournal(opened.value, clock)) : opened;
   }
 
   async ask(operation: Operation): Promise<void> {
@@ -270,44 +242,3 @@ export class SqliteJournal implements Journal {
     return made;
   }
 }
-
-function unusable(path: string, why: string): string {
-  if (/locked|busy/i.test(why)) {
-    return `The journal ${path} is in use by another chainkeeper: stop that one first.`;
-  }
-  if (/malformed|not a database|corrupt/i.test(why)) {
-    return (
-      `The journal ${path} is damaged (${why}): restore it, or move it away, and then compare ` +
-      'each volume that has a snapshot creating or deleting with chainkeeper chain show.'
-    );
-  }
-  return `The journal ${path} cannot be used (${why}): free the disk, or mend its file system.`;
-}
-
-const versionOf = (db: DatabaseSync): number =>
-  Number(db.prepare('PRAGMA user_version').get()?.user_version ?? 0);
-
-/** Why a file is no journal of ours, or one that a newer chainkeeper has written; null is fine. */
-function notOurs(db: DatabaseSync, path: string): string | null {
-  const version = versionOf(db);
-  if (version > SCHEMA_VERSION) {
-    return `A newer chainkeeper wrote the journal ${path} (schema ${version}): run that one.`;
-  }
-  const tables = Number(db.prepare('SELECT count(*) AS n FROM sqlite_schema').get()?.n ?? 0);
-  if (version > 0 || tables === 0) return null;
-  return `${path} is a database of something else: name another state_path.`;
-}
-
-/** Makes the tables of a new file, and those that an older chainkeeper did not know. */
-function migrate(db: DatabaseSync, path: string): string | null {
-  const version = versionOf(db);
-  const [check] = db.prepare('PRAGMA quick_check(1)').all();
-  if (check?.quick_check !== 'ok') return unusable(path, `malformed: ${check?.quick_check}`);
-  for (const [at, change] of SCHEMA.entries()) {
-    if (at >= version) db.exec(`BEGIN; ${change} PRAGMA user_version=${at + 1}; COMMIT`);
-  }
-  db.exec('DELETE FROM operation WHERE accepted = 0');
-  return null;
-}
-
-const messageOf = (error: unknown): string => (error instanceof Error ? error.message : `${error}`);
