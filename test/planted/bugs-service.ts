@@ -3,7 +3,7 @@ import type { Bug } from './bug.ts';
 const SERVICE = 'src/service.ts';
 const ACCEPT = 'await journal.accept(id);';
 const WRONG = 'if (wrong !== null) return refused(wrong);';
-const NO_PLAN = 'if (!plan.ok) return refused(plan.error);';
+const NO_PLAN = 'if (!plan.ok) return refused(withHost(plan.error, server.value));';
 
 /** How a request is answered, and what was done before. */
 export const SERVICE_BUGS: readonly Bug[] = [
