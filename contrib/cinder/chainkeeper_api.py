@@ -150,15 +150,18 @@ def _learnt(volume, snapshot, formats):
     """What of it is kept: of the active file, and of the one below all."""
     metadata = {}
     had = volume.admin_metadata or {}
+    attachments = volume.volume_attachment or []
+    infos = [one.connection_info or {} for one in attachments]
+    attached = next((info['name'] for info in infos if 'name' in info), None)
     if snapshot.status == 'creating':
         active = '%s.%s' % (volume.name, snapshot.id)
-        if active in formats and 'base_format' not in had and 'format' in had:
-            # The first snapshot: what was active until now is the base.
+        # The attachment has the old name until Cinder has heard of it. With
+        # snapshots that are older than this filter, `format` is an overlay's.
+        first = attached == volume.name and 'base_format' not in had
+        if active in formats and first and 'format' in had:
             metadata['base_format'] = had['format']
     else:
-        attachments = volume.volume_attachment or []
-        infos = [one.connection_info or {} for one in attachments]
-        active = next((info['name'] for info in infos if 'name' in info), None)
+        active = attached
     if volume.name in formats:
         metadata['base_format'] = formats[volume.name]
     if active in formats:

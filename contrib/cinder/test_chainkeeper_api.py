@@ -42,15 +42,17 @@ class SnapshotStatusTest(unittest.TestCase):
         self.app = chainkeeper_api.SnapshotStatus.factory({})(cinder)
         self.snapshot = types.SimpleNamespace(id='s', volume_id='v',
                                               status='creating')
-        attachment = types.SimpleNamespace(
-            connection_info={'name': 'volume-v.s'})
-        self.volume = mock.Mock(id='v', admin_metadata={'format': 'raw'},
-                                volume_attachment=[attachment])
+        self.volume = mock.Mock(id='v', admin_metadata={'format': 'raw'})
         self.volume.name = 'volume-v'
+        self._attached('volume-v')
         self.kept = self.volume.admin_metadata_update
         self.context = mock.Mock()
         self._patch('Snapshot.get_by_id', side_effect=self._snapshot)
         self._patch('Volume.get_by_id', return_value=self.volume)
+
+    def _attached(self, name):
+        attachment = types.SimpleNamespace(connection_info={'name': name})
+        self.volume.volume_attachment = [attachment]
 
     def _patch(self, name, **words):
         patcher = mock.patch('chainkeeper_api.objects.%s' % name, create=True,
@@ -89,6 +91,11 @@ class SnapshotStatusTest(unittest.TestCase):
         self._created()
         self.kept.assert_called_once_with({'format': 'qcow2'}, False)
 
+    def test_snapshots_that_are_older_than_the_filter(self):
+        self._attached('volume-v.older')
+        self._created()
+        self.kept.assert_called_once_with({'format': 'qcow2'}, False)
+
     def test_base_format_that_nobody_knew(self):
         self.volume.admin_metadata = None
         self._created()
@@ -96,6 +103,7 @@ class SnapshotStatusTest(unittest.TestCase):
 
     def test_deleted_by_commit_into_the_base(self):
         self.snapshot.status = 'deleting'
+        self._attached('volume-v.t')
         self._say(status='deleting_compute_complete', progress='90%',
                   file_format={'volume-v': 'raw'})
         self.assertEqual('deleting', self.forwarded[0][
@@ -104,6 +112,7 @@ class SnapshotStatusTest(unittest.TestCase):
 
     def test_deleted_by_pull(self):
         self.snapshot.status = 'deleting'
+        self._attached('volume-v.s')
         self._say(status='deleting_compute_complete', progress='90%',
                   file_format={'volume-v.s': 'qcow2', 'volume-v': 'raw'})
         self.kept.assert_called_once_with(
