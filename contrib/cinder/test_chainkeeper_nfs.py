@@ -1,0 +1,751 @@
+# Licensed under the Apache License, Version 2.0 (the "License"); you may
+# not use this file except in compliance with the License. You may obtain
+# a copy of the License at
+#
+#      http://www.apache.org/licenses/LICENSE-2.0
+#
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS, WITHOUT
+# WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied. See the
+# License for the specific language governing permissions and limitations
+# under the License.
+
+"""Run with python3-cinder and qemu-img: python3 -m unittest discover
+
+Cinder's own objects over a database in a file, and real images on a folder
+that is taken for a share; only Nova, Glance and root are missing.
+"""
+
+import hashlib
+import json
+import os
+import shutil
+import tempfile
+import unittest
+from unittest import mock
+
+from oslo_concurrency import processutils
+from oslo_config import cfg
+from oslo_utils import units
+
+from cinder import context as cinder_context
+from cinder import coordination
+from cinder.db import migration
+from cinder import exception
+from cinder import objects
+
+# Its drivers name the classes of objects when they are loaded.
+objects.register_all()
+
+from cinder.volume import configuration  # noqa: E402
+from cinder.volume import driver as volume_driver  # noqa: E402
+from cinder.volume.drivers import nfs  # noqa: E402
+from cinder.volume.drivers import remotefs  # noqa: E402
+from cinder.volume import volume_types  # noqa: E402
+
+import chainkeeper_nfs  # noqa: E402
+
+CONF = cfg.CONF
+SHARE = '127.0.0.1:/share'
+SOME_ID = '0b6a7a56-5a6f-4a3b-9d0c-6c1d4a2f9e11'
+# Of its 1 GiB a guest here writes to no more.
+WRITTEN_MIB = 24
+TYPE = None
+
+
+def setUpModule():
+    state = tempfile.mkdtemp(prefix='chainkeeper-nfs-')
+    unittest.addModuleCleanup(shutil.rmtree, state)
+    CONF([], project='cinder', default_config_files=[])
+    CONF.set_override('state_path', state)
+    CONF.set_override('image_conversion_dir', state)
+    CONF.set_override('connection', 'sqlite:///%s/db' % state, 'database')
+    CONF.set_override('backend_url', 'file://' + state, 'coordination')
+    migration.db_sync()
+    global TYPE
+    TYPE = volume_types.create(cinder_context.get_admin_context(), 'nfs')
+    coordination.COORDINATOR.start()
+    unittest.addModuleCleanup(coordination.COORDINATOR.stop)
+
+
+class DriverTest(unittest.TestCase):
+    """A driver over a share of its own; nothing of it runs as root."""
+
+    def setUp(self):
+        super(DriverTest, self).setUp()
+        self.commands = []
+        self.context = cinder_context.RequestContext('me', 'mine', False)
+        base = tempfile.mkdtemp(dir=CONF.state_path)
+        conf = configuration.Configuration(volume_driver.volume_opts, 'nfs1')
+        for opts in (nfs.nfs_opts, remotefs.nas_opts, remotefs.volume_opts):
+            conf.append_config_values(opts)
+        for name, value in (('nfs_mount_point_base', base),
+                            ('nfs_snapshot_support', True),
+                            ('nas_secure_file_operations', 'false'),
+                            ('nas_secure_file_permissions', 'false')):
+            CONF.set_override(name, value, 'nfs1')
+        self.addCleanup(CONF.clear_override, 'nfs_qcow2_volumes', 'nfs1')
+        self.driver = chainkeeper_nfs.NfsDriver(configuration=conf)
+        self.driver._execute = self._execute
+        self._patch('cinder.utils.execute', side_effect=self._execute)
+        self.driver.shares = {SHARE: None}
+        self.driver._ensure_shares_mounted = mock.Mock()
+        self.driver._find_share = mock.Mock(return_value=SHARE)
+        self.driver._is_share_eligible = mock.Mock(return_value=True)
+        self.driver._nova = mock.Mock()
+        self.folder = self.driver._get_mount_point_for_share(SHARE)
+        os.makedirs(self.folder)
+        self.volume = self._volume()
+        self.path = self._path(self.volume.name)
+
+    def tearDown(self):
+        for command in self.commands:
+            told = command[command.index('qemu-img') + 1:]
+            self.assertTrue('-f' in told or any(
+                word.startswith('json:') for word in told), told)
+            # A guest may have it open (LP 1718133).
+            self.assertEqual('info' in told, '--force-share' in told, told)
+        super(DriverTest, self).tearDown()
+
+    def _patch(self, name, *what, **words):
+        patcher = mock.patch(name, *what, **words)
+        self.addCleanup(patcher.stop)
+        return patcher.start()
+
+    def _execute(self, *command, **words):
+        if 'qemu-img' in command:
+            self.commands.append(command)
+        words.pop('run_as_root', None)
+        words.pop('prlimit', None)
+        return processutils.execute(*command, **words)
+
+    def _path(self, name):
+        return os.path.join(self.folder, name)
+
+    def _row(self, **more):
+        volume = objects.Volume(
+            self.context, size=1, status='available', host='lab@nfs1',
+            attach_status='detached', volume_type_id=TYPE.id,
+            user_id='me', project_id='mine', **more)
+        volume.create()
+        return volume
+
+    def _volume(self):
+        volume = self._row()
+        volume.update(self.driver.create_volume(volume))
+        volume.save()
+        return volume
+
+    def _snapshot(self, volume=None):
+        volume = volume or self.volume
+        snapshot = objects.Snapshot(
+            self.context, volume_id=volume.id, status='creating',
+            progress='0%', volume_size=1, display_name='s',
+            volume_type_id=TYPE.id, user_id='me', project_id='mine')
+        snapshot.create()
+        return objects.Snapshot.get_by_id(self.context, snapshot.id)
+
+    def _taken(self, write=None):
+        snapshot = self._snapshot()
+        self.driver.create_snapshot(snapshot)
+        if write:
+            self._write(self._path('%s.%s' % (self.volume.name, snapshot.id)),
+                        *write)
+        return snapshot
+
+    def _attach(self):
+        """As Nova would have it: in use, with one attachment."""
+        info = self.driver.initialize_connection(self.volume, {})
+        attachment = objects.VolumeAttachment(
+            self.context, volume_id=self.volume.id, instance_uuid=SOME_ID,
+            attach_status='attached')
+        attachment.create()
+        attachment.connection_info = info['data']
+        attachment.save()
+        self.volume.update({'status': 'in-use', 'attach_status': 'attached'})
+        self.volume.save()
+
+    def _nova_says(self, status, progress='90%'):
+        def say(_context, snapshot_id, *_more):
+            return {'status': status, 'progress': progress, 'id': snapshot_id}
+
+        # Where this Cinder's driver has it from.
+        self._patch(remotefs.db.__name__ + '.snapshot_get', side_effect=say)
+        self._patch('time.sleep')
+
+    def _metadata(self, volume=None):
+        return chainkeeper_nfs._now(volume or self.volume).admin_metadata
+
+    def _record(self, metadata, volume=None):
+        """What some Cinder left in the database."""
+        volume = chainkeeper_nfs._now(volume or self.volume)
+        volume.admin_metadata_update(metadata, True)
+
+    def _info(self):
+        with open(self.path + '.info') as info:
+            return json.load(info)
+
+    def _header(self, path):
+        out, _err = processutils.execute('qemu-img', 'info', '-f', 'qcow2',
+                                         '--output=json', path)
+        info = json.loads(out)
+        return (info.get('backing-filename'),
+                info.get('backing-filename-format'))
+
+    def _write(self, path, at, byte):
+        """As a guest that has the file as qcow2; 64 KiB."""
+        processutils.execute('qemu-io', '-f', 'qcow2', '-c', 'write -P %s %s '
+                             '64k' % (byte, at), path)
+
+    def _seen(self, path, fmt):
+        """The guest's disk, as QEMU shows it that believes the headers."""
+        out = os.path.join(CONF.state_path, 'seen')
+        processutils.execute('qemu-img', 'dd', '-f', fmt, '-O', 'raw',
+                             'bs=1M', 'count=%d' % WRITTEN_MIB,
+                             'if=' + path, 'of=' + out)
+        return self._hash(out)
+
+    def _hash(self, path):
+        with open(path, 'rb') as data:
+            return hashlib.sha256(
+                data.read(WRITTEN_MIB * units.Mi)).hexdigest()
+
+    def _forge(self):
+        """The guest writes a qcow2 header that names another file."""
+        other = self.volume.name + '.facade'
+        with open(self._path(other), 'wb') as secret:
+            secret.write(b"somebody else's".ljust(units.Mi, b'!'))
+        forged = os.path.join(CONF.state_path, 'forged')
+        processutils.execute('qemu-img', 'create', '-u', '-f', 'qcow2', '-b',
+                             other, '-F', 'raw', forged, '1G')
+        with open(forged, 'rb') as header, open(self.path, 'r+b') as disk:
+            disk.write(header.read())
+        return self._hash(self.path)
+
+
+class ForgedTest(DriverTest):
+    """A raw volume whose guest wrote a qcow2 header (OSSA-2014-033)."""
+
+    def setUp(self):
+        super(ForgedTest, self).setUp()
+        self.bytes = self._forge()
+
+    def _lie(self, overlay):
+        """As an older Cinder did, which looked at the base."""
+        processutils.execute('qemu-img', 'rebase', '-u', '-f', 'qcow2', '-b',
+                             self.volume.name, '-F', 'qcow2',
+                             self._path(overlay))
+
+    def test_connection(self):
+        info = self.driver.initialize_connection(self.volume, {})
+        self.assertEqual(
+            {'export': SHARE, 'name': self.volume.name, 'format': 'raw',
+             'options': None}, info['data'])
+
+    def test_snapshot_and_its_delete(self):
+        one = self._taken()
+        overlay = self._path('%s.%s' % (self.volume.name, one.id))
+        self.assertEqual((self.volume.name, 'raw'), self._header(overlay))
+        self.assertEqual(self.bytes, self._seen(overlay, 'qcow2'))
+        self.assertEqual({'format': 'qcow2', 'base_format': 'raw'},
+                         self._metadata())
+        info = self.driver.initialize_connection(self.volume, {})
+        self.assertEqual('qcow2', info['data']['format'])
+        self._write(overlay, '8M', 0x17)
+        with_write = self._seen(overlay, 'qcow2')
+        self.driver.delete_snapshot(one)
+        self.assertEqual(with_write, self._hash(self.path))
+        self.assertFalse(os.path.exists(overlay))
+        self.assertEqual({'active': self.volume.name}, self._info())
+        self.assertEqual({'format': 'raw', 'base_format': 'raw'},
+                         self._metadata())
+        info = self.driver.initialize_connection(self.volume, {})
+        self.assertEqual('raw', info['data']['format'])
+
+    def test_delete_below_another_snapshot(self):
+        one = self._taken(('8M', 1))
+        two = self._taken(('16M', 2))
+        top = self._path('%s.%s' % (self.volume.name, two.id))
+        before = self._seen(top, 'qcow2')
+        self.driver.delete_snapshot(one)
+        self.assertEqual((self.volume.name, 'raw'), self._header(top))
+        self.assertEqual(before, self._seen(top, 'qcow2'))
+        self.assertEqual({'active': os.path.basename(top),
+                          two.id: os.path.basename(top)}, self._info())
+
+    def test_header_that_an_older_cinder_wrote(self):
+        one = self._taken(('8M', 1))
+        overlay = self._path('%s.%s' % (self.volume.name, one.id))
+        before = self._seen(overlay, 'qcow2')
+        self._lie(overlay)
+        self.driver.initialize_connection(self.volume, {})
+        self.assertEqual((self.volume.name, 'raw'), self._header(overlay))
+        self.assertEqual(before, self._seen(overlay, 'qcow2'))
+
+    def test_such_a_header_is_left_alone_while_a_guest_uses_it(self):
+        one = self._taken()
+        overlay = self._path('%s.%s' % (self.volume.name, one.id))
+        self._attach()
+        self._lie(overlay)
+        self.driver.initialize_connection(self.volume, {})
+        self.assertEqual((self.volume.name, 'qcow2'), self._header(overlay))
+
+    def test_such_a_header_is_not_believed_by_a_merge(self):
+        one = self._taken(('8M', 1))
+        overlay = self._path('%s.%s' % (self.volume.name, one.id))
+        before = self._seen(overlay, 'qcow2')
+        self._lie(overlay)
+        self.driver.delete_snapshot(one)
+        self.assertEqual(before, self._hash(self.path))
+
+    def test_volume_from_a_snapshot(self):
+        one = self._taken(('8M', 1))
+        middle = self._seen(self._path('%s.%s' % (self.volume.name, one.id)),
+                            'qcow2')
+        two = self._taken(('16M', 2))
+        self._lie('%s.%s' % (self.volume.name, one.id))
+        for snapshot, expected in ((one, self.bytes), (two, middle)):
+            snapshot.update({'status': 'available'})
+            copy = self._row()
+            self.driver.create_volume_from_snapshot(copy, snapshot)
+            self.assertEqual(expected, self._hash(self._path(copy.name)))
+            self.assertEqual('raw', self._metadata(copy)['format'])
+
+    def test_qcow2_volume_from_a_snapshot(self):
+        one = self._taken()
+        one.update({'status': 'available'})
+        CONF.set_override('nfs_qcow2_volumes', True, 'nfs1')
+        copy = self._row()
+        self.driver.create_volume_from_snapshot(copy, one)
+        self.assertEqual(self.bytes,
+                         self._seen(self._path(copy.name), 'qcow2'))
+        self.assertEqual('qcow2', self._metadata(copy)['format'])
+
+    def test_clone(self):
+        self._taken(('8M', 1))
+        before = self._seen(self.driver._local_path_active_image(self.volume),
+                            'qcow2')
+        source = objects.Volume.get_by_id(self.context, self.volume.id)
+        copy = self._row()
+        update = self.driver.create_cloned_volume(copy, source)
+        copy.update(update)
+        copy.save()
+        self.assertEqual(before, self._hash(self._path(copy.name)))
+        self.assertEqual({'format': 'raw', 'base_format': 'raw'},
+                         self._metadata(copy))
+        self.assertEqual({'format': 'qcow2', 'base_format': 'raw'},
+                         self._metadata())
+        info = self.driver.initialize_connection(copy, {})
+        self.assertEqual('raw', info['data']['format'])
+
+    def _uploaded(self, disk_format):
+        sent = {}
+
+        def upload(_context, _service, meta, path, _volume, volume_format,
+                   run_as_root):
+            self.assertEqual(meta['disk_format'], volume_format)
+            sent['path'] = path
+            sent['bytes'] = (self._hash(path) if disk_format == 'raw'
+                             else self._seen(path, disk_format))
+
+        self._patch('cinder.volume.volume_utils.upload_volume', upload)
+        self.driver.copy_volume_to_image(
+            self.context, self.volume, None,
+            {'id': SOME_ID, 'disk_format': disk_format})
+        return sent
+
+    def test_image_of_it(self):
+        self.assertEqual({'path': self.path, 'bytes': self.bytes},
+                         self._uploaded('raw'))
+        self.assertEqual(self.bytes, self._uploaded('qcow2')['bytes'])
+        self._taken(('8M', 1))
+        expected = self._seen(
+            self.driver._local_path_active_image(self.volume), 'qcow2')
+        for disk_format in ('raw', 'qcow2'):
+            sent = self._uploaded(disk_format)
+            self.assertEqual(expected, sent['bytes'])
+            self.assertFalse(os.path.exists(sent['path']))
+
+    def test_image_that_may_not_be_converted(self):
+        CONF.set_override('image_conversion_disable', True)
+        self.addCleanup(CONF.clear_override, 'image_conversion_disable')
+        with self.assertRaises(exception.ImageConversionNotAllowed):
+            self._uploaded('qcow2')
+
+    def test_extend(self):
+        self.driver.extend_volume(self.volume, 2)
+        self.assertEqual(2 * units.Gi, os.path.getsize(self.path))
+        self.volume.update({'size': 2})
+        self.volume.save()
+        self.driver.initialize_connection(self.volume, {})
+
+    def test_extend_with_a_snapshot(self):
+        one = self._taken()
+        self.driver.extend_volume(self.volume, 2)
+        self.assertEqual(self.bytes, self._hash(self.path))
+        self.volume.update({'size': 2})
+        self.volume.save()
+        info = self.driver.initialize_connection(self.volume, {})
+        self.assertEqual('qcow2', info['data']['format'])
+        self.driver.delete_snapshot(one)
+        self.assertEqual(2 * units.Gi, os.path.getsize(self.path))
+
+
+class OnlineTest(DriverTest):
+    """A guest uses the volume, and Nova (or who stands for it) works."""
+
+    def setUp(self):
+        super(OnlineTest, self).setUp()
+        self._forge()
+        self._attach()
+
+    def _attachment(self):
+        attachment, = objects.VolumeAttachmentList.get_all_by_volume_id(
+            self.context, self.volume.id)
+        return attachment.connection_info
+
+    def test_create(self):
+        snapshot = self._snapshot()
+        overlay = '%s.%s' % (self.volume.name, snapshot.id)
+        self._nova_says('creating')
+        self.driver.create_snapshot(snapshot)
+        self.assertEqual((self.volume.name, 'raw'),
+                         self._header(self._path(overlay)))
+        self.assertEqual({'format': 'qcow2', 'base_format': 'raw'},
+                         self._metadata())
+        self.assertEqual((overlay, 'qcow2'), (self._attachment()['name'],
+                                              self._attachment()['format']))
+
+    def test_nobody_is_told_of_the_overlay_before_its_format_is_stored(self):
+        snapshot = self._snapshot()
+        self._nova_says('creating')
+        save = objects.VolumeAttachment.save
+        known = []
+
+        def saved(attachment):
+            known.append(self._metadata()['format'])
+            save(attachment)
+
+        self._patch('cinder.objects.VolumeAttachment.save', saved)
+        self.driver.create_snapshot(snapshot)
+        self.assertEqual(['qcow2'], known)
+
+    def test_create_that_fails(self):
+        snapshot = self._snapshot()
+        self._nova_says('error')
+        with self.assertRaises(exception.RemoteFSException):
+            self.driver.create_snapshot(snapshot)
+        self.assertEqual({'format': 'raw', 'base_format': 'raw'},
+                         self._metadata())
+        self.assertEqual((self.volume.name, 'raw'),
+                         (self._attachment()['name'],
+                          self._attachment()['format']))
+
+    def _taken_online(self):
+        snapshot = self._snapshot()
+        self._nova_says('creating')
+        self.driver.create_snapshot(snapshot)
+        return objects.Snapshot.get_by_id(self.context, snapshot.id)
+
+    def test_pull_of_everything(self):
+        one = self._taken_online()
+        self._nova_says('deleting')
+        self.driver.delete_snapshot(one)
+        self.assertFalse(os.path.exists(self.path))
+        self.assertEqual({'format': 'qcow2', 'base_format': 'qcow2'},
+                         self._metadata())
+        self._record({'format': 'qcow2'})
+        self.driver.initialize_connection(self.volume, {})
+        self.assertEqual({'format': 'qcow2', 'base_format': 'qcow2'},
+                         self._metadata())
+
+    def test_commit_into_the_base(self):
+        one = self._taken_online()
+        two = self._taken_online()
+        self._nova_says('deleting')
+        self.driver.delete_snapshot(one)
+        self.assertTrue(os.path.exists(self.path))
+        self.assertEqual({'format': 'qcow2', 'base_format': 'raw'},
+                         self._metadata())
+        self.assertEqual({'active', two.id}, set(self._info()))
+
+    def test_pull_onto_another(self):
+        self._taken_online()
+        two = self._taken_online()
+        self._nova_says('deleting')
+        self.driver.delete_snapshot(two)
+        self.assertTrue(os.path.exists(self.path))
+        self.assertEqual({'format': 'qcow2', 'base_format': 'raw'},
+                         self._metadata())
+
+    def test_pull_that_fails(self):
+        one = self._taken_online()
+        self._nova_says('error_deleting')
+        with self.assertRaises(exception.RemoteFSException):
+            self.driver.delete_snapshot(one)
+        self.assertEqual({'format': 'qcow2', 'base_format': 'raw'},
+                         self._metadata())
+
+    def test_what_a_newer_cinder_stores_before_the_fact(self):
+        one = self._taken_online()
+        stock = nfs.NfsDriver._delete_snapshot_online
+
+        def newer(driver, context, snapshot, info):
+            volume = snapshot.volume
+            with volume.obj_as_admin():
+                volume.admin_metadata['base_format'] = 'qcow2'
+                volume.save()
+            stock(driver, context, snapshot, info)
+
+        self._patch(
+            'cinder.volume.drivers.nfs.NfsDriver.'
+            '_delete_snapshot_online', newer)
+        told = []
+        self.driver._nova.delete_volume_snapshot.side_effect = (
+            lambda *_words: told.append(self._metadata()['base_format']))
+        self._nova_says('error_deleting')
+        with self.assertRaises(exception.RemoteFSException):
+            self.driver.delete_snapshot(one)
+        self.assertEqual(['raw'], told)
+        self.assertEqual('raw', self._metadata()['base_format'])
+
+
+class FormatTest(DriverTest):
+    """What follows from what is recorded."""
+
+    def _format(self, name=None):
+        path = self._path(name or self.volume.name)
+        return self.driver._format_of(path, chainkeeper_nfs._now(self.volume))
+
+    def test_as_it_was_made(self):
+        self.assertEqual('raw', self._format())
+        CONF.set_override('nfs_qcow2_volumes', True, 'nfs1')
+        self.volume = self._volume()
+        self.assertEqual('qcow2', self._format())
+
+    def test_overlay(self):
+        self._record({})
+        self.assertEqual('qcow2', self._format(self.volume.name + '.a'))
+
+    def test_base_format_is_what_counts(self):
+        self._record({'format': 'qcow2', 'base_format': 'raw'})
+        self.assertEqual('raw', self._format())
+        self._record({'format': 'raw', 'base_format': 'vpc'})
+        self.assertEqual('vpc', self._format())
+
+    def test_format_of_a_volume_that_has_no_snapshots(self):
+        self._record({'format': 'qcow2'})
+        self.assertEqual('qcow2', self._format())
+
+    def test_format_that_may_be_the_overlays(self):
+        self._taken()
+        self._record({'format': 'qcow2'})
+        self.assertEqual('raw', self._format())
+        self._forge()
+        self.assertRaises(exception.InvalidVolume, self._format)
+        self._record({'format': 'raw'})
+        self.assertEqual('raw', self._format())
+
+    def test_nothing_is_recorded(self):
+        self._record({})
+        self.assertEqual('raw', self._format())
+        self.assertEqual('raw', self.driver.initialize_connection(
+            self.volume, {})['data']['format'])
+        self.assertEqual({'format': 'raw', 'base_format': 'raw'},
+                         self._metadata())
+
+    def test_nothing_is_recorded_of_what_may_be_forged(self):
+        self._forge()
+        self._record({})
+        before = self._hash(self.path)
+        snapshot = self._snapshot()
+        for refused in (
+                lambda: self.driver.initialize_connection(self.volume, {}),
+                lambda: self.driver.create_snapshot(snapshot),
+                lambda: self.driver.extend_volume(self.volume, 2)):
+            self.assertRaises(exception.InvalidVolume, refused)
+        self.driver.delete_snapshot(snapshot)  # there is nothing of it
+        self.assertEqual({}, self._metadata())
+        self.assertEqual({self.volume.name, self.volume.name + '.facade'},
+                         set(os.listdir(self.folder)))
+        self.assertEqual(before, self._hash(self.path))
+
+    def test_backend_that_makes_qcow2(self):
+        CONF.set_override('nfs_qcow2_volumes', True, 'nfs1')
+        self.volume = self._volume()
+        self.path = self._path(self.volume.name)
+        self._record({})
+        with self.assertLogs('chainkeeper_nfs', 'WARNING'):
+            self.assertEqual('qcow2', self._format())
+
+    def test_qcow2_volume_through_its_life(self):
+        CONF.set_override('nfs_qcow2_volumes', True, 'nfs1')
+        self.volume = self._volume()
+        self.path = self._path(self.volume.name)
+        self._write(self.path, '0', 7)
+        before = self._seen(self.path, 'qcow2')
+        one = self._taken()
+        overlay = self._path('%s.%s' % (self.volume.name, one.id))
+        self.assertEqual((self.volume.name, 'qcow2'), self._header(overlay))
+        self.driver.delete_snapshot(one)
+        self.assertEqual('qcow2', self.driver.initialize_connection(
+            self.volume, {})['data']['format'])
+        self.assertEqual(before, self._seen(self.path, 'qcow2'))
+
+    def test_stored_format_that_is_wrong_changes_nothing(self):
+        self._record({'format': 'qcow2'})
+        before = self._hash(self.path)
+        self.assertRaises(processutils.ProcessExecutionError,
+                          self.driver.initialize_connection, self.volume, {})
+        self.assertEqual(before, self._hash(self.path))
+
+    def test_volume_that_was_migrated(self):
+        # The two rows have swapped their names.
+        other = self._row(provider_location=SHARE, _name_id=SOME_ID)
+        self._record({'base_format': 'vpc'}, other)
+        moved = self._row(provider_location=SHARE, _name_id=other.id)
+        self._record({'format': 'raw'}, moved)
+        os.rename(self.path, self._path('volume-' + other.id))
+        self.volume, self.path = moved, self._path('volume-' + other.id)
+        self._forge()
+        one = self._taken()
+        self.assertEqual((moved.name, 'raw'), self._header(
+            self._path('%s.%s' % (moved.name, one.id))))
+        self.driver.delete_snapshot(one)
+
+    def test_image(self):
+        """Its content begins with a qcow2 header, which is the guest's."""
+        for qcow2_volumes in (False, True):
+            CONF.set_override('nfs_qcow2_volumes', qcow2_volumes, 'nfs1')
+            self.volume = self._volume()
+            self.path = self._path(self.volume.name)
+
+            def fetch(_context, _service, _image, path, *_more, **_words):
+                os.unlink(path)
+                with open(path, 'wb') as volume_file:
+                    volume_file.truncate(WRITTEN_MIB * units.Mi)
+                self.bytes = self._forge()
+
+            self._patch('cinder.image.image_utils.fetch_to_raw', fetch)
+            self.driver.copy_image_to_volume(self.context, self.volume, None,
+                                             SOME_ID)
+            self.assertEqual({'format': 'raw', 'base_format': 'raw'},
+                             self._metadata())
+            self.assertEqual(units.Gi, os.path.getsize(self.path))
+            self.assertEqual(self.bytes, self._hash(self.path))
+
+    def test_report_that_comes_while_cinder_works(self):
+        """What the filter stored meanwhile is not taken back."""
+        with self.volume.obj_as_admin():
+            self.assertEqual('raw', self.volume.admin_metadata['format'])
+        self.driver._settle(self.volume)
+        chainkeeper_nfs._now(self.volume).admin_metadata_update(
+            {'base_format': 'raw', 'format': 'qcow2'}, False)
+        with self.volume.obj_as_admin():
+            self.volume.status = 'in-use'
+            self.volume.save()
+        self.assertEqual('qcow2', self._metadata()['format'])
+
+    def test_header_that_names_a_file_of_another_volume(self):
+        one = self._taken()
+        overlay = self._path('%s.%s' % (self.volume.name, one.id))
+        for name in ('/etc/passwd', 'volume-other', '../x',
+                     self.volume.name + '.A/../../x'):
+            processutils.execute('qemu-img', 'rebase', '-u', '-f', 'qcow2',
+                                 '-b', name, '-F', 'raw', overlay)
+            self.assertRaises(exception.RemoteFSInvalidBackingFile,
+                              self.driver.initialize_connection,
+                              self.volume, {})
+
+    def test_absolute_name_on_the_share(self):
+        """As merges of older Novas leave it."""
+        one = self._taken()
+        overlay = self._path('%s.%s' % (self.volume.name, one.id))
+        processutils.execute('qemu-img', 'rebase', '-u', '-f', 'qcow2', '-b',
+                             self.path, '-F', 'raw', overlay)
+        self.driver.delete_snapshot(one)
+        self.assertEqual({'active': self.volume.name}, self._info())
+
+
+class RecordTest(DriverTest):
+    """The .info, and what lies beside it."""
+
+    def _dies(self, name):
+        """Whatever was going to happen there does not."""
+        return mock.patch(name, side_effect=KeyboardInterrupt)
+
+    def test_death_while_it_is_written(self):
+        self._taken()
+        before = self._info()
+        for name in ('json.dump', 'os.fsync'):
+            snapshot = self._snapshot()
+            with self._dies(name), self.assertRaises(KeyboardInterrupt):
+                self.driver.create_snapshot(snapshot)
+            self.assertEqual(before, self._info())
+        self._taken()
+        self.assertEqual(3, len(self._info()))
+        self.assertFalse(os.path.exists(self.path + '.info.new'))
+
+    def test_committed_file_goes_when_nothing_names_it(self):
+        one = self._taken(('8M', 1))
+        two = self._taken(('16M', 2))
+        top = self._path('%s.%s' % (self.volume.name, two.id))
+        before = self._seen(top, 'qcow2')
+        for death in ('_rebase_img', '_write_info_file'):
+            with self._dies('chainkeeper_nfs.NfsDriver.' + death):
+                with self.assertRaises(KeyboardInterrupt):
+                    self.driver.delete_snapshot(one)
+            self.assertEqual(before, self._seen(top, 'qcow2'))
+            for name in self._info().values():
+                self.assertTrue(os.path.exists(self._path(name)))
+        self.driver.delete_snapshot(one)
+        self.assertEqual({'active', two.id}, set(self._info()))
+        self.assertFalse(os.path.exists(
+            self._path('%s.%s' % (self.volume.name, one.id))))
+        self.assertEqual(before, self._seen(top, 'qcow2'))
+
+    def test_rights_are_as_before(self):
+        self._taken()
+        self.assertEqual(0o666, os.stat(self.path + '.info').st_mode & 0o777)
+
+    def test_files_that_a_deleted_volume_leaves(self):
+        one = self._taken()
+        with self.assertLogs('chainkeeper_nfs', 'WARNING') as logs:
+            self.driver.delete_volume(self.volume)
+        self.assertIn(self.path, logs.output[-1])
+        self.assertNotIn(one.id, logs.output[-1])
+
+    def test_nothing_is_said_of_one_that_leaves_none(self):
+        with self.assertNoLogs('chainkeeper_nfs', 'WARNING'):
+            self.driver.delete_volume(self.volume)
+
+    def test_encrypted_volumes_are_left_to_the_stock_driver(self):
+        self.volume.update({'encryption_key_id': SOME_ID})
+        self.volume.save()
+        snapshot = self._snapshot()
+        stock = 'cinder.volume.drivers.nfs.NfsDriver.'
+        for name, call in (
+                ('_qemu_img_info', lambda: self.driver._qemu_img_info(
+                    self.path, self.volume.name)),
+                ('initialize_connection', lambda: (
+                    self.driver.initialize_connection(self.volume, {}))),
+                ('_do_create_snapshot', lambda: (
+                    self.driver._do_create_snapshot(snapshot, 'a', 'b'))),
+                ('_delete_snapshot_online', lambda: (
+                    self.driver._delete_snapshot_online(None, snapshot, {}))),
+                ('_copy_volume_to_image', lambda: (
+                    self.driver._copy_volume_to_image(
+                        None, self.volume, None, {}))),
+                ('extend_volume', lambda: self.driver.extend_volume(
+                    self.volume, 2)),
+                ('_img_commit', lambda: self.driver._img_commit(
+                    'a', passphrase_file='p', backing_file='b')),
+                ('_rebase_img', lambda: self.driver._rebase_img(
+                    'a', 'b', 'raw', 'p')),
+                ('_copy_volume_from_snapshot', lambda: (
+                    self.driver._copy_volume_from_snapshot(
+                        snapshot, self.volume, 1, 'k', 'k')))):
+            with self.subTest(name), mock.patch(stock + name) as stock_does:
+                call()
+                stock_does.assert_called_once()
+        self.assertEqual({'format': 'raw'}, self._metadata())
