@@ -4,16 +4,16 @@
  * memory, is in durable-pull.test.ts.
  */
 import { existsSync } from 'node:fs';
-import { chmod, readFile, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { TOKEN, wrapped } from '#app/composition.ts';
 import { QCOW2, RAW } from '#domain/ids.ts';
 import { parseHeader } from '#domain/qcow2.ts';
 import { ok } from '#domain/result.ts';
+import { forge } from './forger.ts';
 import { instead } from './instead.ts';
 import type { Cinder } from './lab/cinder.ts';
-import { createImage, headerOf, imageInfo } from './lab/images.ts';
+import { headerOf } from './lab/images.ts';
 import { attachedGuest, type Lab, openLab } from './lab/lab.ts';
 import { startNova } from './nova/nova.ts';
 import { inProcess, type Place, place, tellOnFailure } from './service.ts';
@@ -35,26 +35,11 @@ beforeAll(async () => {
 
 afterAll(() => lab?.[Symbol.asyncDispose]());
 
-/**
- * A snapshot of a raw volume to which its guest wrote a qcow2 header; that names another file of
- * the share as its backing.
- */
+/** A snapshot of a raw volume to which its guest wrote a qcow2 header. */
 async function snapshotOfForger() {
   const { cinder } = lab;
   const { volumeId, attached, guest } = await attachedGuest(lab, { persistent: true });
-  // The only names that Cinder's probe lets pass look like this (remotefs.py:901-911).
-  const other = `volume-${volumeId}.facade`;
-  const size = (await imageInfo(attached.path, 'raw'))['virtual-size'];
-  await createImage(join(attached.mountPoint, other), { format: 'raw', size: MIB });
-  await writeFile(join(attached.mountPoint, other), "somebody else's".padEnd(MIB, '!'));
-  const forged = join(lab.images, `${volumeId}.forged`);
-  const backing = { name: other, format: 'raw' } as const;
-  await createImage(forged, { format: 'qcow2', size, backing, checkBacking: false });
-  const bytes = await readFile(forged);
-  const sectors = Math.ceil(bytes.length / 512) * 512;
-  await writeFile(forged, Buffer.concat([bytes], sectors));
-  await chmod(forged, 0o644);
-  await guest.writeFile('vda', 0, sectors, forged);
+  await forge(lab, { volumeId, attached, guest });
   await guest.write('vda', 8 * MIB, 64 * KIB, 0x17);
   const before = await guest.hash('vda');
 

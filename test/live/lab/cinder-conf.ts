@@ -17,14 +17,23 @@ export interface Settings {
   readonly novaEndpoint: string;
   /** The pipelines of its REST API. */
   readonly paste: string;
+  /** The class of the backend's driver. */
+  readonly driver: string;
 }
 
 export const STOCK_PASTE = '/etc/cinder/api-paste.ini';
+export const STOCK_DRIVER = 'cinder.volume.drivers.nfs.NfsDriver';
 
 /** A filter of Python's, and where its module lies. */
 export interface ApiFilter {
   readonly name: string;
   readonly factory: string;
+  readonly folder: string;
+}
+
+/** A volume driver's class, and where its module lies. */
+export interface VolumeDriver {
+  readonly name: string;
   readonly folder: string;
 }
 
@@ -41,7 +50,7 @@ paste.filter_factory = ${factory}
  * - graceful_shutdown_timeout 3: a cinder-volume that waits for a snapshot would not stop.
  */
 export function cinderConf(settings: Settings): string {
-  const { dir, apiPort, rabbitPort, database, novaEndpoint, paste } = settings;
+  const { dir, apiPort, rabbitPort, database, novaEndpoint, paste, driver } = settings;
   return `[DEFAULT]
 auth_strategy = noauth
 transport_url = rabbit://guest:guest@127.0.0.1:${rabbitPort}/
@@ -70,7 +79,7 @@ lock_path = ${dir}/locks
 rabbit_retry_backoff = 0
 rabbit_interval_max = 1
 [nfs1]
-volume_driver = cinder.volume.drivers.nfs.NfsDriver
+volume_driver = ${driver}
 volume_backend_name = nfs1
 nfs_shares_config = ${dir}/nfs_shares
 nfs_mount_point_base = ${dir}/mnt

@@ -8,7 +8,9 @@ import {
   filtered,
   mountPoint,
   SHARE,
+  STOCK_DRIVER,
   STOCK_PASTE,
+  type VolumeDriver,
 } from './cinder-conf.ts';
 import { type Database, startDatabase } from './database.ts';
 import { Daemon, freePort, removeFolder, run, waitFor } from './processes.ts';
@@ -22,6 +24,7 @@ export interface CinderOptions {
   readonly apiPort?: number;
   /** Left out it is stock Cinder. */
   readonly filter?: ApiFilter;
+  readonly driver?: VolumeDriver;
 }
 
 const SERVICES = ['api', 'scheduler', 'volume'] as const;
@@ -37,6 +40,7 @@ export class Cinder extends CinderClient implements AsyncDisposable {
   readonly #daemons = new Map<Service, Daemon>();
   #novaEndpoint: string;
   readonly #filter: ApiFilter | null;
+  readonly #driver: VolumeDriver | null;
 
   private constructor(options: CinderOptions, apiPort: number, rabbit: RabbitMq) {
     super(`http://127.0.0.1:${apiPort}`, mountPoint(options.dir));
@@ -46,6 +50,7 @@ export class Cinder extends CinderClient implements AsyncDisposable {
     this.#rabbit = rabbit;
     this.#novaEndpoint = options.novaEndpoint;
     this.#filter = options.filter ?? null;
+    this.#driver = options.driver ?? null;
   }
 
   /**
@@ -128,6 +133,7 @@ export class Cinder extends CinderClient implements AsyncDisposable {
     const conf = cinderConf({
       dir,
       paste,
+      driver: this.#driver?.name ?? STOCK_DRIVER,
       apiPort: this.#apiPort,
       rabbitPort: this.#rabbit.port,
       database: this.#database?.connection ?? '',
@@ -154,7 +160,8 @@ export class Cinder extends CinderClient implements AsyncDisposable {
     const name = `cinder-${service}`;
     const log = join(this.dir, 'log', `${name}.out`);
     const args = ['--config-file', join(this.dir, 'cinder.conf')];
-    const path = this.#filter === null ? {} : { PYTHONPATH: this.#filter.folder };
+    const ours = [this.#filter, this.#driver].flatMap((it) => it?.folder ?? []);
+    const path = ours.length === 0 ? {} : { PYTHONPATH: ours.join(':') };
     const env = { ...process.env, ...path, PYTHONDONTWRITEBYTECODE: '1' };
     this.#daemons.set(service, Daemon.start(name, name, args, { log, env }));
   }

@@ -9,7 +9,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { type Cinder, startCinder } from './cinder.ts';
 import type { Attached } from './cinder-client.ts';
-import type { ApiFilter } from './cinder-conf.ts';
+import type { ApiFilter, VolumeDriver } from './cinder-conf.ts';
 import { Guest, type GuestOptions } from './guest.ts';
 import { type Libvirt, startLibvirt } from './libvirt.ts';
 import { ensurePackages } from './packages.ts';
@@ -22,6 +22,8 @@ export interface LabOptions {
   readonly novaEndpoint?: string;
   /** In Cinder's REST API; left out it is stock. */
   readonly filter?: ApiFilter;
+  /** Of Cinder's backend; left out it is the stock NfsDriver. */
+  readonly driver?: VolumeDriver;
 }
 
 export interface Lab<C extends Cinder | null = Cinder | null> extends AsyncDisposable {
@@ -77,12 +79,13 @@ export async function attachedGuest(
   return { volumeId, attached, guest: await lab.guest({ ...rest, uuid, disks: [disk] }) };
 }
 
-function openCinder(dir: string, { novaEndpoint, filter }: LabOptions): Promise<Cinder> {
+function openCinder(dir: string, { novaEndpoint, filter, driver }: LabOptions): Promise<Cinder> {
   // Port 9 of the loopback (discard): nobody answers there, and Cinder is told so at once.
   return startCinder({
     dir: join(dir, 'cinder'),
     novaEndpoint: novaEndpoint ?? 'http://127.0.0.1:9/v2.1',
     ...(filter && { filter }),
+    ...(driver && { driver }),
   });
 }
 
