@@ -51,6 +51,7 @@ import os
 import re
 
 from oslo_log import log as logging
+from oslo_utils import excutils
 from oslo_utils import imageutils
 from oslo_utils import units
 
@@ -109,17 +110,25 @@ class NfsDriver(nfs.NfsDriver):
                     'its volumes qcow2, its header is believed.', path)
         return OVERLAY
 
-    def _settle(self, volume):
-        """Stores what follows from Cinder's own record of the chain.
+    def _settle(self, volume, alone=True):
+        """Stores what follows from Cinder's own records of the chain.
 
-        :returns: the formats of the active file and of the lowest one
+        :param alone: whether nobody else can change the chain now; else
+                      an overlay may have been reported that nothing names
+                      yet
+        :returns: the formats of the file that the next guest is started
+                  from, and of the lowest one
         """
         now = _now(volume)
-        active = self._local_path_active_image(now)
+        name = _attached(now) if self._is_volume_attached(now) else None
+        active = os.path.join(self._local_volume_dir(now),
+                              name or self.get_active_image_from_info(now))
         own = self._local_path_volume(now)
         lowest = self._format_of(own, now) if os.path.exists(own) else OVERLAY
         formats = {'format': self._format_of(active, now),
                    'base_format': lowest}
+        if not alone and (now.admin_metadata or {}).get('format') == OVERLAY:
+            formats['format'] = OVERLAY
         _store(volume, formats)
         return formats
 
@@ -177,11 +186,30 @@ class NfsDriver(nfs.NfsDriver):
     # Attaching.
 
     def initialize_connection(self, volume, connector):
-        if not volume.encryption_key_id:
-            self._settle(volume)
-            if not self._is_volume_attached(volume):
-                self._mend(volume)
+        if volume.encryption_key_id:
+            pass
+        elif self._is_volume_attached(volume):
+            # As for a migration. Its lock may be held as long as a merge is.
+            self._settle(volume, alone=False)
+        else:
+            self._mend(volume)
         return super(NfsDriver, self).initialize_connection(volume, connector)
+
+    def ensure_export(self, ctx, volume):
+        """At the start of cinder-volume, for each volume that is in use.
+
+        Whatever was under way is given up: what was reported of it may hold
+        no more. And an older Cinder may have left raw as the format of an
+        overlay (LP 1989514).
+        """
+        super(NfsDriver, self).ensure_export(ctx, volume)
+        if volume.encryption_key_id:
+            return
+        try:
+            self._settle(volume)
+        except Exception:
+            # Or Cinder calls the volume an error.
+            LOG.exception('The formats of volume %s are not known', volume.id)
 
     @coordination.synchronized('{self.driver_prefix}-{volume.id}')
     def _mend(self, volume):
@@ -189,6 +217,7 @@ class NfsDriver(nfs.NfsDriver):
 
         The guest's QEMU will believe them.
         """
+        self._settle(volume)
         now = _now(volume)
         chain = self._chain(self._local_path_active_image(now), now)
         for (path, info), (_below, truth) in zip(chain, chain[1:]):
@@ -203,9 +232,15 @@ class NfsDriver(nfs.NfsDriver):
     # Snapshots.
 
     def _create_snapshot(self, snapshot):
-        if not snapshot.volume.encryption_key_id:
-            self._settle(snapshot.volume)
-        return super(NfsDriver, self)._create_snapshot(snapshot)
+        if snapshot.volume.encryption_key_id:
+            return super(NfsDriver, self)._create_snapshot(snapshot)
+        self._settle(snapshot.volume)
+        try:
+            return super(NfsDriver, self)._create_snapshot(snapshot)
+        except Exception:
+            # The overlay may have been reported; nobody will use it.
+            with excutils.save_and_reraise_exception():
+                self._settle(snapshot.volume)
 
     def _do_create_snapshot(self, snapshot, backing_filename, new_snap_path):
         if snapshot.volume.encryption_key_id:
@@ -432,6 +467,16 @@ def _now(volume):
     """The volume as the database has it: a report may just have come."""
     return objects.Volume.get_by_id(cinder_context.get_admin_context(),
                                     volume.id)
+
+
+def _attached(volume):
+    """The file that a guest has by its attachment; None without one.
+
+    Cinder shows `format` beside it, and changes it a moment before .info.
+    """
+    infos = [attachment.connection_info or {}
+             for attachment in volume.volume_attachment or []]
+    return next((info['name'] for info in infos if 'name' in info), None)
 
 
 def _named(volume_name):

@@ -90,6 +90,7 @@ class DriverTest(unittest.TestCase):
         self._patch('cinder.utils.execute', side_effect=self._execute)
         self.driver.shares = {SHARE: None}
         self.driver._ensure_shares_mounted = mock.Mock()
+        self.driver._ensure_share_mounted = mock.Mock()
         self.driver._find_share = mock.Mock(return_value=SHARE)
         self.driver._is_share_eligible = mock.Mock(return_value=True)
         self.driver._nova = mock.Mock()
@@ -440,6 +441,53 @@ class OnlineTest(DriverTest):
         self.assertEqual((self.volume.name, 'raw'),
                          (self._attachment()['name'],
                           self._attachment()['format']))
+
+    def test_create_that_fails_after_it_was_reported(self):
+        snapshot = self._snapshot()
+        self.driver._nova.create_volume_snapshot.side_effect = (
+            lambda *_words: chainkeeper_nfs._now(
+                self.volume).admin_metadata_update({'format': 'qcow2'}, False))
+        self._nova_says('error')
+        with self.assertRaises(exception.RemoteFSException):
+            self.driver.create_snapshot(snapshot)
+        self.assertEqual('raw', self._metadata()['format'])
+
+    def test_cinder_volume_that_was_killed_after_a_report(self):
+        self._record({'format': 'qcow2', 'base_format': 'raw'})
+        self.driver.ensure_export(self.context, self.volume)
+        self.assertEqual({'format': 'raw', 'base_format': 'raw'},
+                         self._metadata())
+
+    def test_death_between_the_attachment_and_the_info(self):
+        """The guest stays on the overlay, which is what it starts from."""
+        snapshot = self._snapshot()
+        self._nova_says('creating')
+        with mock.patch('json.dump', side_effect=OSError):
+            self.assertRaises(OSError, self.driver.create_snapshot, snapshot)
+        self.assertEqual('%s.%s' % (self.volume.name, snapshot.id),
+                         self._attachment()['name'])
+        self.assertEqual('qcow2', self._metadata()['format'])
+        self.driver.ensure_export(self.context, self.volume)
+        self.assertEqual('qcow2', self._metadata()['format'])
+
+    def test_format_that_an_older_cinder_left(self):
+        self._taken_online()
+        self._record({'format': 'raw'})
+        self.driver.ensure_export(self.context, self.volume)
+        self.assertEqual({'format': 'qcow2', 'base_format': 'raw'},
+                         self._metadata())
+
+    def test_start_with_a_volume_of_which_nothing_is_known(self):
+        self._record({})
+        with self.assertLogs('chainkeeper_nfs', 'ERROR'):
+            self.driver.ensure_export(self.context, self.volume)
+        self.assertEqual({}, self._metadata())
+
+    def test_migration_while_a_create_is_reported(self):
+        self._record({'format': 'qcow2', 'base_format': 'raw'})
+        info = self.driver.initialize_connection(self.volume, {})
+        self.assertEqual('raw', info['data']['format'])
+        self.assertEqual('qcow2', self._metadata()['format'])
 
     def _taken_online(self):
         snapshot = self._snapshot()
