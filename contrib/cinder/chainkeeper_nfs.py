@@ -78,8 +78,9 @@ class NfsDriver(nfs.NfsDriver):
         super(NfsDriver, self).__init__(*args, **kwargs)
         # By snapshot: what was true before its merge began.
         self._before = {}
-        # Committed files that an .info still names.
-        self._committed = set()
+        # By volume: a file that was committed, and how the one above it is
+        # to be rebased once .info names the first no more.
+        self._committed = {}
 
     # What a file is.
 
@@ -227,7 +228,7 @@ class NfsDriver(nfs.NfsDriver):
                                 'path': path,
                                 'said': info.backing_file_format,
                                 'format': truth.file_format})
-                self._rebase_img(path, info.backing_file, truth.file_format)
+                self._set_backing(path, info.backing_file, truth.file_format)
 
     # Snapshots.
 
@@ -276,20 +277,6 @@ class NfsDriver(nfs.NfsDriver):
             if attachment.connection_info:
                 attachment.connection_info['format'] = OVERLAY
 
-    def _delete_snapshot(self, snapshot):
-        volume = snapshot.volume
-        if volume.encryption_key_id or self._is_volume_attached(volume):
-            return super(NfsDriver, self)._delete_snapshot(snapshot)
-        now = _now(volume)
-        name = self._read_info_file(self._local_path_volume_info(now),
-                                    empty_if_missing=True).get(snapshot.id)
-        if name:
-            chain = self._chain(self._local_path_active_image(now), now)
-            if name not in [os.path.basename(path) for path, _info in chain]:
-                # An earlier delete was killed when only its record was left.
-                return self._delete_stale_snapshot(snapshot)
-        return super(NfsDriver, self)._delete_snapshot(snapshot)
-
     def _delete_snapshot_online(self, context, snapshot, info):
         volume = snapshot.volume
         if volume.encryption_key_id:
@@ -324,13 +311,19 @@ class NfsDriver(nfs.NfsDriver):
                       self._image(path, _owner(path)),
                       run_as_root=self._execute_as_root)
         # As long as the overlay above or .info names it, it must be there.
-        self._committed.add(path)
+        self._committed[path.rpartition('.')[0]] = (path, None)
 
     def _rebase_img(self, image, backing_file, volume_format,
                     passphrase_file=None):
         if passphrase_file:
             return super(NfsDriver, self)._rebase_img(
                 image, backing_file, volume_format, passphrase_file)
+        volume_path = image.rpartition('.')[0]
+        path, _rebase = self._committed[volume_path]
+        self._committed[volume_path] = (
+            path, (image, backing_file, volume_format))
+
+    def _set_backing(self, image, backing_file, volume_format):
         self._execute('qemu-img', 'rebase', '-u', '-f', OVERLAY,
                       '-b', backing_file, '-F', volume_format, image,
                       run_as_root=self._execute_as_root)
@@ -338,8 +331,9 @@ class NfsDriver(nfs.NfsDriver):
     def _write_info_file(self, info_path, snap_info):
         """Changes Cinder's record of the chain in one step.
 
-        Whoever is killed leaves the old one or the new one, and each names
-        files that are there.
+        Whoever is killed leaves the old one or the new one, and the guest
+        has all its data by each. At worst a file that was committed stays
+        below another: then it is part of what that snapshot stands on.
         """
         volume_path = info_path[:-len('.info')]
         volume = _owner(info_path)
@@ -353,10 +347,11 @@ class NfsDriver(nfs.NfsDriver):
         self._execute('mv', '-f', '-T', new_path, info_path,
                       run_as_root=self._execute_as_root)
         _sync(os.path.dirname(info_path))
-        for path in [path for path in self._committed
-                     if path.startswith(volume_path + '.')]:
+        path, rebase = self._committed.pop(volume_path, (None, None))
+        if path and os.path.basename(path) not in snap_info.values():
+            if rebase:
+                self._set_backing(*rebase)
             self._delete(path)
-            self._committed.discard(path)
 
     # Copies, and the volume itself.
 

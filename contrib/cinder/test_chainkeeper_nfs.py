@@ -734,23 +734,41 @@ class RecordTest(DriverTest):
         self.assertEqual(3, len(self._info()))
         self.assertFalse(os.path.exists(self.path + '.info.new'))
 
-    def test_committed_file_goes_when_nothing_names_it(self):
-        one = self._taken(('8M', 1))
-        two = self._taken(('16M', 2))
-        top = self._path('%s.%s' % (self.volume.name, two.id))
-        before = self._seen(top, 'qcow2')
-        for death in ('_rebase_img', '_write_info_file'):
+    def test_death_in_a_merge(self):
+        """Wherever it comes, the guest has its data, and it can be retried."""
+        for death in ('_write_info_file', '_set_backing', '_delete'):
+            self.volume = self._volume()
+            self.path = self._path(self.volume.name)
+            one = self._taken(('8M', 1))
+            two = self._taken(('16M', 2))
+            below, top = [self._path('%s.%s' % (self.volume.name, taken.id))
+                          for taken in (one, two)]
+            before = self._seen(top, 'qcow2')
             with self._dies('chainkeeper_nfs.NfsDriver.' + death):
                 with self.assertRaises(KeyboardInterrupt):
                     self.driver.delete_snapshot(one)
             self.assertEqual(before, self._seen(top, 'qcow2'))
-            for name in self._info().values():
-                self.assertTrue(os.path.exists(self._path(name)))
-        self.driver.delete_snapshot(one)
-        self.assertEqual({'active', two.id}, set(self._info()))
-        self.assertFalse(os.path.exists(
-            self._path('%s.%s' % (self.volume.name, one.id))))
-        self.assertEqual(before, self._seen(top, 'qcow2'))
+            self.assertTrue(os.path.exists(below))
+            named = death == '_write_info_file'
+            self.assertEqual(named, one.id in self._info())
+            self.driver._committed.clear()  # another process
+            self.driver.delete_snapshot(one)
+            self.assertEqual(before, self._seen(top, 'qcow2'))
+            self.assertEqual({'active', two.id}, set(self._info()))
+            self.assertEqual(not named, os.path.exists(below))
+            # And all the rest of the volume's life.
+            self.driver.delete_snapshot(two)
+            info = self.driver.initialize_connection(self.volume, {})['data']
+            self.assertEqual(before, self._seen(self._path(info['name']),
+                                                info['format']))
+
+    def test_committed_file_is_kept_by_whoever_still_names_it(self):
+        one = self._taken(('8M', 1))
+        with mock.patch('json.dump', side_effect=OSError):
+            self.assertRaises(OSError, self.driver.delete_snapshot, one)
+        self._taken()
+        for name in self._info().values():
+            self.assertTrue(os.path.exists(self._path(name)))
 
     def test_rights_are_as_before(self):
         self._taken()
