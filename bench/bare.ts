@@ -6,7 +6,7 @@ import type { FileName, ServerId } from '#domain/ids.ts';
 import type { Result } from '#domain/result.ts';
 import type { Hypervisor } from '#ports/hypervisor.ts';
 import { type Order, type Side, TARGET } from './cycle.ts';
-import type { Taken, Trace } from './trace.ts';
+import { type Taken, Trace } from './trace.ts';
 
 // As in src/adapters/libvirt/hypervisor.ts.
 const SNAPSHOT_FLAGS = 4 | 16 | 32 | 128;
@@ -16,68 +16,67 @@ const REBASE_RELATIVE = 16;
 type Call = () => Promise<Result<null, CallFault>>;
 
 /**
- * The libvirt calls and nothing else, through the same library on a lane of its own: whoever
+ * The libvirt calls and nothing else, through the same library on lanes of its own: whoever
  * makes them knows the disk, its size and its chain, checks nothing, and trusts the event.
  */
 export class Bare implements Side, AsyncDisposable {
   readonly name = 'bare';
-  readonly #server: ServerId;
   readonly #hypervisor: Hypervisor;
-  readonly #trace: Trace;
-  readonly #lanes = new Lanes('qemu:///system', { size: 1 });
-  #call: Call = () => Promise.reject(new Error('not prepared'));
-  #barrier: Call | null = null;
+  readonly #lanes = new Lanes('qemu:///system');
 
   /** A process can hear libvirt's events once: they come by way of our own hypervisor. */
-  constructor(server: ServerId, hypervisor: Hypervisor, trace: Trace) {
-    this.#server = server;
+  constructor(hypervisor: Hypervisor) {
     this.#hypervisor = hypervisor;
-    this.#trace = trace;
   }
 
-  async prepare(order: Order): Promise<void> {
+  async prepare(order: Order): Promise<() => Promise<Taken>> {
+    const { server } = order.volume;
     const lanes = this.#lanes;
-    const server = this.#server;
     const domain = must(parseDomain(must(await lanes.domainXml(server, false))));
     const disk = domain.disks.find(({ target }) => target === TARGET)!;
-    const size = must(await lanes.blockCapacity(server, TARGET));
-    this.#barrier = null;
     if (order.kind === 'create') {
       const xml = snapshotXml(domain, TARGET, order.path);
-      this.#call = () => lanes.snapshotCreate(server, xml, SNAPSHOT_FLAGS);
-    } else if (order.merge.kind === 'commit') {
-      const [top, base] = [order.merge.top, order.merge.into].map((it) => indexed(disk, it)!);
-      this.#call = () => lanes.blockCommit(server, TARGET, base!, top!, 0, COMMIT_RELATIVE);
-    } else {
-      const base = order.merge.onto === null ? null : indexed(disk, order.merge.onto);
-      const flags = base === null ? 0 : REBASE_RELATIVE;
-      this.#call = () => lanes.blockRebase(server, TARGET, base, 0, flags);
-      this.#barrier = () => lanes.blockResize(server, TARGET, size);
+      return () => this.#perform(() => lanes.snapshotCreate(server, xml, SNAPSHOT_FLAGS));
     }
-  }
-
-  async perform(order: Order): Promise<Taken> {
-    const trace = this.#trace;
-    const ended = Promise.withResolvers<void>();
-    const stop = this.#hypervisor.listen((happening) => {
-      if (happening.kind !== 'job' || happening.server !== this.#server) return;
-      if (happening.how === 'completed') ended.resolve();
-      else if (happening.how !== 'ready') ended.reject(new Error(`the job ${happening.how}`));
-    });
-    const barrier = this.#barrier;
-    trace.begin();
-    must(await trace.during('call', this.#call));
-    if (order.kind === 'delete') await trace.during('event', () => ended.promise);
-    if (barrier !== null) must(await trace.during('barrier', barrier));
-    const taken = trace.end(performance.now());
-    stop();
-    return taken;
+    const { merge } = order;
+    const ended = () => this.#ended(server);
+    if (merge.kind === 'commit') {
+      const [top, base] = [merge.top, merge.into].map((it) => indexed(disk, it));
+      const call = () => lanes.blockCommit(server, TARGET, base!, top!, 0, COMMIT_RELATIVE);
+      return () => this.#perform(call, ended());
+    }
+    const base = merge.onto === null ? null : indexed(disk, merge.onto);
+    const flags = base === null ? 0 : REBASE_RELATIVE;
+    const size = must(await lanes.blockCapacity(server, TARGET));
+    const call = () => lanes.blockRebase(server, TARGET, base, 0, flags);
+    const barrier = () => lanes.blockResize(server, TARGET, size);
+    return () => this.#perform(call, ended(), barrier);
   }
 
   async settle(): Promise<void> {}
 
   [Symbol.asyncDispose](): Promise<void> {
     return this.#lanes[Symbol.asyncDispose]();
+  }
+
+  async #perform(call: Call, ended?: Promise<void>, barrier?: Call): Promise<Taken> {
+    const trace = new Trace();
+    trace.begin();
+    must(await trace.during('call', call));
+    if (ended !== undefined) await trace.during('event', () => ended);
+    if (barrier !== undefined) must(await trace.during('barrier', barrier));
+    return trace.end(performance.now());
+  }
+
+  /** Resolves when a block job of this guest has completed, from now on. */
+  #ended(server: ServerId): Promise<void> {
+    const { promise, resolve, reject } = Promise.withResolvers<void>();
+    const stop = this.#hypervisor.listen((happening) => {
+      if (happening.kind !== 'job' || happening.server !== server) return;
+      if (happening.how === 'completed') resolve();
+      else if (happening.how !== 'ready') reject(new Error(`the job ${happening.how}`));
+    });
+    return promise.finally(stop);
   }
 }
 

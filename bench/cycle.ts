@@ -6,108 +6,135 @@ import type { FileName, ServerId, SnapshotId, VolumeId } from '#domain/ids.ts';
 import type { Guest } from '../test/live/lab/guest.ts';
 import { backingChain, createImage, createOverlay } from '../test/live/lab/images.ts';
 import type { Lab } from '../test/live/lab/lab.ts';
+import type { Attached } from './cinder.ts';
 import type { Taken } from './trace.ts';
 
-export type Verb = 'create' | 'commit' | 'pull with base' | 'pull all';
+export const VERBS = ['create', 'commit', 'pull with base', 'pull all'] as const;
+export type Verb = (typeof VERBS)[number];
 
-/** One operation as both sides get it; the snapshot is the one it is about. */
-export type Order = { readonly snapshot: SnapshotId; readonly volume: VolumeId } & (
+/** One operation as every side gets it; the snapshot is the one it is about. */
+export type Order = { readonly snapshot: SnapshotId; readonly volume: Attached } & (
   | { readonly kind: 'create'; readonly file: FileName; readonly path: string }
   | { readonly kind: 'delete'; readonly merge: Merge; readonly chain: readonly FileName[] }
 );
 
-/** Bare libvirt, or ours. */
+/** Who does it: the bare libvirt calls, ours in this process or served, Nova's driver. */
 export interface Side {
-  readonly name: 'bare' | 'ours';
-  /** What is not part of the operation: whatever the caller of a bare call knows already. */
-  prepare(order: Order): Promise<void>;
-  /** From here to the end is what is measured. */
-  perform(order: Order): Promise<Taken>;
+  readonly name: SideName;
+  /**
+   * What is not part of the operation (what the caller of a bare call knows already) is done here;
+   * what is answered does the rest, and that is what is measured.
+   */
+  prepare(order: Order): Promise<() => Promise<Taken>>;
   /** Lets what the operation left running come to rest. */
   settle(): Promise<void>;
 }
 
+export const SIDES = ['bare', 'ours', 'http', 'nova', 'nova+ours'] as const;
+export type SideName = (typeof SIDES)[number];
+
 export interface Sample extends Taken {
-  readonly side: Side['name'];
+  readonly side: SideName;
   readonly verb: Verb;
   /** Which of its kind in its round: a round has more than one create. */
   readonly nth: number;
-  readonly round: number;
 }
 
 export const TARGET = 'vda';
 const MIB = 1024 * 1024;
-/** What the guest writes into each new layer, so that every merge has something to move. */
-const WRITTEN = 65_536;
+/** Room for the largest layer. */
+const VOLUME_MIB = 2048;
 
-/** One guest with one volume, which both sides work on in turn. */
-export class Bench {
-  readonly volume: VolumeId;
-  readonly server: ServerId;
-  readonly #guest: Guest;
+export interface RigOptions {
+  /** Layers before the first operation. */
+  readonly depth: number;
+  /** What the guest writes into each new layer, so that every merge has something to move. */
+  readonly bytes: number;
+}
+
+/** One guest with one volume, which all sides work on in turn. */
+export class Rig implements AsyncDisposable {
+  readonly volume: Attached;
+  readonly guest: Guest;
+  readonly #options: RigOptions;
   readonly #folder: string;
   /** The active file first. */
   #chain: FileName[];
 
-  static async open(lab: Lab<null>): Promise<Bench> {
-    const volume = randomUUID() as VolumeId;
-    const base = `volume-${volume}` as FileName;
-    const path = join(lab.images, base);
-    await createImage(path, { format: 'raw', size: 8 * MIB });
-    const guest = await lab.guest({ disks: [{ path, format: 'raw', serial: volume }] });
-    return new Bench(volume, guest, lab.images, base);
+  static async open(lab: Lab<null>, options: RigOptions): Promise<Rig> {
+    const id = randomUUID() as VolumeId;
+    const base = `volume-${id}` as FileName;
+    await createImage(join(lab.images, base), { format: 'raw', size: VOLUME_MIB * MIB });
+    const chain = [base];
+    while (chain.length < options.depth) {
+      const file = `${base}.${randomUUID()}` as FileName;
+      const format = chain.length === 1 ? 'raw' : 'qcow2';
+      await createOverlay(join(lab.images, file), { name: chain[0]!, format });
+      chain.unshift(file);
+    }
+    const format = chain.length === 1 ? 'raw' : 'qcow2';
+    const disk = { path: join(lab.images, chain[0]!), format, serial: id };
+    return new Rig(id, await lab.guest({ disks: [disk] }), lab.images, chain, options);
   }
 
-  private constructor(volume: VolumeId, guest: Guest, folder: string, base: FileName) {
-    this.volume = volume;
-    this.server = guest.uuid as ServerId;
-    this.#guest = guest;
+  private constructor(
+    id: VolumeId,
+    guest: Guest,
+    folder: string,
+    chain: FileName[],
+    options: RigOptions,
+  ) {
+    this.guest = guest;
     this.#folder = folder;
-    this.#chain = [base];
+    this.#chain = chain;
+    this.#options = options;
+    this.volume = { id, server: guest.uuid as ServerId, active: () => this.#chain[0]! };
   }
 
-  get active(): FileName {
-    return this.#chain[0]!;
-  }
-
-  /** Three creates, then one delete of each kind: the volume is one file again. */
-  async cycle(side: Side): Promise<Omit<Sample, 'round'>[]> {
-    const taken: Omit<Sample, 'round'>[] = [];
-    for (const nth of [0, 1, 2]) {
-      const sample = await this.#create(side);
-      taken.push({ side: side.name, verb: 'create', nth, ...sample });
+  /**
+   * Creates, then a delete of each kind: the volume is as deep as before. Everything can be pulled
+   * where two layers are left, since a delete merges one away.
+   */
+  async cycle(side: Side): Promise<Sample[]> {
+    const shallow = this.#chain.length === 1;
+    const taken: Sample[] = [];
+    for (const nth of shallow ? [0, 1, 2] : [0, 1]) {
+      taken.push({ side: side.name, verb: 'create', nth, ...(await this.create(side)) });
     }
-    const deletes: [Verb, Merge][] = [
-      ['commit', { kind: 'commit', top: this.#chain[1]!, into: this.#chain[2]! }],
-      ['pull with base', { kind: 'pull', onto: this.#chain[3]! }],
-      ['pull all', { kind: 'pull', onto: null }],
-    ];
-    for (const [verb, merge] of deletes) {
-      taken.push({ side: side.name, verb, nth: 0, ...(await this.#delete(side, merge)) });
-    }
-    return taken;
+    const [, top, into] = this.#chain as [FileName, FileName, FileName];
+    const commit: Merge = { kind: 'commit', top, into };
+    taken.push({ side: side.name, verb: 'commit', nth: 0, ...(await this.delete(side, commit)) });
+    const pull: Merge = { kind: 'pull', onto: this.#chain[2]! };
+    const pulled = await this.delete(side, pull);
+    taken.push({ side: side.name, verb: 'pull with base', nth: 0, ...pulled });
+    if (!shallow) return taken;
+    const all = await this.delete(side, { kind: 'pull', onto: null });
+    return [...taken, { side: side.name, verb: 'pull all', nth: 0, ...all }];
   }
 
-  async #create(side: Side): Promise<Taken> {
+  async create(side: Side): Promise<Taken> {
     const snapshot = randomUUID() as SnapshotId;
-    const file = `volume-${this.volume}.${snapshot}` as FileName;
+    const { volume } = this;
+    const file = `volume-${volume.id}.${snapshot}` as FileName;
     const path = join(this.#folder, file);
+    const active = volume.active();
     // Only the file that the volume began with is raw, and the first pull of all does away with it.
-    const format = this.active === `volume-${this.volume}` ? 'raw' : 'qcow2';
-    await createOverlay(path, { name: this.active, format });
-    const order = { kind: 'create', snapshot, volume: this.volume, file, path } as const;
-    const sample = await this.#run(side, order);
+    const format = active === `volume-${volume.id}` ? 'raw' : 'qcow2';
+    await createOverlay(path, { name: active, format });
+    const sample = await run(side, { kind: 'create', snapshot, volume, file, path });
     this.#chain.unshift(file);
     await this.#agree();
-    await this.#guest.write(TARGET, 0, WRITTEN, 0x42);
+    const { bytes } = this.#options;
+    if (bytes > 0) await this.guest.write(TARGET, 0, bytes, 0x42);
     return sample;
   }
 
-  async #delete(side: Side, merge: Merge): Promise<Taken> {
-    const snapshot = randomUUID() as SnapshotId;
+  async delete(side: Side, merge: Merge): Promise<Taken> {
+    const { volume } = this;
     const chain = [...this.#chain];
-    const order = { kind: 'delete', snapshot, volume: this.volume, merge, chain } as const;
-    const sample = await this.#run(side, order);
+    // Of a snapshot that has no file of its own any more, as after the delete of a neighbour.
+    const snapshot = randomUUID() as SnapshotId;
+    const sample = await run(side, { kind: 'delete', snapshot, volume, merge, chain });
     const gone = merge.kind === 'commit' ? merge.top : chain[1]!;
     this.#chain = chain.filter((file) => file !== gone);
     await this.#agree();
@@ -115,19 +142,27 @@ export class Bench {
     return sample;
   }
 
-  async #run(side: Side, order: Order): Promise<Taken> {
-    await side.prepare(order);
-    const taken = await side.perform(order);
-    await side.settle();
-    return taken;
+  /** The guest goes, and its files, so that the next rig finds room. */
+  async [Symbol.asyncDispose](): Promise<void> {
+    await this.guest[Symbol.asyncDispose]();
+    await Promise.all(this.#chain.map((file) => rm(join(this.#folder, file), { force: true })));
   }
 
   /** A measurement of something that did not happen is worth nothing. */
   async #agree(): Promise<void> {
-    const chain = await backingChain(join(this.#folder, this.active), 'qcow2');
+    const chain = await backingChain(join(this.#folder, this.volume.active()), 'qcow2');
     const files = chain.map(({ filename }) => filename.split('/').at(-1));
     if (files.join() !== this.#chain.join()) throw new Error(`the chain is ${files.join(' on ')}`);
-    const { path } = (await this.#guest.tops())[TARGET] ?? {};
-    if (path?.endsWith(this.active) !== true) throw new Error(`the guest writes to ${path}`);
+    const { path } = (await this.guest.tops())[TARGET] ?? {};
+    if (path?.endsWith(this.volume.active()) !== true) {
+      throw new Error(`the guest writes to ${path}`);
+    }
   }
+}
+
+async function run(side: Side, order: Order): Promise<Taken> {
+  const perform = await side.prepare(order);
+  const taken = await perform();
+  await side.settle();
+  return taken;
 }

@@ -7,6 +7,10 @@ export interface Taken {
   readonly phases: Readonly<Record<string, number>>;
   /** By libvirt call: how often and how long. */
   readonly calls: Readonly<Record<string, readonly number[]>>;
+  /** Of the processor, in this process. */
+  readonly cpuMs?: number;
+  /** What Cinder took of it. */
+  readonly cinderMs?: number;
 }
 
 interface Span {

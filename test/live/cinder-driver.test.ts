@@ -5,7 +5,7 @@
  * attachment says, as Nova does it.
  */
 import { join } from 'node:path';
-import { afterAll, beforeAll, describe, expect, test } from 'vitest';
+import { afterAll, beforeAll, describe, expect, onTestFailed, test } from 'vitest';
 import { parseHeader } from '#domain/qcow2.ts';
 import { forge } from './forger.ts';
 import type { Cinder } from './lab/cinder.ts';
@@ -145,7 +145,7 @@ describe('a stock Cinder', () => {
 
   test("without us, with Nova's own driver", async () => {
     await using nova = await startNova(lab);
-    nova.tellOnFailure();
+    onTestFailed(async () => console.log(await nova.lastWords()));
     await lab.cinder.setNovaEndpoint(nova.url);
     expect(await story(lab)).toEqual(STOCK);
   });

@@ -3,7 +3,7 @@
  * and refreshes Nova's own copy of the attachment, from which the next start takes the file (H16).
  */
 import { join } from 'node:path';
-import { afterAll, beforeAll, expect, test } from 'vitest';
+import { afterAll, beforeAll, expect, onTestFailed, test } from 'vitest';
 import type { Cinder } from './lab/cinder.ts';
 import { attachedGuest, type Lab, openLab } from './lab/lab.ts';
 import { virsh } from './lab/libvirt.ts';
@@ -46,7 +46,7 @@ test('its own unit tests', async () => {
 
 test('create, stop, start, delete, stop, start: every byte is as it was written', async () => {
   tellOnFailure(at, lab.cinder);
-  nova.tellOnFailure();
+  onTestFailed(() => console.log(nova.lastWords()));
   await using service = await inProcess(at);
   const { cinder } = lab;
   const { volumeId, attached, guest } = await attachedGuest(lab);
@@ -90,7 +90,7 @@ test('create, stop, start, delete, stop, start: every byte is as it was written'
 
 test('what chainkeeper refuses fails in Cinder, with the chain as it was', async () => {
   tellOnFailure(at, lab.cinder);
-  nova.tellOnFailure();
+  onTestFailed(() => console.log(nova.lastWords()));
   await using _service = await inProcess(at);
   const { cinder } = lab;
   const { volumeId, attached, guest } = await attachedGuest(lab);

@@ -5,7 +5,7 @@
  */
 import { existsSync } from 'node:fs';
 import { join } from 'node:path';
-import { afterAll, beforeAll, describe, expect, test } from 'vitest';
+import { afterAll, beforeAll, describe, expect, onTestFailed, test } from 'vitest';
 import { TOKEN, wrapped } from '#app/composition.ts';
 import { QCOW2, RAW } from '#domain/ids.ts';
 import { parseHeader } from '#domain/qcow2.ts';
@@ -95,7 +95,7 @@ describe('a guest writes a qcow2 header to its raw volume', () => {
 
 test("the same guest with Nova's own driver", async () => {
   await using nova = await startNova(lab);
-  nova.tellOnFailure();
+  onTestFailed(() => console.log(nova.lastWords()));
   await lab.cinder.setNovaEndpoint(nova.url);
   const { id: _, ...seen } = await snapshotOfForger();
   await lab.cinder.setNovaEndpoint(at.url);

@@ -34,10 +34,10 @@ interface Disk {
 
 /**
  * The pulls at work on one guest's disks, as far as they were begun or seen here. When a pull ends
- * while QEMU 7.2.22 is told to begin something on another disk of the same guest, it dies: of ten
- * disks pulled at once in 3 of 3 guests, of pulls beside snapshots in 3 of 3, beside commits in 2 of
- * 3; one by one in none of 30 (measured with the bare calls too). So whoever begins something waits
- * until no other disk of the guest is being pulled.
+ * while QEMU 7.2.22 is told to begin something on another disk of the same guest, it dies: of
+ * guests with ten disks that were pulled at once 3 of 3, of pulls beside snapshots 3 of 3, beside
+ * commits 2 of 3; one after the other none of 30 (measured, with the bare calls too). So whoever
+ * begins something waits until no other disk of the guest is being pulled.
  */
 export class Pulls {
   readonly #ask: (server: string, target: string) => Promise<Answer<JobInfo | null>>;

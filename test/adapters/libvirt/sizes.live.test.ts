@@ -1,4 +1,4 @@
-/** A disk's size, which QEMU is asked for once (`Sizes`), where others work on the guest too. */
+/** A disk's size, which QEMU is asked for once (see `Sizes`), on guests that others work on too. */
 import { randomUUID } from 'node:crypto';
 import { open } from 'node:fs/promises';
 import { join } from 'node:path';
@@ -32,14 +32,14 @@ interface Disk {
   look(): Promise<{ readonly size: number | null; readonly asked: number }>;
 }
 
-async function disk(): Promise<Disk> {
+async function disk(format: 'raw' | 'qcow2' = 'qcow2'): Promise<Disk> {
   const volume = randomUUID();
   const base = join(lab.images, volume);
   await createImage(base, { format: 'raw', size: 8 * MIB });
-  const path = await createOverlay(`${base}.over`, { name: volume, format: 'raw' }).then(
-    () => `${base}.over`,
-  );
-  const guest = await lab.guest({ disks: [{ path, format: 'qcow2', serial: volume }] });
+  const overlay = `${base}.over`;
+  await createOverlay(overlay, { name: volume, format: 'raw' });
+  const path = format === 'raw' ? base : overlay;
+  const guest = await lab.guest({ disks: [{ path, format, serial: volume }] });
   const look = async () => {
     using asking = vi.spyOn(GuestCalls.prototype, 'blockCapacity');
     const server = guest.uuid as ServerId;
@@ -50,14 +50,14 @@ async function disk(): Promise<Disk> {
   return { guest, path, look };
 }
 
-test('QEMU is asked for a size once', async () => {
-  const { look } = await disk();
+test.each(['qcow2', 'raw'] as const)('QEMU is asked for a size once: %s', async (format) => {
+  const { look } = await disk(format);
   expect(await look()).toEqual({ size: 8 * MIB, asked: 1 });
   expect(await look()).toEqual({ size: 8 * MIB, asked: 0 });
 });
 
-test('and again when somebody else has resized the disk', async () => {
-  const { guest, look } = await disk();
+test.each(['qcow2', 'raw'] as const)('and again after a resize: %s', async (format) => {
+  const { guest, look } = await disk(format);
   expect(await look()).toEqual({ size: 8 * MIB, asked: 1 });
   await virsh('blockresize', guest.name, 'vda', '16M');
   expect(await look()).toEqual({ size: 16 * MIB, asked: 1 });

@@ -1,9 +1,7 @@
 /** Nova's libvirt driver between Cinder and the guests: its own, or ours over its own. */
 import { join } from 'node:path';
-import { onTestFailed } from 'vitest';
-import type { Cinder } from '../lab/cinder.ts';
 import { TOKEN } from '../lab/cinder-client.ts';
-import type { Lab } from '../lab/lab.ts';
+import type { Libvirt } from '../lab/libvirt.ts';
 import { ensurePackages } from '../lab/packages.ts';
 import { Daemon, freePort, tail, waitFor } from '../lab/processes.ts';
 
@@ -13,15 +11,22 @@ const CONTRIB = join(import.meta.dirname, '../../../contrib/nova');
 export interface Nova extends AsyncDisposable {
   /** What goes into Cinder's `[nova] endpoint`. */
   readonly url: string;
-  /** Prints the end of its log when the test that runs fails. */
-  tellOnFailure(): void;
+  /** The end of its log. */
+  lastWords(): string;
   /** Nova's own copy of an attachment, as it was last refreshed; {} before that. */
   mapping(volumeId: string): Promise<{ readonly data?: { name: string; format: string } }>;
 }
 
+/** Where it runs: a folder for its log, and whom it talks to. */
+export interface Surroundings {
+  readonly dir: string;
+  readonly libvirt: Pick<Libvirt, 'uri'>;
+  readonly cinder: { readonly endpoint: string };
+}
+
 /** With `socket` contrib/nova's driver, which hands on to the chainkeeper that listens there. */
 export async function startNova(
-  { dir, libvirt, cinder }: Lab<Cinder>,
+  { dir, libvirt, cinder }: Surroundings,
   socket?: string,
 ): Promise<Nova> {
   await ensurePackages({ cinder: true, nova: true });
@@ -33,7 +38,7 @@ export async function startNova(
       ? ['libvirt.LibvirtDriver']
       : ['chainkeeper.LibvirtDriver', CONTRIB, socket];
   const args = ['-B', SERVE, String(port), ...cloud, ...driver];
-  const log = join(dir, 'nova.out');
+  const log = join(dir, `nova-${port}.out`);
   // Debian's Python, whose packages they are.
   const daemon = Daemon.start('nova', '/usr/bin/python3', args, { log });
   const url = `http://127.0.0.1:${port}/v2.1`;
@@ -48,6 +53,10 @@ export async function startNova(
   }
   const mapping: Nova['mapping'] = async (id) =>
     (await fetch(`${url}/mappings/${id}`)).json() as ReturnType<Nova['mapping']>;
-  const tellOnFailure = () => onTestFailed(() => console.log(tail(log, 100)));
-  return { url, mapping, tellOnFailure, [Symbol.asyncDispose]: () => daemon.stop(0) };
+  return {
+    url,
+    mapping,
+    lastWords: () => tail(log, 100),
+    [Symbol.asyncDispose]: () => daemon.stop(0),
+  };
 }

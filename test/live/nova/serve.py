@@ -31,6 +31,7 @@ from nova.volume import cinder  # noqa: E402
 
 PORT, CINDER, TOKEN, PROJECT, URI, DRIVER = sys.argv[1:7]
 MAPPINGS = {}
+INSTANCES = {}
 
 
 class VolumeSnapshots(object):
@@ -71,11 +72,12 @@ def ask(method, path, body=None):
 
 
 def instance_with(volume_id):
-    """Nova knows from its database which instance has a volume."""
-    for guest in NOVA._host.list_guests(only_running=False):
-        if volume_id in guest.get_xml_desc():
-            return objects.Instance(uuid=guest.uuid, system_metadata={}, image_ref='')
-    raise LookupError('no guest has %s' % volume_id)
+    """Nova knows from its database which instance has a volume; here it is asked for once."""
+    if volume_id not in INSTANCES:
+        INSTANCES[volume_id] = next(
+            guest.uuid for guest in NOVA._host.list_guests(only_running=False)
+            if volume_id in guest.get_xml_desc())
+    return objects.Instance(uuid=INSTANCES[volume_id], system_metadata={}, image_ref='')
 
 
 def mapping(_context, volume_id, _instance_uuid):

@@ -1,0 +1,73 @@
+import { type ChildProcess, spawn } from 'node:child_process';
+import { readFileSync } from 'node:fs';
+import { mkdir, writeFile } from 'node:fs/promises';
+import { join } from 'node:path';
+import { freePort, tail, waitFor } from '../test/live/lab/processes.ts';
+
+const BIN = join(import.meta.dirname, '../bin/chainkeeper.js');
+/** USER_HZ, the same on every Linux that Node runs on. */
+const TICK_MS = 10;
+
+/** `chainkeeper serve` as a process of its own, as an operator would start it. */
+export class Served implements AsyncDisposable {
+  readonly url: string;
+  readonly socket: string;
+  readonly #child: ChildProcess;
+  readonly #log: string;
+
+  static async start(folder: string, cinder: string): Promise<Served> {
+    const port = await freePort();
+    await mkdir(folder, { recursive: true });
+    const conf = join(folder, 'chainkeeper.conf');
+    const socket = join(folder, 'admin.sock');
+    const log = join(folder, 'chainkeeper.log');
+    await writeFile(
+      conf,
+      `[DEFAULT]\nstate_path = ${folder}\nlog_file = ${log}\n` +
+        `[api]\nauth_strategy = noauth\nbind_port = ${port}\nmax_queued = 1000\n` +
+        '[libvirt]\nmax_chain_depth = 200\n' +
+        `[cinder]\nauth_type = noauth\nendpoint = ${cinder}/v3\nuser_id = bench\n` +
+        `project_id = bench\n[operator]\nsocket = ${socket}\n`,
+    );
+    const args = [BIN, 'serve', '--config-file', conf];
+    const child = spawn(process.execPath, args, { stdio: ['ignore', 'ignore', 'inherit'] });
+    const served = new Served(child, port, socket, log);
+    const answers = async () => (await fetch(`http://127.0.0.1:${port}/healthcheck`)).ok;
+    await waitFor('chainkeeper to answer', answers, { everyMs: 20 });
+    return served;
+  }
+
+  private constructor(child: ChildProcess, port: number, socket: string, log: string) {
+    this.#child = child;
+    this.url = `http://127.0.0.1:${port}/v2.1`;
+    this.socket = socket;
+    this.#log = log;
+  }
+
+  /** What it has used of the processor since it was started, in milliseconds. */
+  cpuMs(): number {
+    const stat = readFileSync(`/proc/${this.#child.pid}/stat`, 'utf8');
+    const fields = stat.slice(stat.lastIndexOf(')') + 2).split(' ');
+    return (Number(fields[11]) + Number(fields[12])) * TICK_MS;
+  }
+
+  /** What it has in memory now, in MB. */
+  residentMb(): number {
+    const status = readFileSync(`/proc/${this.#child.pid}/status`, 'utf8');
+    return (Number(/VmRSS:\s+(\d+)/.exec(status)?.[1]) * 1024) / 1e6;
+  }
+
+  lastWords(lines = 15): string {
+    return tail(this.#log, lines);
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    const child = this.#child;
+    if (child.exitCode !== null || child.signalCode !== null) return;
+    const ended = new Promise((resolve) => child.once('exit', resolve));
+    const kill = setTimeout(() => child.kill('SIGKILL'), 15_000);
+    child.kill('SIGTERM');
+    await ended;
+    clearTimeout(kill);
+  }
+}
