@@ -54,6 +54,7 @@ export async function service(
     answered(reply, { socket, log: config.logFile ?? 'stderr', holder, patienceMs }),
     ...(named ? [journal(path, runs, holder)] : []),
     ...(placed ? [await door(config, runs, holder)] : []),
+    ...(config.operator.bindPort > 0 && runs ? [await metrics(config)] : []),
     clock(newest),
   ];
   return { rows, silent: reply.kind === 'away' && reply.why === 'silent' };
@@ -128,6 +129,13 @@ async function door({ api }: Config, runs: boolean, holder: Holder | null): Prom
   }
   const todo = `ss -ltnp sport = :${api.bindPort}; or choose another [api] bind_port`;
   return bad('api', `somebody else listens on ${place}`, todo);
+}
+
+/** Where Prometheus scrapes, when it is meant to. */
+async function metrics({ operator: { bindHost, bindPort } }: Config): Promise<Check> {
+  const place = `${bindHost}:${bindPort}`;
+  if (await answers(bindHost, bindPort)) return fine('metrics', `they are on ${place}`);
+  return bad('metrics', `nobody is on ${place}`, 'restart the service: it has another bind_port');
 }
 
 function answers(host: string, port: number): Promise<boolean> {

@@ -246,6 +246,14 @@ describe('what is wrong', () => {
     expect((await run()).of('api')).toMatchObject([{ status: 'error' }]);
   });
 
+  test('metrics that nobody serves, though they are configured', async () => {
+    expect((await run()).of('metrics')).toEqual([]);
+    config = { operator: { ...host.config.operator, bindPort: host.config.api.bindPort } };
+    expect((await run()).of('metrics')).toMatchObject([{ status: 'ok' }]);
+    config = { operator: { ...host.config.operator, bindPort: 1 } };
+    expect((await run()).of('metrics')).toMatchObject([{ status: 'error' }]);
+  });
+
   test('a service that says no', async () => {
     const socket = join(folder, 'no.sock');
     const server = createServer((_, response) => response.writeHead(503).end('{}'));

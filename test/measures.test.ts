@@ -1,3 +1,5 @@
+import { spawn } from 'node:child_process';
+import { once } from 'node:events';
 import { readFileSync } from 'node:fs';
 import { request } from 'node:http';
 import { afterAll, beforeAll, expect, test } from 'vitest';
@@ -85,6 +87,38 @@ test('what is under way, and what Cinder has not heard', async () => {
     .toBeGreaterThan(0.2);
   host.http.instead = () => null;
   await expect.poll(() => pending(), { timeout: 10_000 }).toBe(0);
+});
+
+test('Ctrl-C at ops watch ends the watching, and the merge goes on', async () => {
+  const { cinder, volume, disk } = host.cloud;
+  const { runner, inspect } = host.hexagon;
+  const { snapshot } = await cinder.createSnapshot(volume);
+  for (let at = 0; at < 40; at++) disk.write(at, at + 100);
+  await cinder.createSnapshot(volume);
+  const deleting = cinder.deleteSnapshot(snapshot);
+  const open = async () =>
+    (await inspect.operations('open', 9)).find(({ saga }) => saga.at === 'merging');
+  await expect.poll(open, { timeout: 10_000 }).toBeDefined();
+  const { id } = (await open())!;
+  const { socket } = host.config.operator;
+  const args = ['bin/chainkeeper.js', 'ops', 'watch', id, '--socket', socket];
+  const watch = spawn(process.execPath, args, { stdio: ['ignore', 'pipe', 'pipe'] });
+  let said = '';
+  watch.stdout.on('data', (piece) => {
+    said += piece;
+  });
+  watch.stderr.on('data', (piece) => {
+    said += piece;
+  });
+  await expect.poll(() => said, { timeout: 10_000 }).toMatch(/delete .* merging\n/);
+  watch.kill('SIGINT');
+  // Nobody has waited for its end: the outcome is not known.
+  expect(await once(watch, 'exit')).toEqual([4, null]);
+  expect(said).toContain('what goes on goes on');
+  await deleting;
+  await runner.idle();
+  const ended = await inspect.operation(id);
+  expect(ended?.operation.saga).toMatchObject({ at: 'end', outcome: 'merged' });
 });
 
 /** The text form, by its grammar: every line is of a family that was announced, and of its type. */

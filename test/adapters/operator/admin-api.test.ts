@@ -439,6 +439,32 @@ describe('events', () => {
     });
   });
 
+  test('are for so many at once, and for another one when one has gone', async () => {
+    const app = adminApp({ ...world(), eventsEveryMs: 10 });
+    const socket = join(folder, 'many.sock');
+    await app.listen({ path: socket });
+    const listen = (hangUp: AbortSignal) =>
+      new Promise<number>((resolve) => {
+        const options = { socketPath: socket, path: '/v1/events', agent: false, signal: hangUp };
+        const call = request(options, (answer) => {
+          answer.once('error', () => {}).resume();
+          resolve(answer.statusCode ?? 0);
+        });
+        call.once('error', () => {});
+        call.end();
+      });
+    const [one, others] = [new AbortController(), new AbortController()];
+    const first = [one, ...Array<AbortController>(31).fill(others)];
+    expect(new Set(await Promise.all(first.map((it) => listen(it.signal))))).toEqual(
+      new Set([200]),
+    );
+    expect(await listen(others.signal)).toBe(503);
+    one.abort();
+    await expect.poll(() => listen(others.signal)).toBe(200);
+    others.abort();
+    await app.close();
+  });
+
   test('end when the service does', async () => {
     const app = adminApp({ ...world(), eventsEveryMs: 10 });
     const socket = join(folder, 'closing.sock');
