@@ -14,13 +14,17 @@ export function formatted(command: Command): Command {
     .addOption(
       new Option('-f, --format <FORMAT>', 'how it is printed').choices(FORMATS).default('table'),
     )
-    .option('-c, --column <COLUMN>', 'only this one; repeatable', collect, []);
+    .addOption(
+      new Option('-c, --column <COLUMN>', 'only this one; repeatable')
+        .argParser<string[]>(collect)
+        .default([], 'all'),
+    );
 }
 
 export const configFile = (): Option =>
-  new Option('--config-file <FILE>', 'instead of the default files; repeatable')
+  new Option('--config-file <FILE>', 'the configuration; repeatable')
     .argParser<string[]>((value, before) => collect(path(value), before))
-    .default([]);
+    .default([], 'those in /etc/chainkeeper');
 
 function path(value: string): string {
   if (value !== '') return value;

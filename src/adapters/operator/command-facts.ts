@@ -44,7 +44,7 @@ const argument = (it: Argument) => ({
 
 function option(it: Option): OptionFacts {
   const takes = it.required || it.optional;
-  const [fallback] = [it.defaultValue as unknown].flat();
+  const fallback: unknown = it.defaultValueDescription ?? it.defaultValue;
   return {
     flags: it.flags,
     short: it.short ?? null,
