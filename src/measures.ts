@@ -2,7 +2,7 @@ import { monitorEventLoopDelay } from 'node:perf_hooks';
 import type { Metrics } from '#adapters/operator/prometheus.ts';
 import { layersOf } from '#domain/chain.ts';
 import type { VolumeId } from '#domain/ids.ts';
-import type { Saga } from '#domain/saga.ts';
+import type { Outcome, Saga } from '#domain/saga.ts';
 import type { Clock } from '#ports/clock.ts';
 import type { Hypervisor } from '#ports/hypervisor.ts';
 import type { Entry, Journal, Notice } from '#ports/journal.ts';
@@ -31,11 +31,19 @@ export class Meter implements Measures {
   readonly #unheard = new Map<number, { readonly at: number; readonly update: string }>();
   readonly #lag = monitorEventLoopDelay({ resolution: HOW_OFTEN_MS });
   #journal: Journal | null = null;
+  #hypervisor: Hypervisor | null = null;
   #calls = 0;
 
   constructor(world: MeterWorld) {
     this.#world = world;
     this.#lag.enable();
+    // Prometheus takes no rise from what was not there before.
+    for (const kind of KINDS) {
+      world.metrics.add('chainkeeper_verdict_mismatches_total', { kind }, 0);
+      for (const outcome of OUTCOMES) {
+        world.metrics.add('chainkeeper_operations_total', { kind, outcome }, 0);
+      }
+    }
   }
 
   /** The journal, measured. */
@@ -61,6 +69,7 @@ export class Meter implements Measures {
 
   /** The hypervisor, measured. */
   hypervisor(hypervisor: Hypervisor): Hypervisor {
+    this.#hypervisor = hypervisor;
     const { metrics, progress } = this.#world;
     const timed = <A extends unknown[], T extends { readonly ok: boolean }>(
       call: string,
@@ -110,6 +119,7 @@ export class Meter implements Measures {
     const { metrics, version, clock } = this.#world;
     metrics.set('chainkeeper_build_info', 1, { version });
     metrics.set('chainkeeper_libvirt_calls', this.#calls);
+    metrics.set('chainkeeper_libvirt_queue', this.#hypervisor?.waiting ?? 0);
     metrics.set('process_resident_memory_bytes', process.memoryUsage.rss());
     metrics.set('process_start_time_seconds', Math.round(clock.now() / 1000 - process.uptime()));
     for (const quantile of [50, 99, 100]) {
@@ -174,6 +184,11 @@ export class Meter implements Measures {
     if (this.#depths.size > MOST_VOLUMES && oldest !== undefined) this.#depths.delete(oldest);
   }
 }
+
+const KINDS: readonly Saga['kind'][] = ['create', 'delete', 'undo'];
+const OUTCOMES: readonly Outcome[] = [
+  ...(['created', 'merged', 'undone', 'failed', 'withdrawn', 'unknown'] as const),
+];
 
 const outcomeOf = (saga: Saga): string => (saga.at === 'end' ? saga.outcome : '');
 

@@ -2,9 +2,19 @@ import { spawn } from 'node:child_process';
 import { once } from 'node:events';
 import { readFileSync } from 'node:fs';
 import { request } from 'node:http';
-import { afterAll, beforeAll, expect, test } from 'vitest';
+import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { FAMILIES, type Family, Metrics } from '#adapters/operator/prometheus.ts';
+import { Meter } from '#app/measures.ts';
+import { ProgressBook } from '#app/progress.ts';
+import type { OperationId } from '#domain/ids.ts';
+import { ok } from '#domain/result.ts';
+import type { Clock } from '#ports/clock.ts';
+import type { Hypervisor } from '#ports/hypervisor.ts';
+import { SimJournal } from '#sim/journal.ts';
 import { SimulatedHost } from '#sim/simulated-host.ts';
+import { END, operation } from './contract/journal.ts';
+
+const FAILED = { kind: 'create-failed' } as const;
 
 /** A whole service, which has taken two snapshots and deleted one. */
 let host: SimulatedHost;
@@ -50,7 +60,9 @@ test('what was done is counted, by kind and outcome', () => {
     reading(text, `chainkeeper_operations_total{kind="${kind}",outcome="${outcome}"}`);
   expect([ended('create', 'created'), ended('delete', 'merged')]).toEqual([2, 1]);
   expect(reading(text, 'chainkeeper_operation_seconds_count{kind="create"}')).toBe(2);
-  expect(text).not.toMatch(/^chainkeeper_(operations_open|verdict_mismatches_total)[ {]/m);
+  expect(text).not.toMatch(/^chainkeeper_operations_open[ {]/m);
+  expect(reading(text, 'chainkeeper_verdict_mismatches_total{kind="delete"}')).toBe(0);
+  expect([ended('undo', 'undone'), ended('delete', 'unknown')]).toEqual([0, 0]);
 });
 
 test('the merge, its barrier, and how long Cinder took to say yes', () => {
@@ -70,6 +82,7 @@ test('libvirt, the event loop, the process', () => {
   expect(reading(text, 'chainkeeper_libvirt_call_seconds_count{call="snapshot"}')).toBe(2);
   expect(reading(text, 'chainkeeper_libvirt_call_seconds_count{call="merge"}')).toBe(1);
   expect(reading(text, 'chainkeeper_libvirt_calls')).toBe(0);
+  expect(reading(text, 'chainkeeper_libvirt_queue')).toBe(0);
   expect(reading(text, 'chainkeeper_event_loop_lag_seconds{quantile="0.99"}')).toBeLessThan(5);
   expect(reading(text, 'process_resident_memory_bytes')).toBeGreaterThan(1e7);
   const { version } = JSON.parse(readFileSync('package.json', 'utf8'));
@@ -161,4 +174,61 @@ test('names keep the conventions', () => {
     expect(help.endsWith('.'), name).toBe(true);
     expect(type === 'histogram', name).toBe('buckets' in FAMILIES[name as keyof typeof FAMILIES]);
   }
+});
+
+describe('a meter', () => {
+  function meter() {
+    let now = 5000;
+    const clock = { now: () => now, monotonic: () => now };
+    const metrics = new Metrics();
+    const it = new Meter({ metrics, clock, progress: new ProgressBook(() => now), version: '1' });
+    const passed = (seconds: number) => {
+      now += seconds * 1000;
+    };
+    return { it, passed, clock };
+  }
+
+  test('counts what contradicts the prediction, and times only what Cinder has taken', async () => {
+    const { it, passed, clock } = meter();
+    const journal = it.journal(new SimJournal(clock as Clock));
+    const saga = { ...END, outcome: 'unknown' } as const;
+    const notices = [];
+    for (const id of ['a', 'b']) {
+      await journal.ask(operation(id));
+      await journal.accept(id as OperationId);
+      const entry = { saga, evidence: [], formats: [], tell: FAILED, chain: null } as const;
+      notices.push(await journal.commit(id as OperationId, entry));
+    }
+    passed(7);
+    const waiting = await it.exposition();
+    expect(reading(waiting, 'chainkeeper_outbox_pending')).toBe(2);
+    expect(reading(waiting, 'chainkeeper_outbox_oldest_seconds')).toBe(7);
+    await journal.settle(notices[0]?.seq ?? 0, 'accepted');
+    await journal.settle(notices[1]?.seq ?? 0, 'obsolete');
+    const text = await it.exposition();
+    it.stop();
+    expect(reading(text, 'chainkeeper_verdict_mismatches_total{kind="create"}')).toBe(2);
+    const heard = 'chainkeeper_acknowledge_seconds';
+    expect(reading(text, `${heard}_count{update="create-failed"}`)).toBe(1);
+    expect(reading(text, `${heard}_sum{update="create-failed"}`)).toBe(7);
+    expect(reading(text, 'chainkeeper_outbox_pending')).toBe(0);
+  });
+
+  test('knows who waits for libvirt, and what took how long', async () => {
+    const { it, passed } = meter();
+    const asked = Promise.withResolvers<Awaited<ReturnType<Hypervisor['thaw']>>>();
+    const thaw = () => asked.promise;
+    const hypervisor = it.hypervisor({ thaw, waiting: 3 } as unknown as Hypervisor);
+    const answer = hypervisor.thaw({} as Parameters<Hypervisor['thaw']>[0]);
+    const text = await it.exposition();
+    expect(reading(text, 'chainkeeper_libvirt_queue')).toBe(3);
+    expect(reading(text, 'chainkeeper_libvirt_calls')).toBe(1);
+    passed(2);
+    asked.resolve(ok(null));
+    expect(await answer).toEqual(ok(null));
+    const after = await it.exposition();
+    it.stop();
+    expect(reading(after, 'chainkeeper_libvirt_call_seconds_sum{call="thaw"}')).toBe(2);
+    expect(reading(after, 'chainkeeper_libvirt_calls')).toBe(0);
+  });
 });

@@ -122,6 +122,8 @@ export interface Hypervisor extends AsyncDisposable {
   unchain(order: UnchainOrder): Promise<Result<null, Fault>>;
   /** Calls `listener` for each happening until the returned function is called. */
   listen(listener: (happening: Happening) => void): () => void;
+  /** How many guests' calls wait for a connection that is free; left out where none ever does. */
+  readonly waiting?: number;
   /** Whether it answers right now, and what it is: for health checks and people. */
   about(): Promise<Result<string, Fault>>;
 }

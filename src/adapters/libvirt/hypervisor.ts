@@ -249,6 +249,10 @@ export class LibvirtHypervisor implements Hypervisor {
     });
   }
 
+  get waiting(): number {
+    return this.#lanes.waiting;
+  }
+
   async about(): Promise<Result<string, Fault>> {
     const version = await this.#lanes.libVersion();
     if (!version.ok) return err(faultOf(version.error));

@@ -40,6 +40,11 @@ export class Lanes implements AsyncDisposable {
     this.#pool = new Pool(this.#all);
   }
 
+  /** How many guests' turns wait for a lane. */
+  get waiting(): number {
+    return this.#pool.waiting;
+  }
+
   /**
    * Several calls about one guest with no other call of ours between them. `use` must not ask for
    * a turn of its own for the same guest: it would wait for itself. Where lanes are short those

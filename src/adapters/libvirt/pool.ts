@@ -16,6 +16,11 @@ export class Pool<T> {
     this.#free = [...all];
   }
 
+  /** How many users have none yet. */
+  get waiting(): number {
+    return this.#first.length + this.#others.length;
+  }
+
   async borrow<R>(use: (it: T) => Promise<R>, first = false): Promise<R> {
     const it = this.#free.pop() ?? (await this.#wait(first));
     try {

@@ -64,7 +64,11 @@ export const FAMILIES = {
   },
   chainkeeper_libvirt_calls: {
     type: 'gauge',
-    help: 'What has been asked of libvirt and is not answered: beyond 4 it waits for a lane.',
+    help: 'What has been asked of libvirt and is not answered.',
+  },
+  chainkeeper_libvirt_queue: {
+    type: 'gauge',
+    help: 'How many guests wait for one of the connections to libvirt.',
   },
   chainkeeper_event_loop_lag_seconds: {
     type: 'gauge',
