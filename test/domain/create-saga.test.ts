@@ -179,8 +179,14 @@ describe('how it ends', () => {
     ['and nothing switched', SWITCHING, saw(givenUp), 'withdrawn, silent', /is error in Cinder$/],
     ['the time was over before', ACCEPTED, saw(late), 'failed, create-failed', STOPPED_WAITING],
     ['and nothing switched', SWITCHING, saw(late), 'failed, create-failed', STOPPED_WAITING],
-    ['refused by the plan', ACCEPTED, saw(unread), 'failed, create-failed', /new is not a safe/],
-    ['refused, and asked already', SWITCHING, saw(unread), 'failed, create-failed', /not a safe/],
+    ['refused by the plan', ACCEPTED, saw(unread), 'failed, create-failed', /new cannot be used/],
+    [
+      'refused, and asked already',
+      SWITCHING,
+      saw(unread),
+      'failed, create-failed',
+      /cannot be used/,
+    ],
     [
       'mending failed',
       MENDING,
