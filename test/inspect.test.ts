@@ -71,6 +71,7 @@ function inspector(says: Partial<Seen> = {}) {
   };
   const journal: Partial<Journal> = {
     formats: async () => seen.known,
+    chain: async () => null,
     unfinished: async () => seen.operations.filter(({ saga }) => saga.at !== 'end'),
     operations: async ({ limit }) => seen.operations.slice(0, limit),
     operation: async (id) => seen.operations.find((it) => it.id === id) ?? null,

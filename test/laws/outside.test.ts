@@ -31,6 +31,7 @@ test('law 25: nothing is written but in the folder of the journal', async () => 
     'chainkeeper.conf',
     'chainkeeper.log',
     'journal.sqlite',
+    'journal.sqlite-lock',
   ]);
 });
 
