@@ -83,15 +83,20 @@ export class RemoteFsDriver {
     return inspect(share, file, volume.name, cinder.formats?.get(file) ?? null);
   }
 
-  /** _write_info_file: in place, so that whoever dies in between leaves an empty or half a file. */
+  /**
+   * _write_info_file: in place, so that whoever dies in between leaves an empty or half a file;
+   * with our driver beside it, and renamed.
+   */
   async write({ id, volume }: SnapshotRow, info: Info): Promise<void> {
     const { cinder, life, torn } = this.#world;
     const whole = infoText(info);
     // json.dump writes what it has in pieces; which of them are on disk is up to the share.
     const half = id.charCodeAt(0) % 2 === 0 ? whole.slice(0, whole.length / 2) : '';
-    cinder.infoFiles.set(volume, half);
     const gone = torn.get(volume)?.gone ?? [];
-    torn.set(volume, { gone, info });
+    if (!cinder.careful) {
+      cinder.infoFiles.set(volume, half);
+      torn.set(volume, { gone, info });
+    }
     await life.step('while it writes .info', id);
     cinder.infoFiles.set(volume, whole);
     const left = gone.filter((one) => one.id !== id);
@@ -136,13 +141,14 @@ export class RemoteFsDriver {
     info: Info,
     { overlay, base, below }: OnlineLayers,
   ): Promise<string | null> {
-    const { assist, life, share } = this.#world;
+    const { assist, life, share, cinder } = this.#world;
     const pull = overlay === info.active;
     const baseId = snapshotOf(info, base);
     const rest = without(info, row.id);
     const after = pull && baseId !== null ? { ...rest, [baseId]: overlay } : rest;
-    // Written down before it is a fact, and not taken back when it fails.
-    if (pull && baseId === null) volume.baseFormat = volume.format;
+    // Written down before it is a fact, and not taken back when it fails; our driver waits.
+    const pullsAll = pull && baseId === null;
+    if (pullsAll && !cinder.careful) volume.baseFormat = volume.format;
     await life.step('before it asks', row.id);
     const fileToMerge = pull ? (baseId === null ? null : below) : overlay;
     const mergeTarget = pull ? null : base;
@@ -154,6 +160,7 @@ export class RemoteFsDriver {
     if (problem !== null) return problem;
     this.#learn(volume, row);
     await life.step('before it writes .info', row.id);
+    if (pullsAll) volume.baseFormat = QCOW2;
     await this.write(row, after);
     await life.step('before it removes a file', row.id);
     share.files.delete(pull ? base : overlay);

@@ -22,9 +22,10 @@ export interface OfflineLayers {
 /**
  * _delete_snapshot of a volume that nobody has attached: always a commit into the file below, and
  * here a file goes before `.info` is written. Nothing names a format to qemu-img but the headers.
+ * Our driver writes `.info` first: whoever kills it leaves the chain whole.
  */
 export async function deleteOffline(it: OfflineDelete): Promise<string | null> {
-  const { life, share, row, volume, info, layers, driver } = it;
+  const { life, share, cinder, row, volume, info, layers, driver } = it;
   const { overlay, base, format } = layers;
   const active = overlay === info.active;
   const higher = active ? null : neighbour(it);
@@ -38,17 +39,27 @@ export async function deleteOffline(it: OfflineDelete): Promise<string | null> {
   const after = active ? { ...rest, active: base } : rest;
   const file = higher?.file ?? null;
   const above = file === null ? null : { file, format };
+  const settle = async () => {
+    if (active && snapshotOf(info, base) === null) restoreFormat(it);
+    await life.step('before it writes .info', row.id);
+    await driver.write(row, after);
+  };
+  const rebased = async () => {
+    if (file === null) return null;
+    await life.step('before a rebase of its own', row.id);
+    return rebase(share, file, base, format);
+  };
+  if (cinder.careful) {
+    await settle();
+    const problem = await rebased();
+    if (problem === null) share.files.delete(overlay);
+    return problem;
+  }
   driver.tear(volume.id, { id: row.id, file: overlay, into: base, above });
   share.files.delete(overlay);
-  if (file !== null) {
-    await life.step('before a rebase of its own', row.id);
-    const problem = rebase(share, file, base, format);
-    if (problem !== null) return problem;
-  }
-  if (active && snapshotOf(info, base) === null) restoreFormat(it);
-  await life.step('before it writes .info', row.id);
-  await driver.write(row, after);
-  return null;
+  const problem = await rebased();
+  if (problem === null) await settle();
+  return problem;
 }
 
 /** _get_higher_image_path: whose header names the overlay, from the active file down. */

@@ -38,6 +38,11 @@ export class SimCinder {
   readonly infoFiles = new Map<VolumeId, string>();
   /** Formats by file, for a Cinder that stores what is reported: it probes no file it knows. */
   readonly formats: Map<FileName, Format> | null;
+  /**
+   * contrib/cinder's volume driver: `.info` is replaced in one step, and what is merged away goes
+   * after that. It comes with the filter, which takes formats and keeps stock's statuses.
+   */
+  readonly careful: boolean;
   readonly knows: Dialect;
   readonly service: VolumeService;
   readonly #clock: Clock;
@@ -50,6 +55,7 @@ export class SimCinder {
     this.#share = share;
     this.knows = knows;
     this.formats = knows === 'spec' || knows === 'format' ? new Map() : null;
+    this.careful = knows === 'format';
     this.service = new VolumeService({ cinder: this, clock, share, assist });
   }
 

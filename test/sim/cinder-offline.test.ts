@@ -91,6 +91,33 @@ test.each([
   expect(it.cinder.service.torn.has(it.volume)).toBe(!file);
 });
 
+test.each([
+  ['after a commit of its own', true, true],
+  ['before it writes .info', true, true],
+  ['while it writes .info', true, true],
+  ['before a rebase of its own', true, false],
+  ['before it saves the status', false, false],
+] as const)('our driver, killed %s, leaves the chain whole', async (at, file, record) => {
+  const it = coming('format');
+  for (const [cluster, id] of [ID, NEXT].entries()) {
+    it.disk.write(cluster, cluster + 1);
+    await it.take(id);
+  }
+  it.disk.write(2, 3);
+  it.detach();
+  it.cinder.service.at = (step) => step === at && it.cinder.service.kill();
+  await it.remove(ID);
+  expect(it.share.files.has(it.file(ID))).toBe(file);
+  expect(it.view(NEXT).slice(0, 3)).toEqual([1, 2, 3]);
+  expect(it.cinder.info(it.volume)?.[ID] !== undefined).toBe(record);
+  expect(it.cinder.service.torn.size).toBe(0);
+  it.cinder.service.at = () => {};
+  it.cinder.service.start();
+  await it.cinder.forceDelete(ID);
+  expect(it.attach().ok).toBe(true);
+  expect(it.disk.view().slice(0, 3)).toEqual([1, 2, 3]);
+});
+
 test('what was requested of an attached volume is asked of us after it is detached', async () => {
   const asked: SnapshotId[] = [];
   const create = async ({ snapshot }: { snapshot: SnapshotId }) => {
