@@ -35,10 +35,12 @@ guest's work. It is refused, and nothing happens to it, unless the backend is
 told by nfs_qcow2_volumes to make its volumes qcow2: then it is taken for that,
 with a warning.
 
-What this cannot know: whether a format that is stored is wrong. Then qemu-img
-is given that format, fails, and nothing is changed; the row in
-volume_admin_metadata has to be put right. Encrypted volumes, and what copies
-a volume as bytes (migration, backup), are left to the stock driver.
+What this cannot know: whether a format that is stored is wrong. Mostly
+qemu-img fails then, which changes nothing; but a guest's header fits a
+base_format that a newer stock driver stored as qcow2 for a merge that failed.
+The row in volume_admin_metadata has to be put right. Encrypted volumes, and
+what copies a volume as bytes (migration, backup), are left to the stock
+driver.
 
 Works with Cinder 21 (Zed) and newer: its tests pass on 21.3.1 and on
 ab09bc39db (August 2026).
@@ -85,7 +87,9 @@ class NfsDriver(nfs.NfsDriver):
     # What a file is.
 
     def _format_of(self, path, volume):
-        """The format of one file of the volume, without a look at its data.
+        """The format of one file of the volume.
+
+        Its data is asked last, and then can only say that it is raw.
 
         :param volume: as it is in the database now, with its admin metadata
         :raises: InvalidVolume where nothing that Cinder knows says it
@@ -96,8 +100,8 @@ class NfsDriver(nfs.NfsDriver):
         if 'base_format' in stored:
             return stored['base_format']
         info = self._read_info_file(path + '.info', empty_if_missing=True)
-        alone = info.get('active', volume.name) == volume.name
-        if 'format' in stored and (alone or stored['format'] != OVERLAY):
+        is_active = info.get('active', volume.name) == volume.name
+        if 'format' in stored and (is_active or stored['format'] != OVERLAY):
             return stored['format']
         with open(path, 'rb') as volume_file:
             if volume_file.read(len(QCOW2_MAGIC)) != QCOW2_MAGIC:
@@ -144,7 +148,7 @@ class NfsDriver(nfs.NfsDriver):
         if info.image:
             info.image = os.path.basename(info.image)
         if info.backing_file:
-            own = r'(%s/[0-9a-f]+/)?%s(\.[0-9a-f-]+)?' % (
+            own = r'(%s/[0-9a-f]+/)?%s(\.(tmp-snap-)?[0-9a-f-]+)?' % (
                 re.escape(self.configuration.nfs_mount_point_base),
                 re.escape(volume.name))
             if not re.fullmatch(own, info.backing_file):
