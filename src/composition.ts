@@ -245,6 +245,7 @@ export async function compose(...modules: readonly ContainerModule[]): Promise<H
   await container.load(
     wrapped(TOKEN.hypervisor, (made) => meter.hypervisor(made)),
     wrapped(TOKEN.journal, (made) => meter.journal(made)),
+    wrapped(TOKEN.images, (made) => meter.images(made)),
   );
   // inversify would deactivate in the order of binding, which is not the reverse of building.
   // `use` refuses a proxy's bound method (Node 24.21), and ports come wrapped in tests.

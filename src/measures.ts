@@ -5,6 +5,7 @@ import type { VolumeId } from '#domain/ids.ts';
 import type { Outcome, Saga } from '#domain/saga.ts';
 import type { Clock } from '#ports/clock.ts';
 import type { Hypervisor } from '#ports/hypervisor.ts';
+import type { Images } from '#ports/images.ts';
 import type { Entry, Journal, Notice } from '#ports/journal.ts';
 import type { Measures } from '#ports/measures.ts';
 import type { ProgressBook } from './progress.ts';
@@ -21,7 +22,7 @@ export interface MeterWorld {
 }
 
 /**
- * Measures the service from outside its parts, by what goes through two of its ports. Nothing of
+ * Measures the service from outside its parts, by what goes through three of its ports. Nothing of
  * what is measured decides anything.
  */
 export class Meter implements Measures {
@@ -112,6 +113,28 @@ export class Meter implements Measures {
         metrics.observe('chainkeeper_barrier_seconds', seconds, { result: ok ? 'ok' : 'failed' });
         if (ok) metrics.add('chainkeeper_merge_bytes_total', {}, progress.finished(volume));
       }),
+    });
+  }
+
+  /** The files of guests that are shut off, measured. */
+  images(images: Images): Images {
+    const { metrics, clock } = this.#world;
+    const since = (began: number) => (clock.monotonic() - began) / 1000;
+    return over(images, {
+      copy: async (order) => {
+        const began = clock.monotonic();
+        const copied = await images.copy(order);
+        const labels = { merge: order.merge.kind, result: copied.ok ? 'ok' : 'failed' };
+        metrics.observe('chainkeeper_offline_merge_seconds', since(began), labels);
+        return copied;
+      },
+      sync: async (directory, file) => {
+        const began = clock.monotonic();
+        const synced = await images.sync(directory, file);
+        const labels = { result: synced.ok ? 'ok' : 'failed' };
+        metrics.observe('chainkeeper_barrier_seconds', since(began), labels);
+        return synced;
+      },
     });
   }
 

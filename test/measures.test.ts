@@ -6,10 +6,11 @@ import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { FAMILIES, type Family, Metrics } from '#adapters/operator/prometheus.ts';
 import { Meter } from '#app/measures.ts';
 import { ProgressBook } from '#app/progress.ts';
-import type { OperationId } from '#domain/ids.ts';
-import { ok } from '#domain/result.ts';
+import type { FileName, OperationId } from '#domain/ids.ts';
+import { err, ok } from '#domain/result.ts';
 import type { Clock } from '#ports/clock.ts';
 import type { Hypervisor } from '#ports/hypervisor.ts';
+import type { CopyOrder, Images } from '#ports/images.ts';
 import { SimJournal } from '#sim/journal.ts';
 import { SimulatedHost } from '#sim/simulated-host.ts';
 import { END, operation } from './contract/journal.ts';
@@ -230,5 +231,27 @@ describe('a meter', () => {
     it.stop();
     expect(reading(after, 'chainkeeper_libvirt_call_seconds_sum{call="thaw"}')).toBe(2);
     expect(reading(after, 'chainkeeper_libvirt_calls')).toBe(0);
+  });
+
+  test('times what is done while a guest is off', async () => {
+    const { it, passed } = meter();
+    const images = it.images({
+      copy: async () => {
+        passed(4);
+        return ok(null);
+      },
+      sync: async () => {
+        passed(1);
+        return err({ kind: 'unreachable', who: 'the share', detail: 'EIO' });
+      },
+    } as unknown as Images);
+    const order = { merge: { kind: 'pull', onto: null } } as CopyOrder;
+    expect(await images.copy(order)).toEqual(ok(null));
+    expect((await images.sync('/mnt', 'v' as FileName)).ok).toBe(false);
+    const text = await it.exposition();
+    it.stop();
+    const copied = 'chainkeeper_offline_merge_seconds_sum{merge="pull",result="ok"}';
+    expect(reading(text, copied)).toBe(4);
+    expect(reading(text, 'chainkeeper_barrier_seconds_sum{result="failed"}')).toBe(1);
   });
 });

@@ -36,8 +36,13 @@ export const FAMILIES = {
   },
   chainkeeper_barrier_seconds: {
     type: 'histogram',
-    help: 'How long QEMU took to have what a merge wrote on disk, by result.',
+    help: 'How long it took to have what a merge wrote on disk, by result.',
     buckets: SECONDS,
+  },
+  chainkeeper_offline_merge_seconds: {
+    type: 'histogram',
+    help: 'How long qemu-img copied while the guest was off, by merge and result.',
+    buckets: [0.1, 0.5, 1, 5, 10, 30, 60, 300, 900, 3600, 7200],
   },
   chainkeeper_acknowledge_seconds: {
     type: 'histogram',
