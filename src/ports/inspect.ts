@@ -31,7 +31,10 @@ export interface Changes {
   readonly operations: readonly Change[];
 }
 
-/** In the unit of libvirt's block jobs, which with QEMU is bytes; a rate is a second's. */
+/**
+ * In the unit of libvirt's block jobs, which with QEMU is bytes of the disk: what is not allocated
+ * counts too, and is done at once, so that a job may end before its time. A rate is a second's.
+ */
 export interface Progress {
   readonly job: Job['kind'];
   readonly done: number;
