@@ -1,7 +1,7 @@
 import { mkdirSync, readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { SIDES, type SideName, type Verb } from './cycle.ts';
-import { bars, lineCharts } from './plot.ts';
+import { type Bar, bars, lineCharts } from './plot.ts';
 import type { PointResult, Results, Row } from './results.ts';
 
 const DOCS = join(import.meta.dirname, '../docs');
@@ -159,6 +159,17 @@ function callTable({ rows }: PointResult): string {
   return `${title}\n\n${markdown(body)}`;
 }
 
+/** A header belongs to its look, and what is read of the journal to what is written. */
+function grouped(phases: Readonly<Record<string, number>>): Bar['parts'] {
+  const sums = new Map<string, number>();
+  const all = Object.entries(phases).sort(([one], [other]) => placeOf(one) - placeOf(other));
+  for (const [phase, value] of all) {
+    const name = phase.replace(': header', ': look').replace(' reads', '');
+    sums.set(name, (sums.get(name) ?? 0) + value);
+  }
+  return [...sums].filter(([, value]) => value >= 0.05).map(([name, value]) => ({ name, value }));
+}
+
 function plots({ points, curves }: Results): Record<string, string> {
   const made: Record<string, string> = {};
   const axis = (name: 'depth' | 'guests' | 'mib', x: string, least = 0) => {
@@ -191,10 +202,7 @@ function plots({ points, curves }: Results): Record<string, string> {
     const rows = base.rows.flatMap((row) =>
       (['bare', 'ours'] as const).map((side) => ({
         label: `${row.verb}, ${side}`,
-        parts: Object.entries(row.phases[side] ?? {})
-          .sort(([one], [other]) => placeOf(one) - placeOf(other))
-          .filter(([, value]) => value >= 0.05)
-          .map(([name, value]) => ({ name, value })),
+        parts: grouped(row.phases[side] ?? {}),
       })),
     );
     made.phases = bars(rows, 'ms');

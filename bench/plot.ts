@@ -16,17 +16,24 @@ const WIDTH = 300;
 const HEIGHT = 220;
 const LEFT = 52;
 const TOP = 28;
-const COLOURS = ['#4c78a8', '#f58518', '#54a24b', '#e45756', '#b279a2', '#72b7b2', '#9d755d'];
+const COLOURS = [
+  ...['#4c78a8', '#f58518', '#54a24b', '#e45756', '#b279a2', '#72b7b2'],
+  ...['#9d755d', '#eeca3b', '#ff9da6', '#2f4b7c', '#8c8c8c', '#1b7837', '#b2182b'],
+];
+const IN_A_ROW = 3;
 
 /** Both axes are logarithmic; `y` names the upright one. */
 export function lineCharts(panels: readonly Panel[], y: string): string {
   const names = [...new Set(panels.flatMap(({ lines }) => lines.map(({ name }) => name)))];
+  const rowHeight = TOP + HEIGHT + 40;
   const charts = panels.map((panel, at) => {
     const body = chart(panel, names, at === 0 ? y : '');
-    return `<g transform="translate(${at * (WIDTH + 12)} 0)">${body}</g>`;
+    const [left, top] = [(at % IN_A_ROW) * (WIDTH + 12), Math.floor(at / IN_A_ROW) * rowHeight];
+    return `<g transform="translate(${left} ${top})">${body}</g>`;
   });
-  const keys = names.length > 1 ? legend(names, TOP + HEIGHT + 52) : '';
-  return svg(panels.length * (WIDTH + 12) + LEFT, TOP + HEIGHT + 70, charts.join('\n') + keys);
+  const below = Math.ceil(panels.length / IN_A_ROW) * rowHeight + 16;
+  const height = below + legendHeight(names);
+  return svg(IN_A_ROW * (WIDTH + 12) + 12, height, charts.join('\n') + legend(names, below));
 }
 
 function chart({ title, x, lines }: Panel, names: readonly string[], y: string): string {
@@ -94,18 +101,20 @@ export function bars(rows: readonly Bar[], unit: string): string {
     return text(152, top + 13, row.label, 'end') + parts.join('') + total;
   });
   const below = TOP + rows.length * 26 + 20;
-  return svg(900, below + 20 * Math.ceil(names.length / 5), body.join('\n') + legend(names, below));
+  return svg(900, below + legendHeight(names), body.join('\n') + legend(names, below));
 }
 
 function legend(names: readonly string[], top: number): string {
   return names
     .map((name, at) => {
-      const [left, y] = [LEFT + (at % 5) * 165, top + Math.floor(at / 5) * 20];
+      const [left, y] = [LEFT + (at % IN_A_ROW) * 290, top + Math.floor(at / IN_A_ROW) * 20];
       const box = `<rect x="${left}" y="${y - 9}" width="12" height="10" ${filled(at)}/>`;
       return box + text(left + 17, y, name, 'start');
     })
     .join('\n');
 }
+
+const legendHeight = (names: readonly string[]): number => 20 * Math.ceil(names.length / IN_A_ROW);
 
 /** When the colours are used up they come again, paler. */
 const filled = (at: number): string =>
