@@ -26,7 +26,8 @@ const HOMES: Readonly<Record<string, RegExp>> = {
   inversify: /^(src|sim)\/composition\.ts$/,
   'reflect-metadata': /^(src|sim)\/composition\.ts$/,
   'fast-xml-parser': /^src\/adapters\/libvirt\/domain-xml\.ts$/,
-  koffi: /^src\/adapters\/(libvirt\/((stats-)?ffi|events|[a-z-]*worker)|system\/notify-ffi)\.ts$/,
+  koffi:
+    /^src\/adapters\/(libvirt\/(((stats|locks)-)?ffi|events|[a-z-]*worker)|system\/notify-ffi)\.ts$/,
 };
 
 const laws: readonly Law[] = [

@@ -6,6 +6,7 @@ import { nameOf } from './disk-view.ts';
 import type { XmlDisk } from './domain-xml.ts';
 import { changed, done, faultOf } from './faults.ts';
 import type { GuestCalls, GuestState } from './guest-calls.ts';
+import { isLocked } from './locks-ffi.ts';
 import { type Found, isRemote } from './remote-disk.ts';
 import type { Sizes } from './sizes.ts';
 
@@ -52,7 +53,7 @@ export async function flushBase(
   if (isRemote(disk)) return stopForAMoment(calls, base, UNSEEN);
   const source = disk.layers.find((layer) => nameOf(layer.source) === base.file)?.source;
   if (source === undefined || !('path' in source)) return unflushed(base, 'it is no local file');
-  const written = await hasWriter(source.path, base.format);
+  const written = await hasWriter(source.path, base.format, isLocked);
   if (!written.ok) return written;
   return written.value ? stopForAMoment(calls, base, LEFT_OPEN) : ok(null);
 }
