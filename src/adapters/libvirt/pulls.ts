@@ -6,12 +6,19 @@ import type { Answer } from './lane.ts';
 
 // virDomainBlockJobType.
 const PULL = 1;
-/** How often one who waits looks whether the pull that is in the way still goes on. */
-const LOOK_EVERY_MS = 1_000;
-/** Then the saga looks around, and asks again. */
-const MERGE_WAITS_MS = 5_000;
-/** Cinder waits for ten minutes, and a pull that has gone on for so long hardly ends right then. */
-const CREATE_WAITS_MS = 10_000;
+export interface Patience {
+  /** How often one who waits looks whether the pull that is in the way still goes on. */
+  readonly lookEveryMs: number;
+  /** Of a merge; then its saga looks around, and asks again. */
+  readonly mergeMs: number;
+  /**
+   * Of a snapshot, which is taken then: Cinder waits for ten minutes, and a pull that has gone on
+   * for so long hardly ends in that very moment.
+   */
+  readonly createMs: number;
+}
+
+const PATIENCE: Patience = { lookEveryMs: 1_000, mergeMs: 5_000, createMs: 10_000 };
 
 /** As libvirt says it of a job on the same disk: "not now". */
 const NOT_NOW = err<Fault>({
@@ -27,6 +34,9 @@ const NOT_NOW = err<Fault>({
  */
 type Work = 'pull asked for' | 'pull' | 'call';
 
+/** What is at work on a disk, as libvirt says it. */
+type Ask = (server: string, target: string) => Promise<Answer<JobInfo | null>>;
+
 interface Disk {
   readonly server: string;
   readonly target: string;
@@ -40,13 +50,15 @@ interface Disk {
  * begins something waits until no other disk of the guest is being pulled.
  */
 export class Pulls {
-  readonly #ask: (server: string, target: string) => Promise<Answer<JobInfo | null>>;
+  readonly #ask: Ask;
+  readonly #patience: Patience;
   /** By guest and disk: what is at work there. */
   readonly #guests = new Map<string, Map<string, Work>>();
   readonly #waiting = new Map<string, Set<() => void>>();
 
-  constructor(ask: (server: string, target: string) => Promise<Answer<JobInfo | null>>) {
+  constructor(ask: Ask, patience = PATIENCE) {
     this.#ask = ask;
+    this.#patience = patience;
   }
 
   /** A look has shown what is at work on a disk. */
@@ -62,7 +74,7 @@ export class Pulls {
     begin: () => Promise<Result<null, Fault>>,
   ): Promise<Result<null, Fault>> {
     const work = kind === 'pull' ? 'pull asked for' : 'call';
-    if (!(await this.#clear(disk, work, MERGE_WAITS_MS))) return NOT_NOW;
+    if (!(await this.#clear(disk, work, this.#patience.mergeMs))) return NOT_NOW;
     const begun = await begin();
     const pulled = kind === 'pull' && (begun.ok || begun.error.kind === 'unknown');
     if (pulled) this.#set(disk, 'pull');
@@ -72,7 +84,7 @@ export class Pulls {
 
   /** Takes a snapshot after that, or when a create can wait no longer. */
   async snapshot<T>(disk: Disk, take: () => Promise<T>): Promise<T> {
-    const alone = await this.#clear(disk, 'call', CREATE_WAITS_MS);
+    const alone = await this.#clear(disk, 'call', this.#patience.createMs);
     return alone ? take().finally(() => this.#end(disk)) : take();
   }
 
@@ -100,7 +112,7 @@ export class Pulls {
       }
       const left = until - performance.now();
       if (left <= 0) return false;
-      if (await this.#woken(server, Math.min(left, LOOK_EVERY_MS))) continue;
+      if (await this.#woken(server, Math.min(left, this.#patience.lookEveryMs))) continue;
       // Nobody may be looking at it any more. A guest that is gone has no job.
       for (const one of others) {
         const job = await this.#ask(server, one);
