@@ -125,10 +125,11 @@ async function gate(rounds: number | null): Promise<number> {
     const how = { ...GATE, ...(rounds !== null && { rounds }) };
     return summed(await measure(lab, sides, BASE, how));
   });
-  for (const { verb, ratio } of point.rows) {
+  for (const { verb, ratio, more, ms } of point.rows) {
     const { median, lower, upper } = ratio.ours!;
     const half = `${lower.toFixed(2)}..${upper.toFixed(2)}`;
-    console.log(`${verb}: ${median.toFixed(2)} (${half}) of at most ${BOUNDS[verb]}`);
+    const by = `${ms.bare!.median.toFixed(1)} ms and ${more.ours!.median.toFixed(1)} more`;
+    console.log(`${verb}: ${median.toFixed(2)} (${half}) of at most ${BOUNDS[verb]}; ${by}`);
   }
   const slow = tooSlow(point);
   for (const one of slow) console.log(`too slow: ${one}`);
