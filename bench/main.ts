@@ -3,7 +3,7 @@
  * (TCG, no OS): `npm run bench`. Writes bench/results.json, the plots and the tables of
  * docs/PERFORMANCE.md.
  */
-import { readFileSync, writeFileSync } from 'node:fs';
+import { existsSync, readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { parseArgs } from 'node:util';
 import type { Lab } from '../test/live/lab/lab.ts';
@@ -85,7 +85,10 @@ async function main(argv: readonly string[]): Promise<number> {
 
 async function measureAll({ quick, parts, rounds }: Options): Promise<Results> {
   const { machine } = await import('./results.ts');
-  const before = parts.size < PARTS.length ? JSON.parse(readFileSync(FILE, 'utf8')) : null;
+  const before: Pick<Results, 'points' | 'residentMb' | 'load' | 'curves' | 'simulator'> =
+    parts.size < PARTS.length && existsSync(FILE)
+      ? JSON.parse(readFileSync(FILE, 'utf8'))
+      : { points: [], residentMb: null, load: [], curves: [], simulator: null };
   const has = (part: Part) => parts.has(part);
   const about = { at: new Date().toISOString(), quick, machine: machine() };
   const axes = has('axes') ? await inLab((lab) => allAxes(lab, quick, rounds)) : before;
