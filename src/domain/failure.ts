@@ -94,7 +94,7 @@ export type Fault =
   | { readonly kind: 'unknown'; readonly who: Outside; readonly detail: string };
 
 /** Whom we depend on. */
-export type Outside = 'libvirt' | 'Cinder' | 'the share' | 'qemu-img' | 'the journal';
+export type Outside = 'libvirt' | 'Cinder' | 'Keystone' | 'the share' | 'qemu-img' | 'the journal';
 
 /** One sentence for the operator: what was seen, and what to do about it. */
 export function explain(refusal: Refusal): string {

@@ -99,7 +99,14 @@ test('a pull of everything is named as one', () => {
   expect(sentence).toContain('s2 and the end of the chain');
 });
 
-const OUTSIDES: readonly Outside[] = ['libvirt', 'Cinder', 'the share', 'qemu-img', 'the journal'];
+const OUTSIDES: readonly Outside[] = [
+  'libvirt',
+  'Cinder',
+  'Keystone',
+  'the share',
+  'qemu-img',
+  'the journal',
+];
 const faults: { readonly [K in Fault['kind']]: Extract<Fault, { kind: K }> } = {
   unreachable: { kind: 'unreachable', who: 'libvirt', detail: 'no such socket' },
   rejected: { kind: 'rejected', who: 'libvirt', detail: 'disk full', code: 38 },

@@ -1,6 +1,7 @@
 import type { Dispatcher } from 'undici';
 import type { Fault } from '#domain/failure.ts';
 import { err, ok, type Result } from '#domain/result.ts';
+import { type Named, told } from '../http/told.ts';
 
 /** What Cinder answered: any status but redirects and 502 to 504, which are faults. */
 export interface Answer {
@@ -17,18 +18,13 @@ export interface Received {
   readonly text: string;
 }
 
-/** What a fault's words need to know of the request. */
-export interface Sent {
-  readonly name: string;
-  readonly secrets: readonly string[];
+export interface Sent extends Named {
   /** Whether it only reads. */
   readonly reads: boolean;
 }
 
 /** A proxy that gave up, or a Cinder that is going away: it may have heard us all the same. */
 const GATEWAY: readonly number[] = [502, 503, 504];
-
-const LONGEST_DETAIL = 400;
 
 export function read({ response, text }: Received, sent: Sent): Result<Answer, Fault> {
   const status = response.statusCode;
@@ -73,15 +69,6 @@ export const MISSING: Answer = {
   body: { itemNotFound: { code: 404, message: 'no such name' } },
   detail: 'no such name',
 };
-
-/** One line of bounded length without secrets, whatever a foreign answer holds. */
-export function told({ name, secrets }: Sent, words: string): string {
-  const masked = secrets.reduce(
-    (so, secret) => (secret === '' ? so : so.replaceAll(secret, '***')),
-    `${name}: ${words}`,
-  );
-  return masked.replace(/[\p{Cc}\p{Zl}\p{Zp}]+/gu, ' ').slice(0, LONGEST_DETAIL);
-}
 
 /** Cinder's own words: `{"badRequest": {"code": 400, "message": ...}}`, whatever the first key. */
 function wordsOf(body: unknown): string {

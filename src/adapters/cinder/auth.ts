@@ -1,5 +1,7 @@
 import type { Fault } from '#domain/failure.ts';
-import { ok, type Result } from '#domain/result.ts';
+import { err, ok, type Result } from '#domain/result.ts';
+import { cinderUrl, urlIn, type Wanted } from '../keystone/catalog.ts';
+import type { Access, KeystoneSession } from '../keystone/session.ts';
 
 /** How our requests reach Cinder and say who we are. One that asks Keystone may fail. */
 export interface Authorizer {
@@ -8,8 +10,8 @@ export interface Authorizer {
   headers(): Promise<Result<Readonly<Record<string, string>>, Fault>>;
   /** Words that nobody may read in a log, a journal or an answer. */
   secrets(): readonly string[];
-  /** Gets what is needed anew, because Cinder answered 401. The request is then sent once more. */
-  refresh?(): Promise<Result<null, Fault>>;
+  /** Other headers than these, which Cinder answered with 401. The request is then sent again. */
+  refresh?(rejected: Readonly<Record<string, string>>): Promise<Result<null, Fault>>;
 }
 
 export interface NoauthOptions {
@@ -50,6 +52,46 @@ export function httpBasic({ endpoint, username, password }: HttpBasicOptions): A
   const headers = { Authorization: `Basic ${encoded}` };
   return fixed(withoutSlash(endpoint), headers, [encoded, password]);
 }
+
+export interface KeystoneOptions {
+  readonly session: KeystoneSession;
+  readonly wanted: Wanted;
+  /** Instead of what the catalog says; `%(project_id)s` stands for the token's project. */
+  readonly endpoint: string | null;
+}
+
+/** `auth_type = password` and `v3applicationcredential`: a token, and the catalog that is in it. */
+export function keystone({ session, wanted, endpoint }: KeystoneOptions): Authorizer {
+  const from = async <T>(take: (access: Access) => Result<T, Fault>): Promise<Result<T, Fault>> => {
+    const access = await session.access();
+    return access.ok ? take(access.value) : access;
+  };
+  return {
+    baseUrl: () => from((access) => base(access, wanted, endpoint)),
+    headers: () => from(({ text }) => ok({ [TOKEN]: text })),
+    secrets: () => session.secrets(),
+    refresh: async (rejected) => {
+      const renewed = await session.renew(rejected[TOKEN] ?? '');
+      return renewed.ok ? ok(null) : renewed;
+    },
+  };
+}
+
+const TOKEN = 'X-Auth-Token';
+
+function base(access: Access, wanted: Wanted, endpoint: string | null): Result<string, Fault> {
+  const { project } = access;
+  if (endpoint !== null) {
+    return ok(withoutSlash(endpoint.replace(PROJECT, () => project ?? '')));
+  }
+  const listed = urlIn(access.catalog, wanted);
+  const url = listed.ok ? cinderUrl(listed.value, project) : listed;
+  if (url.ok) return url;
+  return err({ kind: 'rejected', who: 'Keystone', detail: url.error, code: 'catalog' });
+}
+
+/** Both signs, and both names, that keystoneauth replaces (discover.py _StringFormatter). */
+const PROJECT = /[%$]\((?:project|tenant)_id\)s/g;
 
 function fixed(
   url: string,

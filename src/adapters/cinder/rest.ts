@@ -1,9 +1,10 @@
 import { Agent, request } from 'undici';
 import type { Fault } from '#domain/failure.ts';
 import { err, ok, type Result } from '#domain/result.ts';
-import { type Answer, MISSING, type Received, read, type Sent, told } from './answer.ts';
+import { type Connections, connectionsWith, type TlsFiles } from '../http/connections.ts';
+import { told } from '../http/told.ts';
+import { type Answer, MISSING, type Received, read, type Sent } from './answer.ts';
 import type { Authorizer } from './auth.ts';
-import { type Connections, connectionsWith, type TlsFiles } from './connections.ts';
 
 export interface RestOptions {
   readonly authorizer: Authorizer;
@@ -91,7 +92,7 @@ export class Rest implements AsyncDisposable {
       if (!received.ok) return received;
       const expired = received.value.response.statusCode === 401;
       if (!expired || fresh || !this.#authorizer.refresh) return read(received.value, sent);
-      const refreshed = await this.#authorizer.refresh();
+      const refreshed = await this.#authorizer.refresh(auth.value);
       if (!refreshed.ok) return refreshed;
     }
   }
