@@ -1,12 +1,9 @@
-import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { type Bind, Container, ContainerModule } from 'inversify';
-import { httpBasic, noauth, none } from '#adapters/cinder/auth.ts';
-import { Rest } from '#adapters/cinder/rest.ts';
+import type { Rest } from '#adapters/cinder/rest.ts';
 import { CinderVolumes } from '#adapters/cinder/volumes.ts';
 import { ShareImages } from '#adapters/images/images.ts';
 import { LibvirtHypervisor } from '#adapters/libvirt/hypervisor.ts';
-import { type Authenticator, noAuth, httpBasic as novaHttpBasic } from '#adapters/nova-api/auth.ts';
 import { OsloLog } from '#adapters/operator/log.ts';
 import { Metrics } from '#adapters/operator/prometheus.ts';
 import { version } from '#adapters/operator/version.ts';
@@ -24,8 +21,9 @@ import type { Operate } from '#ports/operate.ts';
 import type { Telemetry } from '#ports/telemetry.ts';
 import type { Volumes } from '#ports/volumes.ts';
 import { Aftercare } from './aftercare.ts';
-import type { CinderConfig, Config } from './config.ts';
+import type { Config } from './config.ts';
 import { Housekeeping } from './housekeeping.ts';
+import { restFor } from './identity.ts';
 import { Inspector } from './inspect.ts';
 import { look } from './look.ts';
 import { Meter } from './measures.ts';
@@ -34,6 +32,7 @@ import { ProgressBook } from './progress.ts';
 import { Runner } from './runner.ts';
 import { Sender } from './sender.ts';
 import { Service } from './service.ts';
+import { StartupProblem } from './startup-problem.ts';
 
 /** A symbol that remembers its type. inversify's own let any factory take any symbol. */
 export type Token<T> = symbol & { readonly stands?: (it: T) => T };
@@ -176,9 +175,6 @@ export const settingsOf = (config: Config, die: Settings['die']): Settings => ({
   die,
 });
 
-/** A problem that the operator can mend, in one sentence. */
-export class StartupProblem extends Error {}
-
 function openJournal(config: Config, clock: Clock): Journal {
   const journal = SqliteJournal.open(join(config.statePath, 'journal.sqlite'), clock);
   if (!journal.ok) throw new StartupProblem(journal.error);
@@ -191,34 +187,6 @@ function openLog(config: Config): OsloLog {
   } catch (error) {
     const why = error instanceof Error ? error.message : String(error);
     throw new StartupProblem(`The log_file ${config.logFile} cannot be written to: ${why}`);
-  }
-}
-
-export function restFor(cinder: CinderConfig): Rest {
-  const { endpoint, auth, timeoutMs, caFile, certFile, keyFile, insecure } = cinder;
-  const authorizer =
-    auth.type === 'none'
-      ? none({ endpoint })
-      : auth.type === 'noauth'
-        ? noauth({ endpoint, userId: auth.userId, projectId: auth.projectId })
-        : httpBasic({ endpoint, username: auth.username, password: auth.password.reveal() });
-  const tls = {
-    insecure,
-    ...(caFile !== null && { cafile: caFile }),
-    ...(certFile !== null && { certfile: certFile }),
-    ...(keyFile !== null && { keyfile: keyFile }),
-  };
-  return new Rest({ authorizer, tls, headersTimeoutMs: timeoutMs });
-}
-
-/** Who may call, as [api] auth_strategy says. */
-export function authenticatorFor({ api }: Config): Authenticator {
-  if (api.authStrategy === 'noauth' || api.httpBasicAuthUserFile === null) return noAuth();
-  try {
-    return novaHttpBasic(readFileSync(api.httpBasicAuthUserFile, 'utf8'));
-  } catch (error) {
-    const why = error instanceof Error ? error.message : String(error);
-    throw new StartupProblem(`${api.httpBasicAuthUserFile}: ${why}`);
   }
 }
 

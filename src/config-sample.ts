@@ -17,16 +17,19 @@ export const describedOptions = (): readonly DescribedOption[] =>
 export function configSample(): string {
   const groups = Object.keys(HELP).map((group) => {
     const options = describedOptions().filter((it) => it.group === group);
-    const also = group === 'cinder' ? [OTHERS] : [];
+    const also = OTHERS[group]
+      ? [`# ${OTHERS[group]} may stand here too; they\n# are not used.\n`]
+      : [];
     return [`[${group}]`, '', HEAD, ...also, ...options.map(entry)].join('\n');
   });
   return `${groups.join('\n\n')}\n`;
 }
 
 const HEAD = '#\n# From chainkeeper\n#\n';
-const OTHERS =
-  "# The other options of keystoneauth, and Nova's of this name, may stand here too, so that\n" +
-  "# nova.conf's [cinder] can be pasted; they are not used yet.\n";
+const OTHERS: Readonly<Record<string, string>> = {
+  cinder: "The other options of keystoneauth, and of nova.conf's [cinder],",
+  keystone_authtoken: 'The other options of keystonemiddleware, as memcached_servers,',
+};
 
 function entry({ name, fallback, says, type, choices, least, most }: DescribedOption): string {
   const lines = [

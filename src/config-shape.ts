@@ -1,5 +1,8 @@
-import { inspect } from 'node:util';
+import type { Wanted } from '#adapters/keystone/catalog.ts';
+import type { Login } from '#adapters/keystone/login.ts';
+import type { Policy } from '#adapters/nova-api/policy.ts';
 import type { Quiesce } from '#domain/quiesce.ts';
+import { Secret } from './config-secret.ts';
 import type { Known } from './oslo-options.ts';
 
 /** All that an operator can set, checked; frozen. */
@@ -13,13 +16,14 @@ export interface Config {
   readonly libvirt: LibvirtConfig;
   readonly cinder: CinderConfig;
   readonly operator: OperatorConfig;
-  readonly policyFile: string;
+  /** Set when `api.authStrategy` is keystone. */
+  readonly keystone: KeystoneConfig | null;
 }
 
 export interface ApiConfig {
   readonly bindHost: string;
   readonly bindPort: number;
-  readonly authStrategy: 'http_basic' | 'noauth';
+  readonly authStrategy: 'keystone' | 'http_basic' | 'noauth';
   /** Set when `authStrategy` is http_basic. */
   readonly httpBasicAuthUserFile: string | null;
   readonly publicEndpoint: string | null;
@@ -39,52 +43,50 @@ export interface LibvirtConfig {
   readonly volumeDirectories: readonly string[];
 }
 
-export interface CinderConfig {
-  /** Without a slash at its end. */
-  readonly endpoint: string;
-  readonly auth: CinderAuth;
-  readonly statusDialect: 'auto' | 'spec' | 'format' | 'status' | 'stock';
-  readonly createTimeoutMs: number;
-  readonly deleteTimeoutMs: number;
-  /** Of one HTTP request. */
-  readonly timeoutMs: number;
+/** Certificates for what we ask of others. */
+export interface TlsConfig {
   readonly caFile: string | null;
   readonly certFile: string | null;
   readonly keyFile: string | null;
   readonly insecure: boolean;
 }
 
+export interface CinderConfig extends TlsConfig {
+  /** Without a slash at its end. Null where the catalog says it. */
+  readonly endpoint: string | null;
+  readonly auth: CinderAuth;
+  readonly statusDialect: 'auto' | 'spec' | 'format' | 'status' | 'stock';
+  readonly createTimeoutMs: number;
+  readonly deleteTimeoutMs: number;
+  /** Of one HTTP request. */
+  readonly timeoutMs: number;
+}
+
+/** [keystone_authtoken]: how the tokens of callers are judged. */
+export interface KeystoneConfig extends TlsConfig {
+  readonly login: Login;
+  /** Where callers are sent for a token. */
+  readonly wwwAuthenticateUri: string;
+  readonly serviceTokenRoles: readonly string[];
+  readonly serviceTokenRolesRequired: boolean;
+  /** 0 or less is without a cache. */
+  readonly tokenCacheMs: number;
+  readonly timeoutMs: number;
+  readonly policy: Policy;
+}
+
 /** keystoneauth's plugins by their names; noauth is python-cinderclient's. */
 export type CinderAuth =
   | { readonly type: 'none' }
   | { readonly type: 'noauth'; readonly userId: string; readonly projectId: string }
-  | { readonly type: 'http_basic'; readonly username: string; readonly password: Secret };
+  | { readonly type: 'http_basic'; readonly username: string; readonly password: Secret }
+  | { readonly type: 'keystone'; readonly login: Login; readonly wanted: Wanted };
 
 export interface OperatorConfig {
   readonly socket: string;
   readonly bindHost: string;
   /** 0 is off. */
   readonly bindPort: number;
-}
-
-/** A value that no log and no answer may show. */
-export class Secret {
-  readonly #value: string;
-  constructor(value: string) {
-    this.#value = value;
-  }
-  reveal(): string {
-    return this.#value;
-  }
-  toString(): string {
-    return '***';
-  }
-  toJSON(): string {
-    return '***';
-  }
-  [inspect.custom](): string {
-    return '***';
-  }
 }
 
 export function freeze<T extends object>(it: T): T {
@@ -106,7 +108,7 @@ export function describe(config: Config): readonly string[] {
   return lines(config, '');
 }
 
-/** Names of keystoneauth that a section pasted from nova.conf has, and that are not read yet. */
+/** Names of keystoneauth and Nova that a pasted section has; not all of them are used. */
 const KEYSTONE = Object.fromEntries(
   (
     'auth_section auth_url username user_id password user_domain_name user_domain_id ' +
@@ -116,7 +118,21 @@ const KEYSTONE = Object.fromEntries(
     'token region_name interface www_authenticate_uri service_token_roles ' +
     'service_token_roles_required service_type memcached_servers token_cache_time ' +
     'auth_type cafile certfile keyfile insecure collect_timing split_loggers catalog_info ' +
-    'endpoint_template os_region_name http_retries timeout debug'
+    'endpoint_template os_region_name http_retries timeout debug ' +
+    'service_name valid_interfaces endpoint_override cross_az_attach'
+  )
+    .split(' ')
+    .map((name) => [name, null]),
+);
+
+/** Those of keystonemiddleware (auth_token/_opts.py) besides. */
+const MIDDLEWARE = Object.fromEntries(
+  (
+    'auth_uri auth_version cache delay_auth_decision enforce_token_bind ' +
+    'http_connect_timeout http_request_max_retries include_service_catalog ' +
+    'memcache_pool_conn_get_timeout memcache_pool_dead_retry memcache_pool_maxsize ' +
+    'memcache_pool_socket_timeout memcache_pool_unused_timeout memcache_secret_key ' +
+    'memcache_security_strategy memcache_use_advanced_pool'
   )
     .split(' ')
     .map((name) => [name, null]),
@@ -160,7 +176,15 @@ export const OPTIONS: Known = {
     create_timeout: '540',
     delete_timeout: '7200',
   },
-  keystone_authtoken: KEYSTONE,
+  keystone_authtoken: {
+    ...KEYSTONE,
+    ...MIDDLEWARE,
+    insecure: 'false',
+    http_connect_timeout: '10',
+    service_token_roles: 'service',
+    service_token_roles_required: 'true',
+    token_cache_time: '300',
+  },
   operator: {
     socket: '/run/chainkeeper/chainkeeper.sock',
     bind_host: '127.0.0.1',

@@ -5,20 +5,32 @@ import { dirname, isAbsolute, resolve } from 'node:path';
 import { inaccessible } from '#adapters/system/access.ts';
 import { err, ok, type Result } from '#domain/result.ts';
 import { type Places, readFiles } from './config-files.ts';
+import {
+  KEYSTONE_TYPES,
+  loginIn,
+  policyIn,
+  sectionOf,
+  urlOf,
+  wantedIn,
+} from './config-keystone.ts';
+import { Secret } from './config-secret.ts';
 import type {
   ApiConfig,
   CinderAuth,
   CinderConfig,
   Config,
+  KeystoneConfig,
   LibvirtConfig,
   OperatorConfig,
+  TlsConfig,
 } from './config-shape.ts';
-import { freeze, OPTIONS, Secret } from './config-shape.ts';
+import { freeze, OPTIONS } from './config-shape.ts';
 import { type Environment, type Known, Options } from './oslo-options.ts';
 import type { Supervisor } from './supervision.ts';
 
+export { Secret } from './config-secret.ts';
 export type * from './config-shape.ts';
-export { describe, Secret } from './config-shape.ts';
+export { describe } from './config-shape.ts';
 
 export interface Sources {
   /** What `--config-file` named; none means `chainkeeper.conf` and `chainkeeper.conf.d/*.conf`. */
@@ -55,7 +67,7 @@ export function loadConfig(sources: Sources = {}): Loaded {
     libvirt: libvirt(options),
     cinder: cinder(options),
     operator: operator(options),
-    policyFile: resolve(read.folder, options.text('oslo_policy', 'policy_file') ?? ''),
+    keystone: keystone(options, read.folder),
   };
   const warnings = [...options.unknown(), ...policyWarning(options), ...freezeWarning(config)];
   // Of a file that was not read nobody knows what it sets, so that nothing is missing or unset.
@@ -93,13 +105,6 @@ export function supervisor(
 
 function api(options: Options): ApiConfig {
   const auth = options.oneOf('api', 'auth_strategy', ['keystone', 'http_basic', 'noauth']);
-  if (auth === 'keystone') {
-    options.wrong(
-      'api',
-      'auth_strategy',
-      `is keystone, ${NOT_YET}: set it to http_basic or noauth`,
-    );
-  }
   const bindHost = host(options, 'api', auth);
   const users = readable(options, 'api', 'http_basic_auth_user_file');
   if (auth === 'http_basic' && users === null) {
@@ -113,9 +118,9 @@ function api(options: Options): ApiConfig {
   return {
     bindHost,
     bindPort: options.whole('api', 'bind_port', 0, 65535),
-    authStrategy: auth === 'http_basic' ? auth : 'noauth',
+    authStrategy: auth ?? 'noauth',
     httpBasicAuthUserFile: users,
-    publicEndpoint: url(options, 'api', 'public_endpoint'),
+    publicEndpoint: urlOf(options, 'api', 'public_endpoint'),
     hostEndpoints: hostEndpoints(options),
     maxQueued: options.whole('api', 'max_queued', 1, 100_000),
   };
@@ -154,34 +159,66 @@ function libvirt(options: Options): LibvirtConfig {
   };
 }
 
+/** [keystone_authtoken] and the policy, where callers bring tokens. */
+function keystone(options: Options, folder: string): KeystoneConfig | null {
+  if (options.text('api', 'auth_strategy') !== 'keystone') return null;
+  const group = 'keystone_authtoken';
+  const uri = urlOf(options, group, 'www_authenticate_uri') ?? urlOf(options, group, 'auth_uri');
+  const file = options.text('oslo_policy', 'policy_file') ?? '';
+  const policy = policyIn(options, resolve(folder, file), file !== DEFAULT_POLICY);
+  const said = {
+    serviceTokenRoles: options.list(group, 'service_token_roles'),
+    serviceTokenRolesRequired: options.flag(group, 'service_token_roles_required'),
+    tokenCacheMs: options.whole(group, 'token_cache_time', -1, 86_400) * 1000,
+    timeoutMs: options.whole(group, 'http_connect_timeout', 1, 600) * 1000,
+    ...tls(options, group),
+  };
+  const section = sectionOf(options, group);
+  const type = options.text(section, 'auth_type');
+  if (type === null || !KEYSTONE_TYPES.includes(type)) {
+    const given = type === null ? 'is not set' : `is '${type}'`;
+    const todo = 'give password or v3applicationcredential, or set [api] auth_strategy';
+    options.wrong(section, 'auth_type', `${given}: ${todo} to http_basic or noauth`);
+    return null;
+  }
+  const login = loginIn(options, section);
+  return policy && { ...said, login, policy, wwwAuthenticateUri: uri ?? login.authUrl };
+}
+
 function cinder(options: Options): CinderConfig {
-  const endpoint = url(options, 'cinder', 'endpoint');
   const auth = cinderAuth(options);
-  if (endpoint === null && auth !== null) {
+  const overrides = ['endpoint_override', 'endpoint', 'endpoint_template'] as const;
+  const given = auth?.type === 'keystone' ? overrides : (['endpoint'] as const);
+  const [endpoint = null] = given
+    .map((option) => urlOf(options, 'cinder', option))
+    .filter((it) => it !== null);
+  if (endpoint === null && auth !== null && auth.type !== 'keystone') {
     options.wrong('cinder', 'endpoint', `is needed when auth_type is ${auth.type}`);
   }
   const dialects = ['auto', 'spec', 'format', 'status', 'stock'] as const;
   return {
-    endpoint: endpoint ?? '',
+    endpoint,
     auth: auth ?? { type: 'none' },
     statusDialect: options.oneOf('cinder', 'status_dialect', dialects) ?? 'auto',
     createTimeoutMs: options.whole('cinder', 'create_timeout', 1, 86_400) * 1000,
     deleteTimeoutMs: options.whole('cinder', 'delete_timeout', 1, 31_536_000) * 1000,
     timeoutMs: options.whole('cinder', 'timeout', 1, 600) * 1000,
-    caFile: readable(options, 'cinder', 'cafile'),
-    certFile: readable(options, 'cinder', 'certfile'),
-    keyFile: readable(options, 'cinder', 'keyfile'),
-    insecure: options.flag('cinder', 'insecure'),
+    ...tls(options, 'cinder'),
   };
 }
 
 function cinderAuth(options: Options): CinderAuth | null {
-  const type = options.text('cinder', 'auth_type');
+  const section = sectionOf(options, 'cinder');
+  const type = options.text(section, 'auth_type');
   const need = (option: string): string => {
-    const value = options.text('cinder', option);
-    if (value === null) options.wrong('cinder', option, `is needed when auth_type is ${type}`);
+    const value = options.text(section, option);
+    if (value === null) options.wrong(section, option, `is needed when auth_type is ${type}`);
     return value ?? '';
   };
+  if (type !== null && KEYSTONE_TYPES.includes(type)) {
+    const wanted = wantedIn(options, 'cinder');
+    return { type: 'keystone', login: loginIn(options, section), wanted };
+  }
   switch (type) {
     case 'none':
       return { type };
@@ -189,19 +226,23 @@ function cinderAuth(options: Options): CinderAuth | null {
       return { type, userId: need('user_id'), projectId: need('project_id') };
     case 'http_basic':
       return { type, username: need('username'), password: new Secret(need('password')) };
-    case 'password':
-    case 'v3password':
-    case 'v3applicationcredential':
-      options.wrong('cinder', 'auth_type', `is ${type}, ${NOT_YET}: use ${CINDER_AUTH}`);
-      return null;
     default:
       options.wrong(
-        'cinder',
+        section,
         'auth_type',
         `${type ? `is '${type}'` : 'is not set'}: ${CINDER_AUTH}`,
       );
       return null;
   }
+}
+
+function tls(options: Options, group: string): TlsConfig {
+  return {
+    caFile: readable(options, group, 'cafile'),
+    certFile: readable(options, group, 'certfile'),
+    keyFile: readable(options, group, 'keyfile'),
+    insecure: options.flag(group, 'insecure'),
+  };
 }
 
 function operator(options: Options): OperatorConfig {
@@ -217,7 +258,8 @@ function operator(options: Options): OperatorConfig {
 }
 
 const NOT_YET = 'which chainkeeper cannot do yet';
-const CINDER_AUTH = 'noauth, http_basic or none, each with an endpoint';
+const CINDER_AUTH =
+  'password or v3applicationcredential, or noauth, http_basic or none with an endpoint';
 
 /** Whether only this machine can reach an address. */
 export const isOwn = (host: string): boolean =>
@@ -260,16 +302,6 @@ function readable(options: Options, group: string, option: string): string | nul
   return path;
 }
 
-function url(options: Options, group: string, option: string): string | null {
-  const text = options.text(group, option);
-  if (text === null) return null;
-  const parsed = URL.parse(text);
-  if (parsed === null || !/^https?:$/.test(parsed.protocol) || parsed.username !== '') {
-    options.wrong(group, option, 'is no plain http or https URL');
-  }
-  return text.replace(/\/+$/, '');
-}
-
 /** Cinder gives a create up after 600 s (remotefs.py), and a freeze may begin at the last. */
 function freezeWarning({ cinder, libvirt }: Config): readonly string[] {
   const seconds = (cinder.createTimeoutMs + libvirt.agentTimeoutMs) / 1000;
@@ -278,12 +310,17 @@ function freezeWarning({ cinder, libvirt }: Config): readonly string[] {
   return [`${sum} are ${seconds} s together: Cinder gives a create up after 600`];
 }
 
-/** Nobody has a role yet under http_basic and noauth; whoever wrote a policy should know. */
+const DEFAULT_POLICY = OPTIONS.oslo_policy?.policy_file;
+
+/** Nobody has a role under http_basic and noauth; whoever wrote a policy should know. */
 function policyWarning(options: Options): readonly string[] {
   const file = options.text('oslo_policy', 'policy_file');
-  return file === OPTIONS.oslo_policy?.policy_file
-    ? []
-    : [`[oslo_policy] policy_file is ${file}, which is not read yet: no rule of it applies`];
+  const strategy = options.text('api', 'auth_strategy');
+  if (file === DEFAULT_POLICY || strategy === 'keystone') return [];
+  return [
+    `[oslo_policy] policy_file is ${file}, which is read with [api] auth_strategy keystone ` +
+      'only: no rule of it applies',
+  ];
 }
 
 function known({ defaults = {} }: Sources): Known {

@@ -2,6 +2,7 @@ import { constants } from 'node:fs';
 import { formatsTaken, NOBODY } from '#adapters/cinder/formats-taken.ts';
 import type { Rest } from '#adapters/cinder/rest.ts';
 import { CinderVolumes } from '#adapters/cinder/volumes.ts';
+import type { KeystoneSession } from '#adapters/keystone/session.ts';
 import { explainFault, type Fault } from '#domain/failure.ts';
 import { QCOW2, type SnapshotId } from '#domain/ids.ts';
 import type { Check } from '#ports/doctor.ts';
@@ -78,12 +79,40 @@ function folderCheck(folder: string, problem: string | null): Check {
 
 /** Whether Cinder answers, lets us in, and what it understands; nothing is changed. */
 export async function cinderChecks(rest: Rest, config: CinderConfig): Promise<readonly Check[]> {
-  const { statusDialect: dialect, endpoint } = config;
+  const { statusDialect: dialect } = config;
+  const endpoint = config.endpoint ?? "the catalog's Cinder";
   const telemetry = { log: () => {} };
   const volumes = new CinderVolumes({ rest, dialect, telemetry });
   const nobody = await volumes.snapshot(NOBODY as SnapshotId);
+  if (!nobody.ok && nobody.error.who === 'Keystone') {
+    return [refusedByKeystone('cinder', nobody.error, 'cinder')];
+  }
   if (!nobody.ok) return [refusedBy(nobody.error, endpoint)];
   return [fine('cinder', `${endpoint} answers, and lets us in`), await words(rest, config)];
+}
+
+/** Whether Keystone lets us in, and whether we may look at the tokens of others. */
+export async function keystoneChecks(session: KeystoneSession): Promise<readonly Check[]> {
+  const it = 'keystone';
+  const access = await session.access();
+  if (!access.ok) return [refusedByKeystone(it, access.error, 'keystone_authtoken')];
+  const { roles, user } = access.value;
+  const saw = `user ${user} is let in, with ${roles.join(', ')}`;
+  // keystone/common/policies/token.py validate_token.
+  if (roles.some((role) => ['service', 'admin'].includes(role.toLowerCase()))) {
+    return [fine(it, saw)];
+  }
+  const todo = 'give the user of [keystone_authtoken] the role service in its project';
+  return [odd(it, `${saw}: it may not be allowed to look at tokens`, todo)];
+}
+
+function refusedByKeystone(it: string, fault: Fault, group: string): Check {
+  const saw = explainFault(fault);
+  if (fault.kind !== 'rejected') return bad(it, saw, `is [${group}] auth_url right? does it run?`);
+  if (fault.code === 401) return bad(it, saw, `correct the credentials in [${group}]`);
+  if (fault.code !== 'catalog') return bad(it, saw, `is [${group}] auth_url that of the v3 API?`);
+  const todo = 'openstack catalog list; then region_name, valid_interfaces and service_type';
+  return bad(it, saw, `${todo} in [${group}], or endpoint_override`);
 }
 
 function refusedBy(fault: Fault, endpoint: string): Check {

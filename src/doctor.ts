@@ -5,11 +5,11 @@ import type { Check, DoctorOptions } from '#ports/doctor.ts';
 import type { Hypervisor } from '#ports/hypervisor.ts';
 import type { Images } from '#ports/images.ts';
 import { bad, fine, odd } from './check.ts';
-import { restFor } from './composition.ts';
-import { type Config, findSocket, type Loaded, loadConfig } from './config.ts';
+import { type Config, findSocket, type KeystoneConfig, type Loaded, loadConfig } from './config.ts';
 import { type Asking, qemuImg, service, statePath } from './doctor-host.ts';
 import { neighbours } from './doctor-neighbours.ts';
-import { cinderChecks, libvirtChecks } from './doctor-outside.ts';
+import { cinderChecks, keystoneChecks, libvirtChecks } from './doctor-outside.ts';
+import { restFor, sessionFor } from './identity.ts';
 
 /** What is looked at; a test has other ones. */
 export interface DoctorWorld {
@@ -56,6 +56,7 @@ export async function doctor(
     world.qemuImg().then((it) => [it]),
     world.neighbours(),
     unless('cinder', 'cinder', () => cinder(draft)),
+    draft.keystone === null ? [] : keystone(draft.keystone),
   ]);
   return [...configChecks(loaded), ...all.flat()];
 }
@@ -95,6 +96,11 @@ async function libvirt(config: Config, world: DoctorWorld): Promise<readonly Che
 async function cinder(config: Config): Promise<readonly Check[]> {
   await using rest = restFor(config.cinder);
   return await cinderChecks(rest, config.cinder);
+}
+
+async function keystone(config: KeystoneConfig): Promise<readonly Check[]> {
+  await using session = sessionFor(config.login, config, false);
+  return await keystoneChecks(session);
 }
 
 interface Diagnosed {

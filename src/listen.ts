@@ -4,8 +4,10 @@ import { novaApi } from '#adapters/nova-api/server.ts';
 import { listenAdmin } from '#adapters/operator/admin-api.ts';
 import { metricsApi } from '#adapters/operator/metrics-api.ts';
 import { explainFault } from '#domain/failure.ts';
-import { authenticatorFor, type Hexagon, StartupProblem } from './composition.ts';
+import type { Hexagon } from './composition.ts';
 import { type Config, isOwn } from './config.ts';
+import { authenticatorFor } from './identity.ts';
+import { StartupProblem } from './startup-problem.ts';
 
 /** Listens until it is told to stop. Whatever is interrupted, the journal takes up again. */
 export async function listen(hexagon: Hexagon, config: Config): Promise<AsyncDisposable> {
@@ -18,11 +20,13 @@ export async function listen(hexagon: Hexagon, config: Config): Promise<AsyncDis
   if (!admin.ok) throw new StartupProblem(admin.error);
   opening.use(admin.value);
   const { api } = config;
+  const auth = authenticatorFor(config, telemetry);
+  opening.defer(async () => auth[Symbol.asyncDispose]?.());
   const nova = novaApi({
     assisted,
     telemetry,
     clock,
-    auth: authenticatorFor(config),
+    auth,
     maxQueued: api.maxQueued,
     publicEndpoint: api.publicEndpoint,
     hosts: api.hostEndpoints,
@@ -36,8 +40,8 @@ export async function listen(hexagon: Hexagon, config: Config): Promise<AsyncDis
   telemetry.log('info', `chainkeeper listens on http://${api.bindHost}:${api.bindPort}`);
   const { operator } = config;
   if (operator.bindPort !== 0) {
-    const auth = isOwn(operator.bindHost) ? noAuth() : authenticatorFor(config);
-    const app = metricsApi({ measures, telemetry, auth });
+    const readers = isOwn(operator.bindHost) ? noAuth() : auth;
+    const app = metricsApi({ measures, telemetry, auth: readers });
     opening.defer(() => app.close());
     await bind(app, operator, 'operator');
     const place = `${operator.bindHost}:${operator.bindPort}`;

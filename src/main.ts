@@ -4,11 +4,12 @@ import { exitNow } from '#adapters/libvirt/ffi.ts';
 import { EXIT, runCli } from '#adapters/operator/cli.ts';
 import { OsloLog } from '#adapters/operator/log.ts';
 import { explainFault } from '#domain/failure.ts';
-import { compose, production, StartupProblem } from './composition.ts';
+import { compose, production } from './composition.ts';
 import { findSocket, type Loaded, loadConfig, supervisor } from './config.ts';
 import { configSample, describedOptions } from './config-sample.ts';
 import { configChecks, doctor } from './doctor.ts';
 import { listen } from './listen.ts';
+import { StartupProblem } from './startup-problem.ts';
 import { stopAsked } from './stop.ts';
 import { supervised } from './supervision.ts';
 

@@ -5,7 +5,6 @@ import { inspect } from 'node:util';
 import { afterAll, describe, expect, test } from 'vitest';
 import { describe as described, findSocket, loadConfig, Secret } from '#app/config.ts';
 import { configSample, describedOptions } from '#app/config-sample.ts';
-import { OPTIONS } from '#app/config-shape.ts';
 import { mergeSections, nearest, parseOslo, substitute } from '#app/oslo-config.ts';
 import { err, ok } from '#domain/result.ts';
 
@@ -24,6 +23,31 @@ auth_type = noauth
 endpoint = http://cinder:8776/v3/
 user_id = nova
 project_id = service
+`;
+/** Callers with tokens, and one of our own for Cinder. */
+const TOKENS = `[keystone_authtoken]
+auth_type = password
+auth_url = http://k:5000
+username = chainkeeper
+password = hunter22
+user_domain_name = Default
+project_name = service
+project_domain_name = Default
+[cinder]
+auth_section = keystone_authtoken
+`;
+const TOKENS_BY_CREDENTIAL = `[keystone_authtoken]
+auth_type = v3applicationcredential
+auth_url = http://k:5000/v3/
+application_credential_id = c0ffee
+application_credential_secret = hunter22
+[cinder]
+auth_type = v3applicationcredential
+auth_url = http://k:5000
+application_credential_name = ours
+username = chainkeeper
+user_domain_id = default
+application_credential_secret = hunter22
 `;
 const load = (text: string, env = {}) => loadConfig({ files: [file(text)], env });
 
@@ -139,7 +163,7 @@ describe('loadConfig', () => {
       statePath: '/var/lib/chainkeeper',
       debug: false,
       logFile: null,
-      policyFile: join(folder, 'policy.yaml'),
+      keystone: null,
       api: { bindHost: '127.0.0.1', bindPort: 8797, authStrategy: 'noauth', maxQueued: 512 },
       libvirt: {
         connectionUri: 'qemu:///system',
@@ -266,17 +290,16 @@ socket = $nobody
     ]);
   });
 
-  test('what is not there yet is refused in a sentence', () => {
-    const both = '[cinder]\nauth_type = v3applicationcredential\nendpoint = http://c';
-    expect(mistakes(both)).toEqual([
-      'by default: [api] auth_strategy is keystone, which chainkeeper cannot do yet: set it to ' +
-        'http_basic or noauth',
-      'a.conf:2: [cinder] auth_type is v3applicationcredential, which chainkeeper cannot do yet: ' +
-        'use noauth, http_basic or none, each with an endpoint',
-    ]);
-    expect(mistakes('[api]\nauth_strategy=noauth')).toEqual([
-      '[cinder] auth_type is not set: noauth, http_basic or none, each with an endpoint',
-    ]);
+  test('who we are, and who the callers are, must be said', () => {
+    const [callers, us] = [
+      '[keystone_authtoken] auth_type is not set: give password or v3applicationcredential, or ' +
+        'set [api] auth_strategy to http_basic or noauth',
+      '[cinder] auth_type is not set: password or v3applicationcredential, or noauth, http_basic ' +
+        'or none with an endpoint',
+    ];
+    expect(mistakes('')).toEqual([us, callers]);
+    expect(mistakes('[api]\nauth_strategy=noauth')).toEqual([us]);
+    expect(mistakes('[cinder]\nauth_type = v2password')[0]).toContain("is 'v2password'");
   });
 
   test('http_basic needs its users, and may then listen anywhere', () => {
@@ -298,6 +321,122 @@ socket = $nobody
   });
   test.each(['0.0.0.0', '::', '127.evil.example', '128.0.0.1'])('noauth refuses %s', (host) => {
     expect(mistakes(GOOD, { OS_API__BIND_HOST: host })).toHaveLength(1);
+  });
+
+  test('tokens, with a section for both, and no word of the password', () => {
+    const config = loaded(TOKENS);
+    const login = {
+      type: 'password',
+      authUrl: 'http://k:5000',
+      user: { name: 'chainkeeper', domain: { name: 'Default' } },
+      project: { name: 'service', domain: { name: 'Default' } },
+    };
+    expect(config.api.authStrategy).toBe('keystone');
+    expect(config.keystone).toMatchObject({
+      login,
+      wwwAuthenticateUri: 'http://k:5000',
+      serviceTokenRoles: ['service'],
+      serviceTokenRolesRequired: true,
+      tokenCacheMs: 300_000,
+      timeoutMs: 10_000,
+      insecure: false,
+    });
+    const wanted = { serviceType: 'volumev3', serviceName: null, region: null };
+    expect(config.cinder).toMatchObject({
+      endpoint: null,
+      auth: { type: 'keystone', login, wanted: { ...wanted, interfaces: ['public'] } },
+    });
+    expect(`${inspect(config, { depth: 9 })}${JSON.stringify(config)}`).not.toContain('hunter22');
+    expect(described(config).join()).not.toContain('hunter22');
+    expect(loaded(TOKENS_BY_CREDENTIAL)).toMatchObject({
+      keystone: { login: { type: 'v3applicationcredential', credential: { id: 'c0ffee' } } },
+      cinder: {
+        auth: {
+          login: {
+            credential: { name: 'ours', user: { name: 'chainkeeper', domain: { id: 'default' } } },
+          },
+        },
+      },
+    });
+  });
+
+  test.each([
+    ['endpoint_override = http://c/%(project_id)s/', { endpoint: 'http://c/%(project_id)s' }],
+    ['endpoint_template = http://t/v3\nendpoint = http://e/v3', { endpoint: 'http://e/v3' }],
+    [
+      'catalog_info = block-storage:cinder:internalURL',
+      {
+        auth: {
+          wanted: { serviceType: 'block-storage', serviceName: 'cinder', interfaces: ['internal'] },
+        },
+      },
+    ],
+    [
+      'valid_interfaces = internal,public\ncatalog_info = volumev3::adminURL',
+      {
+        auth: { wanted: { interfaces: ['internal', 'public'] } },
+      },
+    ],
+    [
+      'interface = internalURL\nos_region_name = R',
+      {
+        auth: { wanted: { interfaces: ['internal'], region: 'R' } },
+      },
+    ],
+  ])('[cinder] %j', (text, meant) => {
+    expect(loaded(`${TOKENS}${text}`).cinder).toMatchObject(meant);
+  });
+
+  test('all that a login lacks is said at once', () => {
+    expect(
+      mistakes('[keystone_authtoken]\nauth_type = password\n[cinder]\nauth_type = none'),
+    ).toEqual([
+      '[cinder] endpoint is needed when auth_type is none',
+      ...[
+        'auth_url is',
+        'username (or user_id) is',
+        'user_domain_name (or user_domain_id) is',
+        'password is',
+        'project_name (or project_id) is',
+        'project_domain_name (or project_domain_id) is',
+      ].map((it) => `[keystone_authtoken] ${it} needed when auth_type is password`),
+    ]);
+    expect(mistakes(`${TOKENS}auth_type = password\nvalid_interfaces = private`)).toEqual([
+      'a.conf:12: [cinder] valid_interfaces names private: give public, internal or admin',
+    ]);
+    expect(mistakes(TOKENS.replace('= keystone_authtoken', '= elsewhere'))[0]).toBe(
+      'a.conf:10: [cinder] auth_section is elsewhere: give one of cinder, keystone_authtoken',
+    );
+    expect(mistakes(TOKENS.replace('project_name = service', 'system_scope = all'))).toContain(
+      'a.conf:7: [keystone_authtoken] system_scope asks for another scope: chainkeeper works ' +
+        'within a project',
+    );
+  });
+
+  test('a policy is read, and one that is not understood is a mistake', () => {
+    const named = `${TOKENS}[oslo_policy]\npolicy_file = strict.yaml`;
+    expect(mistakes(named)).toEqual([
+      expect.stringMatching(/policy_file is strict.yaml, which cannot be read \(ENOENT\)$/),
+    ]);
+    const rule = 'os_compute_api:os-assisted-volume-snapshots:delete';
+    file(`"${rule}": "role:cinder"`, 'strict.yaml');
+    expect(loaded(named).keystone?.policy.delete).toEqual({ kind: 'role', role: 'cinder' });
+    file(`"${rule}": "project_id:%(project_id)s"`, 'strict.yaml');
+    expect(mistakes(named)).toEqual([
+      expect.stringContaining(`'${rule}' is 'project_id:%(project_id)s', not understood at`),
+    ]);
+    const { warnings } = load(`${GOOD}[oslo_policy]\npolicy_file = strict.yaml`);
+    expect(warnings.join()).toContain('read with [api] auth_strategy keystone only');
+  });
+
+  test("keystonemiddleware's section pastes in without a warning", () => {
+    const pasted = TOKENS.replace(
+      'auth_type',
+      'www_authenticate_uri = http://public:5000\nmemcached_servers = m:11211\nauth_type',
+    );
+    const { warnings, draft } = load(pasted);
+    expect(warnings).toEqual([]);
+    expect(draft.keystone?.wwwAuthenticateUri).toBe('http://public:5000');
   });
 
   test('a loop of names is a mistake, not a hang', () => {
@@ -344,11 +483,6 @@ auth_url = http://k/v3\nusername = nova\npassword = p$x\nuser_domain_name = Defa
     expect(told(60)).toBe('');
     expect(told(61)).toContain('are 601 s together: Cinder gives a create up after 600');
     expect(told(61, 'quiesce = never')).toBe('');
-  });
-
-  test('a policy that nobody reads yet is not ignored in silence', () => {
-    const { warnings } = load(`${GOOD}[oslo_policy]\npolicy_file = strict.yaml`);
-    expect(warnings.join()).toContain('not read yet');
   });
 
   test('the default files, conf.d in the order of names, and none at all', () => {
@@ -424,15 +558,33 @@ describe('the sample configuration', () => {
     expect(load(text)).toEqual({ ...load(''), places: load(text).places });
   });
 
-  test('names every option that there is, but for those of keystoneauth', () => {
-    const told = describedOptions().map(({ group, name }) => `${group}.${name}`);
-    const keystone = Object.keys(OPTIONS.keystone_authtoken ?? {});
-    const known = Object.entries(OPTIONS).flatMap(([group, options]) =>
-      Object.keys(options)
-        .filter((name) => group !== 'cinder' || !keystone.includes(name) || isRead(name))
-        .map((name) => `${group}.${name}`),
+  test('names every option that is looked at, and no other', () => {
+    const asked = new Set<string>();
+    const env = new Proxy({} as Record<string, string>, {
+      get: (_, name) => {
+        const [, group = '', option = ''] = /^OS_(.+?)__(.+)$/.exec(String(name)) ?? [];
+        asked.add(`${group === 'DEFAULT' ? group : group.toLowerCase()}.${option.toLowerCase()}`);
+        return undefined;
+      },
+    });
+    const basic = GOOD.replace('= noauth\nend', '= http_basic\nusername = u\npassword = p\nend');
+    const bare = TOKENS.replaceAll(/^(user|project)_domain/gm, 'default_domain').replace(
+      /\[c.*/s,
+      '',
     );
-    expect(told.toSorted()).toEqual(known.filter((it) => !/^keystone_/.test(it)).toSorted());
+    const names = `${bare}${bare.replace('keystone_authtoken', 'cinder')}`;
+    const [none, some] = TOKENS_BY_CREDENTIAL.split('[cinder]');
+    const swapped = `${none?.replace('keystone_authtoken', 'cinder')}[keystone_authtoken]${some}`;
+    for (const text of [GOOD, basic, TOKENS, names, TOKENS_BY_CREDENTIAL, swapped]) {
+      expect(loadConfig({ files: [file(text)], env }).ok).toBe(true);
+    }
+    const told = describedOptions().map(({ group, name }) => `${group}.${name}`);
+    // Looked at to be refused.
+    const scopes = 'domain_name domain_id system_scope trust_id'.split(' ');
+    const refused = ['cinder', 'keystone_authtoken'].flatMap((it) =>
+      scopes.map((scope) => `${it}.${scope}`),
+    );
+    expect([...told, ...refused].toSorted()).toEqual([...asked].toSorted());
   });
 
   test('with every comment taken away it is the default, without a warning', () => {
@@ -453,7 +605,9 @@ describe('the sample configuration', () => {
     (name, { group, name: option, least = 0, most = 0, choices }) => {
       const wrong = (value: string | number) =>
         mistakes('', { [`OS_${group}__${option}`.toUpperCase()]: String(value) }).filter(
-          (it) => it.includes(name) && /give (a whole|one of)|noauth, http_basic or none/.test(it),
+          (it) =>
+            it.includes(`${name} is `) &&
+            /give (a whole|one of|password or)|noauth, http_basic or none/.test(it),
         );
       if (choices === undefined) {
         expect([wrong(least), wrong(most)]).toEqual([[], []]);
@@ -465,8 +619,3 @@ describe('the sample configuration', () => {
     },
   );
 });
-
-/** Options of keystoneauth that [cinder] has a use for. */
-const isRead = (name: string): boolean => READ.split(' ').includes(name);
-const READ =
-  'auth_type user_id project_id username password cafile certfile keyfile insecure timeout';

@@ -2,7 +2,8 @@ import { chmodSync, mkdirSync, mkdtempSync, rmSync, writeFileSync } from 'node:f
 import { createServer } from 'node:http';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { afterAll, beforeAll, beforeEach, describe, expect, test } from 'vitest';
+import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, test } from 'vitest';
+import type { Login } from '#adapters/keystone/login.ts';
 import { type Config, type Loaded, loadConfig } from '#app/config.ts';
 import { type DoctorWorld, doctor } from '#app/doctor.ts';
 import { qemuImg } from '#app/doctor-host.ts';
@@ -11,6 +12,11 @@ import { err, ok } from '#domain/result.ts';
 import type { Hypervisor } from '#ports/hypervisor.ts';
 import { SimImages } from '#sim/images.ts';
 import { SimulatedHost } from '#sim/simulated-host.ts';
+import {
+  PROJECT,
+  type PretendKeystone,
+  pretendKeystone,
+} from './adapters/keystone/pretend-keystone.ts';
 
 /** The whole program on a simulated machine, and the doctor beside it as a command of its own. */
 let host: SimulatedHost;
@@ -307,6 +313,84 @@ describe('what is wrong', () => {
     expect((await run()).of('cinder')).toMatchObject([
       { status: 'error', todo: expect.stringContaining('curl http://127.0.0.1:9/v3') },
     ]);
+  });
+
+  describe('a Keystone', () => {
+    let server: PretendKeystone;
+    beforeEach(async () => {
+      server = await pretendKeystone();
+      const { authUrl } = server;
+      const login: Login = {
+        type: 'password',
+        authUrl,
+        user: { id: 'u' },
+        project: { id: PROJECT },
+        password: { reveal: () => 'hunter22' },
+      };
+      const tls = { caFile: null, certFile: null, keyFile: null, insecure: false };
+      const wanted = {
+        ...{ serviceType: 'volumev3', serviceName: null, interfaces: ['public'], region: null },
+      };
+      config = {
+        cinder: {
+          ...host.config.cinder,
+          endpoint: null,
+          auth: { type: 'keystone', login, wanted },
+        },
+        keystone: {
+          ...{ login, ...tls, wwwAuthenticateUri: authUrl, timeoutMs: 1000, tokenCacheMs: 0 },
+          ...{ serviceTokenRoles: [], serviceTokenRolesRequired: true },
+          policy: { create: { kind: 'nobody' }, delete: { kind: 'nobody' } },
+        },
+      };
+    });
+    afterEach(() => server[Symbol.asyncDispose]());
+
+    test('that lets us in, and leads to Cinder', async () => {
+      const endpoints = [{ interface: 'public', url: host.http.endpoint }];
+      server.state.login = { catalog: [{ type: 'volumev3', endpoints }] };
+      const { of } = await run();
+      expect(of('keystone')).toMatchObject([
+        { status: 'ok', saw: 'user u-1 is let in, with service' },
+      ]);
+      // The simulated one has a token of its own, and says so.
+      expect(of('cinder')).toMatchObject([
+        { status: 'error', todo: 'correct the credentials in [cinder]' },
+      ]);
+    });
+
+    test('in which we have no role that may look at tokens', async () => {
+      server.state.login = { roles: ['member'], catalog: [] };
+      const { of } = await run();
+      expect(of('keystone')).toMatchObject([
+        { status: 'warning', todo: expect.stringContaining('the role service') },
+      ]);
+      expect(of('cinder')).toMatchObject([
+        { status: 'error', todo: expect.stringContaining('openstack catalog list') },
+      ]);
+    });
+
+    test('that refuses us, is no Keystone, or is not there', async () => {
+      const todos = async () => {
+        const { of } = await run();
+        return [...of('keystone'), ...of('cinder')].map(({ status, todo }) => `${status}: ${todo}`);
+      };
+      server.state.login = null;
+      expect(await todos()).toEqual([
+        'error: correct the credentials in [keystone_authtoken]',
+        'error: correct the credentials in [cinder]',
+      ]);
+      server.state.broken = { status: 404 };
+      expect(await todos()).toEqual([
+        'error: is [keystone_authtoken] auth_url that of the v3 API?',
+        'error: is [cinder] auth_url that of the v3 API?',
+      ]);
+      server.state.broken = { status: 503 };
+      expect(await todos()).toEqual([
+        'error: is [keystone_authtoken] auth_url right? does it run?',
+        'error: is [cinder] auth_url right? does it run?',
+      ]);
+    });
   });
 
   test('words that Cinder does not understand', async () => {

@@ -4,7 +4,7 @@ import { cinderUrl, urlIn, type Wanted } from '../keystone/catalog.ts';
 import type { Access, KeystoneSession } from '../keystone/session.ts';
 
 /** How our requests reach Cinder and say who we are. One that asks Keystone may fail. */
-export interface Authorizer {
+export interface Authorizer extends Partial<AsyncDisposable> {
   /** What paths are appended to, version and (where the cloud wants it) project id included. */
   baseUrl(): Promise<Result<string, Fault>>;
   headers(): Promise<Result<Readonly<Record<string, string>>, Fault>>;
@@ -74,6 +74,7 @@ export function keystone({ session, wanted, endpoint }: KeystoneOptions): Author
       const renewed = await session.renew(rejected[TOKEN] ?? '');
       return renewed.ok ? ok(null) : renewed;
     },
+    [Symbol.asyncDispose]: () => session[Symbol.asyncDispose](),
   };
 }
 

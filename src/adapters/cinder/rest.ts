@@ -58,7 +58,7 @@ export class Rest implements AsyncDisposable {
 
   /** What is under way ends as a fault. */
   async [Symbol.asyncDispose](): Promise<void> {
-    await this.#agent.destroy();
+    await Promise.all([this.#agent.destroy(), this.#authorizer[Symbol.asyncDispose]?.()]);
   }
 
   async #ask(

@@ -16,8 +16,7 @@ export type Login =
       readonly authUrl: string;
       readonly user: Named;
       readonly password: Hidden;
-      /** Null asks for the user's default project, if it has one. */
-      readonly project: Named | null;
+      readonly project: Named;
     }
   | {
       readonly type: 'v3applicationcredential';
@@ -34,7 +33,7 @@ export function loginBody(login: Login): unknown {
     case 'password': {
       const user = { ...login.user, password: login.password.reveal() };
       const identity = { methods: ['password'], password: { user } };
-      return { auth: { identity, ...(login.project && { scope: { project: login.project } }) } };
+      return { auth: { identity, scope: { project: login.project } } };
     }
     case 'v3applicationcredential': {
       // The credential is of one project: Keystone refuses a scope beside it.

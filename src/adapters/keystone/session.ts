@@ -35,7 +35,7 @@ interface Held {
  * One user of Keystone's, logged in when it is needed and again before its token expires. Logins
  * take no turns: whoever comes while one is under way gets its outcome.
  */
-export class KeystoneSession {
+export class KeystoneSession implements AsyncDisposable {
   readonly #options: SessionOptions;
   #held: Held | null = null;
   #flight: Promise<Result<Access, Fault>> | null = null;
@@ -43,6 +43,14 @@ export class KeystoneSession {
 
   constructor(options: SessionOptions) {
     this.#options = options;
+  }
+
+  get http(): KeystoneHttp {
+    return this.#options.http;
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    await this.http[Symbol.asyncDispose]();
   }
 
   /** A token with some life left in it. */

@@ -43,7 +43,7 @@ const answer = z.object({
     project: z.object({ id: word }).nullish(),
     issued_at: moment,
     expires_at: moment,
-    application_credential: z.object({ access_rules: z.unknown() }).nullish(),
+    application_credential: z.object({ access_rules: z.unknown().optional() }).nullish(),
     catalog: z.array(service).default([]),
   }),
 });

@@ -3,7 +3,7 @@ import type { SnapshotId } from '#domain/ids.ts';
 import type { Result } from '#domain/result.ts';
 import type { Answer, AssistedSnapshots, Caller, Trouble } from '#ports/assisted-snapshots.ts';
 import type { Telemetry } from '#ports/telemetry.ts';
-import type { Authenticator } from './auth.ts';
+import type { Asked, Authenticator } from './auth.ts';
 import { badRequest, faultOf, JSON_TYPE, type NovaFault, sendFault } from './fault.ts';
 import { isJson, UNSUPPORTED_TYPE } from './guards.ts';
 import { microversion } from './microversion.ts';
@@ -57,12 +57,12 @@ export function addAssisted(
     return no === null ? reply.code(204).send() : sendFault(reply, no);
   };
 
-  const before = [authenticate(options.auth), checkVersion];
+  const before = (action: Asked['action']) => [authenticate(options.auth, action), checkVersion];
   for (const prefix of PREFIXES) {
     for (const project of PROJECTS) {
       const url = `${prefix}${project}/os-assisted-volume-snapshots`;
-      addResource(app, url, { POST: create }, before);
-      addResource(app, `${url}/:snapshot`, { DELETE: remove }, before);
+      addResource(app, url, { POST: create }, before('create'));
+      addResource(app, `${url}/:snapshot`, { DELETE: remove }, before('delete'));
     }
   }
 }
@@ -130,9 +130,10 @@ function die(error: unknown): void {
   });
 }
 
-function authenticate(auth: Authenticator) {
+function authenticate(auth: Authenticator, action: Asked['action']) {
   return async (request: FastifyRequest, reply: FastifyReply): Promise<unknown> => {
-    const verdict = await auth.authenticate(request.headers);
+    const { project = null } = request.params as { project?: string };
+    const verdict = await auth.authenticate(request.headers, { action, project });
     if (verdict.ok) return;
     const { wwwAuthenticate } = verdict;
     if (wwwAuthenticate !== undefined) reply.header('www-authenticate', wwwAuthenticate);

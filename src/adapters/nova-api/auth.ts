@@ -3,15 +3,22 @@ import type { IncomingHttpHeaders } from 'node:http';
 import { compare } from 'bcryptjs';
 
 /** Who is calling, and whether they may. */
-export interface Authenticator {
-  authenticate(headers: IncomingHttpHeaders): Promise<Verdict>;
+export interface Authenticator extends Partial<AsyncDisposable> {
+  authenticate(headers: IncomingHttpHeaders, asked: Asked): Promise<Verdict>;
+}
+
+/** What they want. */
+export interface Asked {
+  readonly action: 'create' | 'delete';
+  /** The project that the URL names. */
+  readonly project: string | null;
 }
 
 export type Verdict =
   | { readonly ok: true; readonly user: string }
   | {
       readonly ok: false;
-      readonly status: 401 | 403 | 503;
+      readonly status: 400 | 401 | 403 | 503;
       readonly message: string;
       readonly wwwAuthenticate?: string;
     };

@@ -14,6 +14,9 @@ export function addMetrics(app: FastifyInstance, measures: Measures): void {
   );
 }
 
+/** Whoever may have snapshots taken may see how many there are. */
+const READING = { action: 'create', project: null } as const;
+
 export interface MetricsApiOptions {
   readonly measures: Measures;
   readonly telemetry: Telemetry;
@@ -28,7 +31,7 @@ export interface MetricsApiOptions {
 export function metricsApi({ measures, telemetry, auth }: MetricsApiOptions): FastifyInstance {
   const app = fastify({ bodyLimit: 1024, forceCloseConnections: true, requestTimeout: 10_000 });
   app.addHook('onRequest', async (request, reply) => {
-    const verdict = await auth.authenticate(request.headers);
+    const verdict = await auth.authenticate(request.headers, READING);
     if (verdict.ok) return;
     const { wwwAuthenticate, status, message } = verdict;
     if (wwwAuthenticate !== undefined) reply.header('www-authenticate', wwwAuthenticate);

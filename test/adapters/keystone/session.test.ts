@@ -15,6 +15,7 @@ import {
 } from './pretend-keystone.ts';
 
 const PASSWORD = 'hunter22';
+const nothing = async () => {};
 const hidden = { reveal: () => PASSWORD };
 const opened: AsyncDisposable[] = [];
 afterEach(async () => {
@@ -211,7 +212,8 @@ describe('to Cinder', () => {
     { wanted = {}, endpoint = null }: { wanted?: Partial<Wanted>; endpoint?: string | null } = {},
   ) {
     const authorizer = keystone({ session, wanted: { ...WANTED, ...wanted }, endpoint });
-    await using rest = new Rest({ authorizer });
+    // The session would be closed with it, and another request is to come.
+    await using rest = new Rest({ authorizer: { ...authorizer, [Symbol.asyncDispose]: nothing } });
     return await rest.post(['snapshots', 'a', 'action'], {});
   }
 

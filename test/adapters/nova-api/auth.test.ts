@@ -5,20 +5,24 @@ import { api, createBody, PATH, post } from './harness.ts';
 
 const hash = hashSync('pa:ss', 4);
 const FILE = `# Cinder\n\ncinder:${hash}\r\nother:${hashSync('x', 4).replace('$2b$', '$2y$')}\n`;
+const ASKED = { action: 'create', project: null } as const;
 const basic = (text: string) => ({
   authorization: `Basic ${Buffer.from(text).toString('base64')}`,
 });
 
 test('noAuth lets everybody in', async () => {
-  expect(await noAuth().authenticate({})).toEqual({ ok: true, user: 'noauth' });
+  expect(await noAuth().authenticate({}, ASKED)).toEqual({ ok: true, user: 'noauth' });
 });
 
 describe('httpBasic', () => {
   test('knows its users, also the second time', async () => {
     const auth = httpBasic(FILE);
     for (let at = 0; at < 2; at += 1) {
-      expect(await auth.authenticate(basic('cinder:pa:ss'))).toEqual({ ok: true, user: 'cinder' });
-      expect(await auth.authenticate(basic('other:x'))).toEqual({ ok: true, user: 'other' });
+      expect(await auth.authenticate(basic('cinder:pa:ss'), ASKED)).toEqual({
+        ok: true,
+        user: 'cinder',
+      });
+      expect(await auth.authenticate(basic('other:x'), ASKED)).toEqual({ ok: true, user: 'other' });
     }
   });
 
@@ -33,8 +37,8 @@ describe('httpBasic', () => {
     ['nobody', basic(':')],
   ])('refuses %s', async (_, headers) => {
     const auth = httpBasic(FILE);
-    await auth.authenticate(basic('cinder:pa:ss'));
-    expect(await auth.authenticate(headers)).toMatchObject({
+    await auth.authenticate(basic('cinder:pa:ss'), ASKED);
+    expect(await auth.authenticate(headers, ASKED)).toMatchObject({
       ok: false,
       status: 401,
       wwwAuthenticate: 'Basic realm="chainkeeper"',
@@ -43,13 +47,15 @@ describe('httpBasic', () => {
 
   test('a storm of wrong passwords is cut off, and who is known gets in', async () => {
     const auth = httpBasic(FILE);
-    await auth.authenticate(basic('cinder:pa:ss'));
-    const storm = Array.from({ length: 40 }, (_, at) => auth.authenticate(basic(`cinder:${at}`)));
-    expect(await auth.authenticate(basic('cinder:pa:ss'))).toMatchObject({ ok: true });
+    await auth.authenticate(basic('cinder:pa:ss'), ASKED);
+    const storm = Array.from({ length: 40 }, (_, at) =>
+      auth.authenticate(basic(`cinder:${at}`), ASKED),
+    );
+    expect(await auth.authenticate(basic('cinder:pa:ss'), ASKED)).toMatchObject({ ok: true });
     const verdicts = await Promise.all(storm);
     expect(verdicts.filter((it) => !it.ok && it.status === 401)).toHaveLength(16);
     expect(verdicts.filter((it) => !it.ok && it.status === 503)).toHaveLength(24);
-    expect(await auth.authenticate(basic('other:x'))).toMatchObject({ ok: true });
+    expect(await auth.authenticate(basic('other:x'), ASKED)).toMatchObject({ ok: true });
   });
 
   test.each([
