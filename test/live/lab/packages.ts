@@ -36,10 +36,16 @@ const NOVA = {
   '/usr/lib/python3/dist-packages/libvirt.py': ['python3-libvirt'],
 } as const;
 
+/** The package keystone would start one and ask for a database; the programs are in this one. */
+const KEYSTONE = {
+  '/usr/bin/keystone-manage': ['python3-keystone'],
+} as const;
+
 export interface Wanted {
   readonly cinder: boolean;
   readonly nova?: boolean;
   readonly network?: boolean;
+  readonly keystone?: boolean;
 }
 
 /**
@@ -52,6 +58,7 @@ export async function ensurePackages(wanted: Wanted): Promise<readonly string[]>
     ...(wanted.cinder && CINDER),
     ...(wanted.nova && NOVA),
     ...(wanted.network && NETWORK),
+    ...(wanted.keystone && KEYSTONE),
   };
   const missing = Object.keys(table)
     .filter((file) => !existsSync(file))
