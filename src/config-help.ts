@@ -83,9 +83,9 @@ export const HELP: Readonly<Record<string, Group>> = {
         'A request for a guest of theirs is sent on to them by a 307, credentials and all.',
       type: 'list',
     },
-    cert_file: text('For TLS, which is not there yet: let a proxy on this host terminate it.'),
-    key_file: text('For TLS, which is not there yet.'),
-    ca_file: text('For TLS, which is not there yet.'),
+    cert_file: text('The certificate for TLS, with those in between. SIGHUP reads it anew.'),
+    key_file: text('Its key.'),
+    ca_file: text('Who must have signed the certificate that each caller then has to show.'),
     max_queued: number(1, 100_000, 'How many requests may wait for their answer at once.'),
   },
   libvirt: {

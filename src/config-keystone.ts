@@ -1,10 +1,39 @@
 import { readFileSync } from 'node:fs';
+import { resolve } from 'node:path';
 import type { Wanted } from '#adapters/keystone/catalog.ts';
 import type { Domain, Login, Named } from '#adapters/keystone/login.ts';
 import { type Policy, parsePolicy } from '#adapters/nova-api/policy.ts';
 import { codeOf } from '#adapters/system/access.ts';
+import { tlsIn, urlOf } from './config-places.ts';
 import { Secret } from './config-secret.ts';
+import { type KeystoneConfig, OPTIONS } from './config-shape.ts';
 import type { Options } from './oslo-options.ts';
+
+/** [keystone_authtoken] and the policy, where callers bring tokens. */
+export function keystoneIn(options: Options, folder: string): KeystoneConfig | null {
+  if (options.text('api', 'auth_strategy') !== 'keystone') return null;
+  const group = 'keystone_authtoken';
+  const uri = urlOf(options, group, 'www_authenticate_uri') ?? urlOf(options, group, 'auth_uri');
+  const file = options.text('oslo_policy', 'policy_file') ?? '';
+  const policy = policyIn(options, resolve(folder, file), file !== DEFAULT_POLICY);
+  const said = {
+    serviceTokenRoles: options.list(group, 'service_token_roles'),
+    serviceTokenRolesRequired: options.flag(group, 'service_token_roles_required'),
+    tokenCacheMs: options.whole(group, 'token_cache_time', -1, 86_400) * 1000,
+    timeoutMs: options.whole(group, 'http_connect_timeout', 1, 600) * 1000,
+    ...tlsIn(options, group),
+  };
+  const section = sectionOf(options, group);
+  const type = options.text(section, 'auth_type');
+  if (type === null || !KEYSTONE_TYPES.includes(type)) {
+    const given = type === null ? 'is not set' : `is '${type}'`;
+    const todo = 'give password or v3applicationcredential, or set [api] auth_strategy';
+    options.wrong(section, 'auth_type', `${given}: ${todo} to http_basic or noauth`);
+    return null;
+  }
+  const login = loginIn(options, section);
+  return policy && { ...said, login, policy, wwwAuthenticateUri: uri ?? login.authUrl };
+}
 
 /** keystoneauth's plugins that ask a Keystone; `password` finds v3 by itself, as v3password. */
 export const KEYSTONE_TYPES: readonly string[] = [
@@ -96,7 +125,7 @@ export function wantedIn(options: Options, group: string): Wanted {
 }
 
 /** The rules of `file`, or Nova's defaults where it is not there and nobody named it. */
-export function policyIn(options: Options, file: string, named: boolean): Policy | null {
+function policyIn(options: Options, file: string, named: boolean): Policy | null {
   const wrong = (sentence: string) => options.wrong('oslo_policy', 'policy_file', sentence);
   try {
     const policy = parsePolicy(text(file, named));
@@ -117,16 +146,7 @@ function text(file: string, named: boolean): string {
   }
 }
 
-/** A URL without a slash at its end; what is none is a mistake. */
-export function urlOf(options: Options, group: string, option: string): string | null {
-  const found = options.text(group, option);
-  if (found === null) return null;
-  const parsed = URL.parse(found);
-  if (parsed === null || !/^https?:$/.test(parsed.protocol) || parsed.username !== '') {
-    options.wrong(group, option, 'is no plain http or https URL');
-  }
-  return found.replace(/\/+$/, '');
-}
+export const DEFAULT_POLICY = OPTIONS.oslo_policy?.policy_file;
 
 const byId = (id: string | null) => (id === null ? null : { id });
 const byName = (name: string | null) => (name === null ? null : { name });

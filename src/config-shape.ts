@@ -1,6 +1,7 @@
 import type { Wanted } from '#adapters/keystone/catalog.ts';
 import type { Login } from '#adapters/keystone/login.ts';
 import type { Policy } from '#adapters/nova-api/policy.ts';
+import type { TlsFiles } from '#adapters/nova-api/tls.ts';
 import type { Quiesce } from '#domain/quiesce.ts';
 import { Secret } from './config-secret.ts';
 import type { Known } from './oslo-options.ts';
@@ -30,6 +31,8 @@ export interface ApiConfig {
   /** The chainkeepers of other hosts, by the name that Cinder has for the host. */
   readonly hostEndpoints: Readonly<Record<string, string>>;
   readonly maxQueued: number;
+  /** Null is HTTP. */
+  readonly tls: TlsFiles | null;
 }
 
 export interface LibvirtConfig {

@@ -1,28 +1,27 @@
 import { constants } from 'node:fs';
 import { isIP } from 'node:net';
 import { hostname } from 'node:os';
-import { dirname, isAbsolute, resolve } from 'node:path';
+import { dirname, isAbsolute } from 'node:path';
 import { inaccessible } from '#adapters/system/access.ts';
 import { err, ok, type Result } from '#domain/result.ts';
 import { type Places, readFiles } from './config-files.ts';
 import {
+  DEFAULT_POLICY,
   KEYSTONE_TYPES,
+  keystoneIn,
   loginIn,
-  policyIn,
   sectionOf,
-  urlOf,
   wantedIn,
 } from './config-keystone.ts';
+import { absolute, readable, tlsIn, tlsOfApi, urlOf } from './config-places.ts';
 import { Secret } from './config-secret.ts';
 import type {
   ApiConfig,
   CinderAuth,
   CinderConfig,
   Config,
-  KeystoneConfig,
   LibvirtConfig,
   OperatorConfig,
-  TlsConfig,
 } from './config-shape.ts';
 import { freeze, OPTIONS } from './config-shape.ts';
 import { type Environment, type Known, Options } from './oslo-options.ts';
@@ -67,7 +66,7 @@ export function loadConfig(sources: Sources = {}): Loaded {
     libvirt: libvirt(options),
     cinder: cinder(options),
     operator: operator(options),
-    keystone: keystone(options, read.folder),
+    keystone: keystoneIn(options, read.folder),
   };
   const warnings = [...options.unknown(), ...policyWarning(options), ...freezeWarning(config)];
   // Of a file that was not read nobody knows what it sets, so that nothing is missing or unset.
@@ -110,11 +109,6 @@ function api(options: Options): ApiConfig {
   if (auth === 'http_basic' && users === null) {
     options.wrong('api', 'http_basic_auth_user_file', 'is needed when auth_strategy is http_basic');
   }
-  for (const name of ['cert_file', 'key_file', 'ca_file']) {
-    // An operator who sets these believes that nobody can listen in.
-    if (options.text('api', name) === null) continue;
-    options.wrong('api', name, `asks for TLS, ${NOT_YET}: let a proxy on this host terminate it`);
-  }
   return {
     bindHost,
     bindPort: options.whole('api', 'bind_port', 0, 65535),
@@ -123,6 +117,7 @@ function api(options: Options): ApiConfig {
     publicEndpoint: urlOf(options, 'api', 'public_endpoint'),
     hostEndpoints: hostEndpoints(options),
     maxQueued: options.whole('api', 'max_queued', 1, 100_000),
+    tls: tlsOfApi(options),
   };
 }
 
@@ -159,32 +154,6 @@ function libvirt(options: Options): LibvirtConfig {
   };
 }
 
-/** [keystone_authtoken] and the policy, where callers bring tokens. */
-function keystone(options: Options, folder: string): KeystoneConfig | null {
-  if (options.text('api', 'auth_strategy') !== 'keystone') return null;
-  const group = 'keystone_authtoken';
-  const uri = urlOf(options, group, 'www_authenticate_uri') ?? urlOf(options, group, 'auth_uri');
-  const file = options.text('oslo_policy', 'policy_file') ?? '';
-  const policy = policyIn(options, resolve(folder, file), file !== DEFAULT_POLICY);
-  const said = {
-    serviceTokenRoles: options.list(group, 'service_token_roles'),
-    serviceTokenRolesRequired: options.flag(group, 'service_token_roles_required'),
-    tokenCacheMs: options.whole(group, 'token_cache_time', -1, 86_400) * 1000,
-    timeoutMs: options.whole(group, 'http_connect_timeout', 1, 600) * 1000,
-    ...tls(options, group),
-  };
-  const section = sectionOf(options, group);
-  const type = options.text(section, 'auth_type');
-  if (type === null || !KEYSTONE_TYPES.includes(type)) {
-    const given = type === null ? 'is not set' : `is '${type}'`;
-    const todo = 'give password or v3applicationcredential, or set [api] auth_strategy';
-    options.wrong(section, 'auth_type', `${given}: ${todo} to http_basic or noauth`);
-    return null;
-  }
-  const login = loginIn(options, section);
-  return policy && { ...said, login, policy, wwwAuthenticateUri: uri ?? login.authUrl };
-}
-
 function cinder(options: Options): CinderConfig {
   const auth = cinderAuth(options);
   const overrides = ['endpoint_override', 'endpoint', 'endpoint_template'] as const;
@@ -203,7 +172,7 @@ function cinder(options: Options): CinderConfig {
     createTimeoutMs: options.whole('cinder', 'create_timeout', 1, 86_400) * 1000,
     deleteTimeoutMs: options.whole('cinder', 'delete_timeout', 1, 31_536_000) * 1000,
     timeoutMs: options.whole('cinder', 'timeout', 1, 600) * 1000,
-    ...tls(options, 'cinder'),
+    ...tlsIn(options, 'cinder'),
   };
 }
 
@@ -236,15 +205,6 @@ function cinderAuth(options: Options): CinderAuth | null {
   }
 }
 
-function tls(options: Options, group: string): TlsConfig {
-  return {
-    caFile: readable(options, group, 'cafile'),
-    certFile: readable(options, group, 'certfile'),
-    keyFile: readable(options, group, 'keyfile'),
-    insecure: options.flag(group, 'insecure'),
-  };
-}
-
 function operator(options: Options): OperatorConfig {
   const auth = options.text('api', 'auth_strategy');
   const socket = absolute(options, 'operator', 'socket') ?? '';
@@ -275,29 +235,11 @@ function host(options: Options, group: string, auth: string | null): string {
   return text;
 }
 
-function absolute(options: Options, group: string, option: string): string | null {
-  const path = options.text(group, option);
-  if (path !== null && !isAbsolute(path)) {
-    options.wrong(group, option, `is '${path}': give an absolute path`);
-  }
-  return path;
-}
-
 function logFile(options: Options): string | null {
   const path = absolute(options, 'DEFAULT', 'log_file');
   const problem = path === null ? null : inaccessible(dirname(path), constants.W_OK);
   if (problem !== null) {
     options.wrong('DEFAULT', 'log_file', `lies in a folder that cannot be written to (${problem})`);
-  }
-  return path;
-}
-
-function readable(options: Options, group: string, option: string): string | null {
-  const path = absolute(options, group, option);
-  if (path === null) return null;
-  const problem = inaccessible(path, constants.R_OK);
-  if (problem !== null) {
-    options.wrong(group, option, `is ${path}, which cannot be read (${problem})`);
   }
   return path;
 }
@@ -309,8 +251,6 @@ function freezeWarning({ cinder, libvirt }: Config): readonly string[] {
   const sum = '[cinder] create_timeout and [libvirt] agent_timeout';
   return [`${sum} are ${seconds} s together: Cinder gives a create up after 600`];
 }
-
-const DEFAULT_POLICY = OPTIONS.oslo_policy?.policy_file;
 
 /** Nobody has a role under http_basic and noauth; whoever wrote a policy should know. */
 function policyWarning(options: Options): readonly string[] {

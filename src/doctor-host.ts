@@ -118,9 +118,10 @@ function held(path: string, { pid, command }: Holder, runs: boolean): Check {
 /** Where Cinder calls: ours when we run, nobody's when not. */
 async function door({ api }: Config, runs: boolean, holder: Holder | null): Promise<Check> {
   const place = `${api.bindHost}:${api.bindPort}`;
+  const scheme = api.tls === null ? 'http' : 'https';
   const open = await answers(api.bindHost, api.bindPort);
   if (runs) {
-    const todo = `look into the log; is [nova] endpoint of cinder.conf http://${place}/v2.1?`;
+    const todo = `look into the log; is [nova] endpoint of cinder.conf ${scheme}://${place}/v2.1?`;
     return open ? fine('api', `it listens on ${place}`) : bad('api', `nobody is on ${place}`, todo);
   }
   if (!open) return fine('api', `${place} is free`);

@@ -1,9 +1,12 @@
+import type { Server } from 'node:tls';
 import type { FastifyInstance } from 'fastify';
 import { noAuth } from '#adapters/nova-api/auth.ts';
 import { novaApi } from '#adapters/nova-api/server.ts';
+import { readTls, renewTls, type TlsFiles } from '#adapters/nova-api/tls.ts';
 import { listenAdmin } from '#adapters/operator/admin-api.ts';
 import { metricsApi } from '#adapters/operator/metrics-api.ts';
 import { explainFault } from '#domain/failure.ts';
+import type { Telemetry } from '#ports/telemetry.ts';
 import type { Hexagon } from './composition.ts';
 import { type Config, isOwn } from './config.ts';
 import { authenticatorFor } from './identity.ts';
@@ -22,7 +25,11 @@ export async function listen(hexagon: Hexagon, config: Config): Promise<AsyncDis
   const { api } = config;
   const auth = authenticatorFor(config, telemetry);
   opening.defer(async () => auth[Symbol.asyncDispose]?.());
+  const files = api.tls;
+  const tls = files === null ? null : readTls(files);
+  if (tls !== null && !tls.ok) throw new StartupProblem(`${tls.error}.`);
   const nova = novaApi({
+    ...(tls !== null && { tls: tls.value }),
     assisted,
     telemetry,
     clock,
@@ -36,8 +43,12 @@ export async function listen(hexagon: Hexagon, config: Config): Promise<AsyncDis
     },
   });
   opening.defer(() => nova.close());
+  if (files !== null) {
+    opening.defer(onHup(() => renewed(nova.server as unknown as Server, files, telemetry)));
+  }
   await bind(nova, api, 'api', '(of a simulated service: --port)');
-  telemetry.log('info', `chainkeeper listens on http://${api.bindHost}:${api.bindPort}`);
+  const scheme = tls === null ? 'http' : 'https';
+  telemetry.log('info', `chainkeeper listens on ${scheme}://${api.bindHost}:${api.bindPort}`);
   const { operator } = config;
   if (operator.bindPort !== 0) {
     const readers = isOwn(operator.bindHost) ? noAuth() : auth;
@@ -48,6 +59,18 @@ export async function listen(hexagon: Hexagon, config: Config): Promise<AsyncDis
     telemetry.log('info', `metrics are on http://${place}/metrics`);
   }
   return opening.move();
+}
+
+/** Calls this on every SIGHUP, until what is returned is called. */
+function onHup(act: () => void): () => void {
+  process.on('SIGHUP', act);
+  return () => process.off('SIGHUP', act);
+}
+
+function renewed(server: Server, files: TlsFiles, telemetry: Telemetry): void {
+  const problem = renewTls(server, files);
+  if (problem === null) telemetry.log('info', 'The certificates were read anew.');
+  else telemetry.log('error', `${problem}. The old ones stay.`);
 }
 
 async function bind(

@@ -271,10 +271,10 @@ socket = $nobody
       'a.conf:4: [DEFAULT] log_file lies in a folder that cannot be written to (ENOENT)',
       'a.conf:7: [api] bind_host is 0.0.0.0, and [api] auth_strategy noauth answers only on this ' +
         'machine: set it to 127.0.0.1, or use http_basic',
-      'a.conf:9: [api] cert_file asks for TLS, which chainkeeper cannot do yet: let a proxy on ' +
-        'this host terminate it',
       "a.conf:8: [api] bind_port is '99999': give a whole number from 0 to 65535",
       'a.conf:10: [api] public_endpoint is no plain http or https URL',
+      'a.conf:9: [api] cert_file is /nowhere, which cannot be read (ENOENT)',
+      '[api] key_file is needed for TLS, which the others beside it ask for',
       'a.conf:14: [libvirt] volume_directories names mnt: give absolute paths',
       "a.conf:12: [libvirt] quiesce is 'sometimes': give one of auto, required, never",
       "a.conf:13: [libvirt] max_chain_depth is 'many': give a whole number from 2 to 200",
@@ -321,6 +321,23 @@ socket = $nobody
   });
   test.each(['0.0.0.0', '::', '127.evil.example', '128.0.0.1'])('noauth refuses %s', (host) => {
     expect(mistakes(GOOD, { OS_API__BIND_HOST: host })).toHaveLength(1);
+  });
+
+  test('TLS needs a certificate and its key', () => {
+    const [cert, key] = [file('c', 'cert.pem'), file('k', 'key.pem')];
+    const tls = (text: string) => GOOD.replace('[api]', `[api]\n${text}`);
+    expect(loaded(GOOD).api.tls).toBe(null);
+    expect(loaded(tls(`cert_file = ${cert}\nkey_file = ${key}`)).api.tls).toEqual({
+      certFile: cert,
+      keyFile: key,
+      caFile: null,
+    });
+    const needed = (name: string) => [
+      `[api] ${name} is needed for TLS, which the others beside it ask for`,
+    ];
+    expect(mistakes(tls(`cert_file = ${cert}`))).toEqual(needed('key_file'));
+    expect(mistakes(tls(`key_file = ${key}`))).toEqual(needed('cert_file'));
+    expect(mistakes(tls(`ca_file = ${cert}`))).toEqual(needed('cert_file'));
   });
 
   test('tokens, with a section for both, and no word of the password', () => {

@@ -8,7 +8,8 @@ import { requestIds } from './request-id.ts';
  * hand, because there is no response object yet.
  */
 export function answerClientError(error: NodeJS.ErrnoException, socket: Duplex, id: string): void {
-  if (error.code === 'ECONNRESET' || !socket.writable) {
+  // Where no TLS came about, an answer would wait for it for ever, and the socket with it.
+  if (!/^(HPE_|ERR_HTTP_)/.test(error.code ?? '') || !socket.writable) {
     socket.destroy();
     return;
   }

@@ -1,4 +1,5 @@
 import { METHODS } from 'node:http';
+import type { TlsOptions } from 'node:tls';
 import Fastify, { type FastifyInstance, type FastifyReply, type FastifyRequest } from 'fastify';
 import type { AssistedSnapshots } from '#ports/assisted-snapshots.ts';
 import type { Clock } from '#ports/clock.ts';
@@ -28,6 +29,8 @@ export interface NovaApiOptions {
   readonly hosts?: Readonly<Record<string, string>>;
   /** This service as its callers reach it, or null: then the Host header says it. */
   readonly publicEndpoint: string | null;
+  /** Left out, it is HTTP. */
+  readonly tls?: TlsOptions;
   /** Told of an error that the port threw. By default it is thrown again and ends the process. */
   readonly defect?: (error: unknown) => void;
 }
@@ -74,9 +77,18 @@ export function novaApi(options: NovaApiOptions): FastifyInstance {
 const HEALTHCHECK = '/healthcheck';
 
 /** Fastify with our limits. Its answers before any hook runs are given our form, too. */
-function server({ clock, maxQueued }: NovaApiOptions): FastifyInstance {
+function server({ clock, maxQueued, tls }: NovaApiOptions): FastifyInstance {
   const newId = () => `req-${clock.uuid()}`;
-  const app = Fastify({
+  const http = {
+    headersTimeout: LIMITS.headersTimeoutMs,
+    connectionsCheckingInterval: LIMITS.lateCheckMs,
+    insecureHTTPParser: false,
+    // Counts the request line, too.
+    maxHeaderSize: LIMITS.headerBytes + LIMITS.urlBytes,
+    requireHostHeader: false,
+  };
+  const secure = tls === undefined ? { http } : { https: { ...http, ...tls } };
+  const app: FastifyInstance = Fastify({
     logger: false,
     genReqId: newId,
     requestIdHeader: false,
@@ -88,14 +100,7 @@ function server({ clock, maxQueued }: NovaApiOptions): FastifyInstance {
     maxRequestsPerSocket: LIMITS.requestsPerSocket,
     requestTimeout: LIMITS.requestTimeoutMs,
     routerOptions: { ignoreTrailingSlash: true, maxParamLength: LIMITS.urlBytes },
-    http: {
-      headersTimeout: LIMITS.headersTimeoutMs,
-      connectionsCheckingInterval: LIMITS.lateCheckMs,
-      insecureHTTPParser: false,
-      // Counts the request line, too.
-      maxHeaderSize: LIMITS.headerBytes + LIMITS.urlBytes,
-      requireHostHeader: false,
-    },
+    ...(secure as { http: typeof http }),
     clientErrorHandler: (error, socket) => answerClientError(error, socket, newId()),
     frameworkErrors: (error, request, reply) => {
       reply.headers(requestIds(request.id)).headers(versionsFor(request));
