@@ -22,7 +22,7 @@ const choice = (choices: readonly string[], says: string): Help => ({
 const list = (says: string): Help => ({ says, type: 'list' });
 
 /** keystoneauth's options of `auth_type` password and v3applicationcredential. */
-const LOGIN: Group = {
+export const LOGIN: Group = {
   auth_section: text('The group in which the options of auth_type stand. By default this one.'),
   auth_url: uri('Keystone, with or without /v3 at its end.'),
   username: text('Whose password it is; with the domain of the user.'),

@@ -4,6 +4,7 @@ import { hostname } from 'node:os';
 import { dirname, isAbsolute } from 'node:path';
 import { inaccessible } from '#adapters/system/access.ts';
 import { err, ok, type Result } from '#domain/result.ts';
+import { withCloud } from './config-cloud.ts';
 import { type Places, readFiles } from './config-files.ts';
 import {
   DEFAULT_POLICY,
@@ -39,6 +40,8 @@ export interface Sources {
   readonly defaults?: Known;
   /** The folder of the default files. */
   readonly etc?: string;
+  /** Instead of who [cinder] says that we are: see src/adapters/keystone/clouds.ts. */
+  readonly cloud?: string;
 }
 
 /** The configuration or every mistake in it. */
@@ -54,8 +57,10 @@ export type Loaded = Result<Config, readonly string[]> & {
 
 /** Reads files and environment: once, at the start. */
 export function loadConfig(sources: Sources = {}): Loaded {
-  const read = readFiles(sources.files, sources.etc);
-  const options = new Options(known(sources), read.sections, sources.env ?? process.env);
+  const { cloud } = sources;
+  const env = sources.env ?? process.env;
+  const read = withCloud(readFiles(sources.files, sources.etc), cloud, env);
+  const options = new Options(known(sources), read.sections, cloud ? withoutCinder(env) : env);
   const config: Config = {
     host: options.text('DEFAULT', 'host') ?? '',
     statePath: absolute(options, 'DEFAULT', 'state_path') ?? '',
@@ -76,6 +81,10 @@ export function loadConfig(sources: Sources = {}): Loaded {
   const about = { warnings, places: read.places, draft: freeze(config), doubtful };
   return mistakes.length > 0 ? { ...err(mistakes), ...about } : { ...ok(about.draft), ...about };
 }
+
+/** What was named on the command line counts. */
+const withoutCinder = (env: Environment): Environment =>
+  Object.fromEntries(Object.entries(env).filter(([name]) => !name.startsWith('OS_CINDER__')));
 
 /** Where the service listens for its operators: all that a command needs to know. */
 export function findSocket(sources: Sources = {}): Result<string, string> {
@@ -217,7 +226,6 @@ function operator(options: Options): OperatorConfig {
   return { socket, bindHost, bindPort };
 }
 
-const NOT_YET = 'which chainkeeper cannot do yet';
 const CINDER_AUTH =
   'password or v3applicationcredential, or noauth, http_basic or none with an endpoint';
 

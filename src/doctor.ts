@@ -13,7 +13,7 @@ import { restFor, sessionFor } from './identity.ts';
 
 /** What is looked at; a test has other ones. */
 export interface DoctorWorld {
-  readonly load: (files: readonly string[]) => Loaded;
+  readonly load: (files: readonly string[], cloud?: string) => Loaded;
   readonly hypervisor: (config: Config) => Promise<Hypervisor>;
   readonly images: Images;
   readonly qemuImg: () => Promise<Check>;
@@ -23,7 +23,7 @@ export interface DoctorWorld {
 }
 
 const REAL: DoctorWorld = {
-  load: (files) => loadConfig({ files }),
+  load: (files, cloud) => loadConfig({ files, ...(cloud !== undefined && { cloud }) }),
   hypervisor: ({ libvirt }) => LibvirtHypervisor.connect(libvirt),
   images: new ShareImages(),
   qemuImg,
@@ -35,10 +35,10 @@ const REAL: DoctorWorld = {
  * nothing. What is wrong with each volume only the service can tell, for it has the journal.
  */
 export async function doctor(
-  { configFiles, socket }: DoctorOptions,
+  { configFiles, socket, cloud }: DoctorOptions,
   world: DoctorWorld = REAL,
 ): Promise<readonly Check[]> {
-  const loaded = world.load(configFiles);
+  const loaded = world.load(configFiles, cloud);
   const { draft, doubtful } = loaded;
   const found = findSocket({ files: configFiles });
   const door = socket ?? (found.ok ? found.value : null);

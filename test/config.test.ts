@@ -1,4 +1,4 @@
-import { mkdirSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs';
+import { mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { inspect } from 'node:util';
@@ -428,6 +428,44 @@ socket = $nobody
       'a.conf:7: [keystone_authtoken] system_scope asks for another scope: chainkeeper works ' +
         'within a project',
     );
+  });
+
+  test('another cloud replaces the whole login of [cinder], and nothing else', () => {
+    const clouds = file(
+      `clouds:
+  mine:
+    auth: { auth_url: 'http://mine:5000', username: me, password: 'a$b$$c', project_id: p }
+    region_name: R
+    cacert: ${file('', 'ca.pem')}
+`,
+      'clouds.yaml',
+    );
+    const env = { OS_CLIENT_CONFIG_FILE: clouds, OS_CINDER__AUTH_TYPE: 'none' };
+    const text = GOOD.replace('service', 'service\nstatus_dialect = stock\ninsecure = true');
+    const as = (cloud: string) => loadConfig({ files: [file(text)], env, cloud });
+    expect(as('mine')).toMatchObject({
+      error: [expect.stringContaining('[cinder] user_domain_name (or user_domain_id) is needed')],
+    });
+    writeFileSync(clouds, readFileSync(clouds, 'utf8').replace('username: me', 'user_id: u'));
+    const mine = as('mine');
+    expect(mine).toMatchObject({ ok: true, warnings: [] });
+    expect(mine.draft.cinder).toMatchObject({
+      endpoint: null,
+      insecure: false,
+      caFile: join(folder, 'ca.pem'),
+      statusDialect: 'stock',
+      auth: {
+        login: { authUrl: 'http://mine:5000', user: { id: 'u' }, project: { id: 'p' } },
+        wanted: { region: 'R' },
+      },
+    });
+    const { auth } = mine.draft.cinder;
+    const login = auth.type === 'keystone' ? auth.login : null;
+    expect(login?.type === 'password' ? login.password.reveal() : null).toBe('a$b$$c');
+    expect(as('yours')).toMatchObject({
+      ok: false,
+      error: [`--os-cloud: ${clouds} has no cloud 'yours': there are mine`],
+    });
   });
 
   test('a policy is read, and one that is not understood is a mistake', () => {

@@ -11,4 +11,6 @@ export interface Check {
 export interface DoctorOptions {
   readonly configFiles: readonly string[];
   readonly socket?: string;
+  /** Whom to be for Cinder, by clouds.yaml, instead of whom the service is. */
+  readonly cloud?: string;
 }

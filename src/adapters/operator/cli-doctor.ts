@@ -11,11 +11,13 @@ const COLUMNS = ['check', 'status', 'saw', 'do'];
 export function addDoctor(program: Command, run: Run): void {
   client(program.command('doctor'))
     .description('every check of this host and its volumes, with what mends it; changes nothing')
-    .action(async (options: ClientOptions) => {
-      const { configFile, socket } = options;
+    .option('--os-cloud <NAME>', "ask Cinder as this one of clouds.yaml; 'envvars': as OS_* say")
+    .action(async (options: ClientOptions & { osCloud?: string }) => {
+      const { configFile, socket, osCloud } = options;
       const checks = await run.io.doctor({
         configFiles: configFile,
         ...(socket !== undefined && { socket }),
+        ...(osCloud !== undefined && { cloud: osCloud }),
       });
       renderChecks(run, checks, options);
     });

@@ -372,6 +372,12 @@ describe('doctor', () => {
     expect(table.out).toMatch(/\| check +\| status +\| saw +\| do/);
   });
 
+  test('may be somebody of clouds.yaml for Cinder', async () => {
+    checks = [];
+    const shown = await run('doctor', '--os-cloud', 'lab');
+    expect(shown.asked).toEqual([{ configFiles: [], cloud: 'lab' }]);
+  });
+
   test('an error, and it fails', async () => {
     checks = [check('warning'), check('error')];
     expect(await run('doctor', '-f', 'value', '-c', 'status')).toMatchObject({
