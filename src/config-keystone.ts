@@ -1,6 +1,6 @@
 import { readFileSync } from 'node:fs';
 import { resolve } from 'node:path';
-import type { Wanted } from '#adapters/keystone/catalog.ts';
+import type { Wanted } from '#adapters/cinder/catalog.ts';
 import type { Domain, Login, Named } from '#adapters/keystone/login.ts';
 import { type Policy, parsePolicy } from '#adapters/nova-api/policy.ts';
 import { codeOf } from '#adapters/system/access.ts';

@@ -1,4 +1,4 @@
-import type { Wanted } from '#adapters/keystone/catalog.ts';
+import type { Wanted } from '#adapters/cinder/catalog.ts';
 import type { Login } from '#adapters/keystone/login.ts';
 import type { Policy } from '#adapters/nova-api/policy.ts';
 import type { TlsFiles } from '#adapters/nova-api/tls.ts';

@@ -8,7 +8,6 @@ import { TokenValidator } from '#adapters/keystone/validator.ts';
 import { type Authenticator, noAuth, httpBasic as novaHttpBasic } from '#adapters/nova-api/auth.ts';
 import { tokenAuth } from '#adapters/nova-api/token-auth.ts';
 import { systemClock } from '#adapters/system/clock.ts';
-import type { Telemetry } from '#ports/telemetry.ts';
 import type { CinderConfig, Config, KeystoneConfig, TlsConfig } from './config.ts';
 import { StartupProblem } from './startup-problem.ts';
 
@@ -31,15 +30,15 @@ function authorizerFor(cinder: CinderConfig): Authorizer {
       return httpBasic({ endpoint, username: auth.username, password: auth.password.reveal() });
     case 'keystone': {
       const session = sessionFor(auth.login, cinder, cinder.endpoint === null);
-      return keystone({ session, wanted: auth.wanted, endpoint: cinder.endpoint });
+      return keystone({ identity: session, wanted: auth.wanted, endpoint: cinder.endpoint });
     }
   }
 }
 
 /** Who may call, as [api] auth_strategy says. */
-export function authenticatorFor(config: Config, telemetry: Telemetry): Authenticator {
+export function authenticatorFor(config: Config): Authenticator {
   const { api } = config;
-  if (config.keystone !== null) return tokenAuthFor(config.keystone, telemetry);
+  if (config.keystone !== null) return tokenAuthFor(config.keystone);
   if (api.authStrategy === 'noauth' || api.httpBasicAuthUserFile === null) return noAuth();
   try {
     return novaHttpBasic(readFileSync(api.httpBasicAuthUserFile, 'utf8'));
@@ -49,13 +48,13 @@ export function authenticatorFor(config: Config, telemetry: Telemetry): Authenti
   }
 }
 
-function tokenAuthFor(config: KeystoneConfig, telemetry: Telemetry): Authenticator {
+function tokenAuthFor(config: KeystoneConfig): Authenticator {
   const { policy, wwwAuthenticateUri, serviceTokenRoles, serviceTokenRolesRequired } = config;
   const serviceTokens = { roles: serviceTokenRoles, required: serviceTokenRolesRequired };
   const session = sessionFor(config.login, config, false);
   const cacheMs = config.tokenCacheMs;
-  const validator = new TokenValidator({ session, clock: systemClock, cacheMs });
-  return tokenAuth({ validator, policy, wwwAuthenticateUri, serviceTokens, telemetry });
+  const judge = new TokenValidator({ session, clock: systemClock, cacheMs });
+  return tokenAuth({ judge, policy, wwwAuthenticateUri, serviceTokens });
 }
 
 type Reached = TlsConfig & { readonly timeoutMs: number };

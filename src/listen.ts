@@ -23,7 +23,7 @@ export async function listen(hexagon: Hexagon, config: Config): Promise<AsyncDis
   if (!admin.ok) throw new StartupProblem(admin.error);
   opening.use(admin.value);
   const { api } = config;
-  const auth = authenticatorFor(config, telemetry);
+  const auth = authenticatorFor(config);
   opening.defer(async () => auth[Symbol.asyncDispose]?.());
   const files = api.tls;
   const tls = files === null ? null : readTls(files);

@@ -7,4 +7,7 @@ export interface LogContext {
   readonly requestId?: string;
   readonly globalRequestId?: string | null;
   readonly operation?: string;
+  /** Keystone's ids, or a name of http_basic's. */
+  readonly user?: string | null;
+  readonly project?: string | null;
 }

@@ -1,7 +1,7 @@
 import type { Fault } from '#domain/failure.ts';
 import { err, ok, type Result } from '#domain/result.ts';
-import { cinderUrl, urlIn, type Wanted } from '../keystone/catalog.ts';
-import type { Access, KeystoneSession } from '../keystone/session.ts';
+import type { Access, Identity } from '#ports/identity.ts';
+import { cinderUrl, urlIn, type Wanted } from './catalog.ts';
 
 /** How our requests reach Cinder and say who we are. One that asks Keystone may fail. */
 export interface Authorizer extends Partial<AsyncDisposable> {
@@ -54,27 +54,27 @@ export function httpBasic({ endpoint, username, password }: HttpBasicOptions): A
 }
 
 export interface KeystoneOptions {
-  readonly session: KeystoneSession;
+  readonly identity: Identity;
   readonly wanted: Wanted;
   /** Instead of what the catalog says; `%(project_id)s` stands for the token's project. */
   readonly endpoint: string | null;
 }
 
 /** `auth_type = password` and `v3applicationcredential`: a token, and the catalog that is in it. */
-export function keystone({ session, wanted, endpoint }: KeystoneOptions): Authorizer {
+export function keystone({ identity, wanted, endpoint }: KeystoneOptions): Authorizer {
   const from = async <T>(take: (access: Access) => Result<T, Fault>): Promise<Result<T, Fault>> => {
-    const access = await session.access();
+    const access = await identity.access();
     return access.ok ? take(access.value) : access;
   };
   return {
     baseUrl: () => from((access) => base(access, wanted, endpoint)),
     headers: () => from(({ text }) => ok({ [TOKEN]: text })),
-    secrets: () => session.secrets(),
+    secrets: () => identity.secrets(),
     refresh: async (rejected) => {
-      const renewed = await session.renew(rejected[TOKEN] ?? '');
+      const renewed = await identity.renew(rejected[TOKEN] ?? '');
       return renewed.ok ? ok(null) : renewed;
     },
-    [Symbol.asyncDispose]: () => session[Symbol.asyncDispose](),
+    [Symbol.asyncDispose]: () => identity[Symbol.asyncDispose](),
   };
 }
 

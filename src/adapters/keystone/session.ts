@@ -1,15 +1,10 @@
 import type { Fault } from '#domain/failure.ts';
 import { err, ok, type Result } from '#domain/result.ts';
 import type { Clock } from '#ports/clock.ts';
+import type { Access, Identity } from '#ports/identity.ts';
 import { type KeystoneHttp, refused } from './http.ts';
 import { type Login, loginBody, secretOf } from './login.ts';
-import { parseToken, type Token } from './token.ts';
-
-/** A token of our own. */
-export interface Access extends Token {
-  /** What X-Auth-Token carries. */
-  readonly text: string;
-}
+import { parseToken } from './token.ts';
 
 export interface SessionOptions {
   readonly login: Login;
@@ -35,7 +30,7 @@ interface Held {
  * One user of Keystone's, logged in when it is needed and again before its token expires. Logins
  * take no turns: whoever comes while one is under way gets its outcome.
  */
-export class KeystoneSession implements AsyncDisposable {
+export class KeystoneSession implements Identity {
   readonly #options: SessionOptions;
   #held: Held | null = null;
   #flight: Promise<Result<Access, Fault>> | null = null;
@@ -53,7 +48,6 @@ export class KeystoneSession implements AsyncDisposable {
     await this.http[Symbol.asyncDispose]();
   }
 
-  /** A token with some life left in it. */
   async access(): Promise<Result<Access, Fault>> {
     const now = this.#options.clock.monotonic();
     const held = this.#held;
@@ -66,7 +60,6 @@ export class KeystoneSession implements AsyncDisposable {
     return fresh;
   }
 
-  /** A token other than this one, which somebody answered with 401. */
   async renew(rejected: string): Promise<Result<Access, Fault>> {
     if (this.#held?.access.text === rejected) this.#held = null;
     return this.access();
@@ -110,8 +103,9 @@ export class KeystoneSession implements AsyncDisposable {
       const detail = token.ok ? 'its answer has no X-Subject-Token' : token.error;
       return err({ kind: 'rejected', who: 'Keystone', detail, code: 'malformed' });
     }
-    const access = { ...token.value, text };
-    const lifeMs = Math.max(0, access.expiresAt - access.issuedAt);
+    const { issuedAt, expiresAt, ...holder } = token.value;
+    const access = { ...holder, text };
+    const lifeMs = Math.max(0, expiresAt - issuedAt);
     // A cloud whose tokens live for seconds would have us log in for every request.
     const renewAt = began + lifeMs - Math.min(RENEW_MS, lifeMs / 2);
     this.#held = { access, renewAt, endsAt: began + lifeMs };

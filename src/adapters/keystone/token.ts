@@ -1,20 +1,13 @@
 /** What Keystone says of a token, and nothing else: pure. */
 import { z } from 'zod';
 import { err, ok, type Result } from '#domain/result.ts';
-import type { Service } from './catalog.ts';
+import type { CatalogService, Holder } from '#ports/identity.ts';
 
-export interface Token {
-  readonly user: string;
-  readonly roles: readonly string[];
-  /** Null when it is of no project: of a domain, of the system, or of nothing. */
-  readonly project: string | null;
+export interface Token extends Holder {
   /** By Keystone's clock, in milliseconds. */
   readonly issuedAt: number;
   readonly expiresAt: number;
-  /** Whether it is good for some requests only (an application credential's access rules). */
-  readonly restricted: boolean;
-  /** Empty when it was not asked for. */
-  readonly catalog: readonly Service[];
+  readonly catalog: readonly CatalogService[];
 }
 
 const word = z.string().min(1);

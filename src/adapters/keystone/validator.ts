@@ -2,6 +2,7 @@ import { createHash } from 'node:crypto';
 import type { Fault } from '#domain/failure.ts';
 import { err, ok, type Result } from '#domain/result.ts';
 import type { Clock } from '#ports/clock.ts';
+import type { Holder, TokenJudge } from '#ports/identity.ts';
 import { refused } from './http.ts';
 import type { KeystoneSession } from './session.ts';
 import { parseToken, type Token } from './token.ts';
@@ -17,30 +18,26 @@ export interface ValidatorOptions {
 }
 
 interface Remembered {
-  readonly token: Token;
+  readonly holder: Holder;
   readonly until: number;
 }
 
 /** Keystone's word on the tokens of others; what it said is believed for a while. */
-export class TokenValidator implements AsyncDisposable {
+export class TokenValidator implements TokenJudge {
   readonly #options: ValidatorOptions;
   readonly #remembered = new Map<string, Remembered>();
-  readonly #flights = new Map<string, Promise<Result<Token | null, Fault>>>();
+  readonly #flights = new Map<string, Promise<Result<Holder | null, Fault>>>();
 
   constructor(options: ValidatorOptions) {
     this.#options = options;
   }
 
-  /**
-   * What a token is, or null for one that is none: unknown, revoked, or expired where that is not
-   * allowed. Keystone decides about its age, for our clock may be wrong; ours only ends what we
-   * remember.
-   */
-  async validate(text: string, allowExpired: boolean): Promise<Result<Token | null, Fault>> {
+  /** Keystone decides about its age, for our clock may be wrong; ours ends what we remember. */
+  async validate(text: string, allowExpired: boolean): Promise<Result<Holder | null, Fault>> {
     const key = `${allowExpired} ${createHash('sha256').update(text).digest('base64')}`;
     const known = this.#remembered.get(key);
     if (known !== undefined && this.#options.clock.monotonic() < known.until) {
-      return ok(known.token);
+      return ok(known.holder);
     }
     this.#remembered.delete(key);
     const flight = this.#flights.get(key);
@@ -59,7 +56,7 @@ export class TokenValidator implements AsyncDisposable {
     text: string,
     allowExpired: boolean,
     key: string,
-  ): Promise<Result<Token | null, Fault>> {
+  ): Promise<Result<Holder | null, Fault>> {
     const { session } = this.#options;
     for (let own = await session.access(), again = false; ; again = true) {
       if (!own.ok) return own;
@@ -83,19 +80,20 @@ export class TokenValidator implements AsyncDisposable {
       }
       if (status !== 200) return err(refused(answer.value));
       const token = parseToken(body);
-      if (token.ok) this.#remember(key, token.value);
-      if (token.ok) return token;
+      if (token.ok) return ok(this.#remember(key, token.value));
       return err({ kind: 'rejected', who: 'Keystone', detail: token.error, code: 'malformed' });
     }
   }
 
-  #remember(key: string, token: Token): void {
+  #remember(key: string, { user, roles, project, restricted, expiresAt }: Token): Holder {
+    const holder = { user, roles, project, restricted };
     const { clock, cacheMs, most = MOST_REMEMBERED } = this.#options;
-    const forMs = Math.min(cacheMs, token.expiresAt - clock.now());
-    if (forMs <= 0) return;
+    const forMs = Math.min(cacheMs, expiresAt - clock.now());
+    if (forMs <= 0) return holder;
     const [oldest] = this.#remembered.keys();
     if (this.#remembered.size >= most && oldest !== undefined) this.#remembered.delete(oldest);
-    this.#remembered.set(key, { token, until: clock.monotonic() + forMs });
+    this.#remembered.set(key, { holder, until: clock.monotonic() + forMs });
+    return holder;
   }
 }
 

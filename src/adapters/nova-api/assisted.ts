@@ -1,14 +1,14 @@
 import type { FastifyInstance, FastifyReply, FastifyRequest } from 'fastify';
 import type { SnapshotId } from '#domain/ids.ts';
 import type { Result } from '#domain/result.ts';
-import type { Answer, AssistedSnapshots, Caller, Trouble } from '#ports/assisted-snapshots.ts';
+import type { Answer, AssistedSnapshots, Trouble } from '#ports/assisted-snapshots.ts';
 import type { Telemetry } from '#ports/telemetry.ts';
 import type { Asked, Authenticator } from './auth.ts';
 import { badRequest, faultOf, JSON_TYPE, type NovaFault, sendFault } from './fault.ts';
 import { isJson, UNSUPPORTED_TYPE } from './guards.ts';
 import { microversion } from './microversion.ts';
 import { parseQuery, type Query } from './query.ts';
-import { callerOf } from './request-id.ts';
+import { callerOf, contextOf, letIn } from './request-id.ts';
 import { addResource, type Handler, isLegacy, PREFIXES, PROJECTS } from './resource.ts';
 import { parseCreate, parseDelete, unknownParameter } from './wire.ts';
 
@@ -38,7 +38,7 @@ export function addAssisted(
     if (!parsed.ok) return sendFault(reply, badRequest(parsed.error));
     const { request: asked, echoId } = parsed.value;
     const caller = callerOf(request.id, request.headers);
-    const no = await ask(caller, asked, request.url, () => assisted.create(asked, caller));
+    const no = await ask(request, asked, () => assisted.create(asked, caller));
     if (no !== null) return sendFault(reply, no);
     const snapshot = { id: echoId, volumeId: asked.volume };
     return reply.header('content-type', JSON_TYPE).send(JSON.stringify({ snapshot }));
@@ -53,11 +53,11 @@ export function addAssisted(
     if (!parsed.ok) return sendFault(reply, badRequest(parsed.error));
     const caller = callerOf(request.id, request.headers);
     const asked = parsed.value;
-    const no = await ask(caller, asked, request.url, () => assisted.delete(asked, caller));
+    const no = await ask(request, asked, () => assisted.delete(asked, caller));
     return no === null ? reply.code(204).send() : sendFault(reply, no);
   };
 
-  const before = (action: Asked['action']) => [authenticate(options.auth, action), checkVersion];
+  const before = (action: Asked['action']) => [authenticate(options, action), checkVersion];
   for (const prefix of PREFIXES) {
     for (const project of PROJECTS) {
       const url = `${prefix}${project}/os-assisted-volume-snapshots`;
@@ -74,11 +74,11 @@ export function addAssisted(
 function queue(options: AssistedOptions, closing: () => boolean) {
   let waiting = 0;
   return async (
-    caller: Caller,
+    request: FastifyRequest,
     { snapshot: id }: { readonly snapshot: SnapshotId },
-    url: string,
     ask: () => Promise<Answer>,
   ): Promise<NovaFault | null> => {
+    const context = contextOf(request);
     if (closing()) return unavailable('This service is stopping: nothing was changed.');
     if (waiting >= options.maxQueued) {
       return unavailable('Too many requests are waiting: nothing was changed, try again.');
@@ -86,16 +86,16 @@ function queue(options: AssistedOptions, closing: () => boolean) {
     waiting += 1;
     try {
       const answer = await ask();
-      const away = answer.ok ? null : elsewhere(answer.error, url, options.hosts);
+      const away = answer.ok ? null : elsewhere(answer.error, request.url, options.hosts);
       if (away !== null) {
-        options.telemetry.log('info', away.message, caller);
+        options.telemetry.log('info', away.message, context);
         return away;
       }
       const fault = answer.ok ? null : faultOf(answer.error);
       // Cinder logs the sentence on its own host; here is where somebody has to act on it.
-      if (fault !== null) options.telemetry.log('warning', `refused: ${fault.message}`, caller);
+      if (fault !== null) options.telemetry.log('warning', `refused: ${fault.message}`, context);
       if (answer.ok && answer.value.operation === null) {
-        options.telemetry.log('info', `Cinder knows no snapshot ${id}: nothing was done`, caller);
+        options.telemetry.log('info', `Cinder knows no snapshot ${id}: nothing was done`, context);
       }
       return fault;
     } catch (error) {
@@ -130,12 +130,14 @@ function die(error: unknown): void {
   });
 }
 
-function authenticate(auth: Authenticator, action: Asked['action']) {
+function authenticate({ auth, telemetry }: AssistedOptions, action: Asked['action']) {
   return async (request: FastifyRequest, reply: FastifyReply): Promise<unknown> => {
     const { project = null } = request.params as { project?: string };
     const verdict = await auth.authenticate(request.headers, { action, project });
-    if (verdict.ok) return;
-    const { wwwAuthenticate } = verdict;
+    if (verdict.ok) return letIn(request, verdict);
+    const { wwwAuthenticate, status, message, why = message } = verdict;
+    const level = status === 503 ? 'warning' : 'info';
+    telemetry.log(level, `Not let in (${status}): ${why}`, contextOf(request));
     if (wwwAuthenticate !== undefined) reply.header('www-authenticate', wwwAuthenticate);
     return sendFault(reply, verdict);
   };

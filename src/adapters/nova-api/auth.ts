@@ -15,17 +15,19 @@ export interface Asked {
 }
 
 export type Verdict =
-  | { readonly ok: true; readonly user: string }
+  | { readonly ok: true; readonly user: string | null; readonly project?: string }
   | {
       readonly ok: false;
       readonly status: 400 | 401 | 403 | 503;
       readonly message: string;
+      /** For the log: what whoever asks is not told. */
+      readonly why?: string;
       readonly wwwAuthenticate?: string;
     };
 
 /** Everybody who can connect. The configuration allows it on loopback only. */
 export const noAuth = (): Authenticator => ({
-  authenticate: async () => ({ ok: true, user: 'noauth' }),
+  authenticate: async () => ({ ok: true, user: null }),
 });
 
 /**

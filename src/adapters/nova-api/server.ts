@@ -13,7 +13,7 @@ import { faultOfError, faultOfSize, NOT_FOUND } from './guards.ts';
 import { sendHealth } from './healthcheck.ts';
 import { LIMITS } from './limits.ts';
 import { MIN_VERSION, microversion, versionHeaders } from './microversion.ts';
-import { callerOf, requestIds } from './request-id.ts';
+import { contextOf, requestIds } from './request-id.ts';
 import { addResource, type Handler, isLegacy } from './resource.ts';
 
 export interface NovaApiOptions {
@@ -51,17 +51,12 @@ export function novaApi(options: NovaApiOptions): FastifyInstance {
     return tooMuch === null ? undefined : sendFault(reply.header('connection', 'close'), tooMuch);
   });
   app.addHook('onResponse', async (request, reply) => {
-    options.telemetry.log(
-      'info',
-      accessLine(request, reply),
-      callerOf(request.id, request.headers),
-    );
+    options.telemetry.log('info', accessLine(request, reply), contextOf(request));
   });
   app.setErrorHandler((error, request, reply) => {
     const fault = faultOfError(error);
     if (fault.status === 500) {
-      const caller = callerOf(request.id, request.headers);
-      options.telemetry.log('error', `Unexpected API error: ${error}`, caller);
+      options.telemetry.log('error', `Unexpected API error: ${error}`, contextOf(request));
     }
     return sendFault(reply, fault);
   });

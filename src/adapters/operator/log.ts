@@ -68,17 +68,24 @@ const NUMBERS: Readonly<Record<Level, number>> = { debug: 10, info: 20, warning:
 
 /** `asctime.msecs pid LEVEL name [global local user project domain scope udomain pdomain] text` */
 function textLine({ level, message, at, pid, context }: LogRecord): string {
-  const { requestId, globalRequestId, operation } = context ?? {};
-  const ids = requestId ? `${globalRequestId ?? 'None'} ${requestId} - - - - - -` : '-';
+  const { requestId, globalRequestId, operation, user, project } = context ?? {};
+  const who = `${word(user)} ${word(project)} - - - -`;
+  const ids = requestId ? `${globalRequestId ?? 'None'} ${requestId} ${who}` : '-';
   const about = operation ? `[operation: ${operation}] ` : '';
   const stamp = `${asctime(at)}.${String(at % 1000).padStart(3, '0')}`;
   const text = escapeText(`[${ids}] ${about}${message}`);
   return `${stamp} ${pid} ${level.toUpperCase()} ${NAME} ${text}`;
 }
 
+/** A place in the line holds one word, or kolla's regex would take the next for it. */
+const word = (text: string | null | undefined): string =>
+  text && /^[\w.@-]+$/.test(text) ? text : '-';
+
 /** oslo_log/formatters.py JSONFormatter, without what only Python has. */
 function jsonLine({ level, message, at, pid, context }: LogRecord): string {
-  const { requestId, globalRequestId, operation } = context ?? {};
+  const { requestId, globalRequestId, operation, user, project } = context ?? {};
+  const asked = { request_id: requestId, global_request_id: globalRequestId ?? null };
+  const who = { ...(user && { user_id: user }), ...(project && { project_id: project }) };
   const json = JSON.stringify({
     message,
     asctime: `${asctime(at)},${String(at % 1000).padStart(3, '0')}`,
@@ -93,7 +100,7 @@ function jsonLine({ level, message, at, pid, context }: LogRecord): string {
     process_name: NAME,
     hostname: hostname(),
     traceback: null,
-    context: requestId ? { request_id: requestId, global_request_id: globalRequestId ?? null } : {},
+    context: requestId ? { ...asked, ...who } : {},
     extra: operation ? { operation } : {},
   });
   return escapeJson(json);

@@ -1,7 +1,7 @@
 import { afterEach, describe, expect, test } from 'vitest';
 import { keystone } from '#adapters/cinder/auth.ts';
+import type { Wanted } from '#adapters/cinder/catalog.ts';
 import { Rest } from '#adapters/cinder/rest.ts';
-import type { Wanted } from '#adapters/keystone/catalog.ts';
 import { KeystoneHttp } from '#adapters/keystone/http.ts';
 import type { Login } from '#adapters/keystone/login.ts';
 import { KeystoneSession } from '#adapters/keystone/session.ts';
@@ -211,7 +211,7 @@ describe('to Cinder', () => {
     { session }: { session: KeystoneSession },
     { wanted = {}, endpoint = null }: { wanted?: Partial<Wanted>; endpoint?: string | null } = {},
   ) {
-    const authorizer = keystone({ session, wanted: { ...WANTED, ...wanted }, endpoint });
+    const authorizer = keystone({ identity: session, wanted: { ...WANTED, ...wanted }, endpoint });
     // The session would be closed with it, and another request is to come.
     await using rest = new Rest({ authorizer: { ...authorizer, [Symbol.asyncDispose]: nothing } });
     return await rest.post(['snapshots', 'a', 'action'], {});

@@ -11,7 +11,7 @@ const basic = (text: string) => ({
 });
 
 test('noAuth lets everybody in', async () => {
-  expect(await noAuth().authenticate({}, ASKED)).toEqual({ ok: true, user: 'noauth' });
+  expect(await noAuth().authenticate({}, ASKED)).toEqual({ ok: true, user: null });
 });
 
 describe('httpBasic', () => {

@@ -4,6 +4,7 @@ import { KeystoneSession } from '#adapters/keystone/session.ts';
 import { TokenValidator, type ValidatorOptions } from '#adapters/keystone/validator.ts';
 import { parsePolicy } from '#adapters/nova-api/policy.ts';
 import { type TokenAuthOptions, tokenAuth } from '#adapters/nova-api/token-auth.ts';
+import type { Telemetry } from '#ports/telemetry.ts';
 import {
   PROJECT,
   type Pretended,
@@ -61,14 +62,17 @@ async function scene(
   const validator = new TokenValidator({ session, clock, cacheMs: 300_000, ...more });
   opened.push(keystone, validator);
   const auth = tokenAuth({
-    validator,
+    judge: validator,
     policy: policy.value,
     wwwAuthenticateUri: 'http://keystone.example:5000',
     serviceTokens: { roles: ['service'], required: true },
-    telemetry: { log: (level, message) => lines.push(`${level} ${message}`) },
     ...more,
   });
-  const it: Harness = api({ auth });
+  const telemetry: Telemetry = {
+    log: (level, message, { user, project } = {}) =>
+      lines.push(`${level} ${message} (${user ?? '-'} ${project ?? '-'})`),
+  };
+  const it: Harness = api({ auth, telemetry });
   const ask = async (token: string | null, service?: string, url = PATH) => {
     const headers = { 'x-auth-token': token ?? '', ...(service && { 'x-service-token': service }) };
     return post(it, createBody(), headers, url);
@@ -117,6 +121,17 @@ describe('who comes in', () => {
     expect(answer.statusCode).toBe(code);
     expect(lines.join()).toContain(why);
     expect(it.calls).toEqual([]);
+  });
+
+  test('and is named in the log of what was asked', async () => {
+    const { status, lines } = await scene({ a: {}, b: { roles: ['member'] } });
+    await status('a');
+    await status('b');
+    const access = lines.filter((it) => it.includes('"POST '));
+    expect(access).toEqual([
+      expect.stringMatching(new RegExp(`status: 200 .*\\(u-1 ${PROJECT}\\)$`)),
+      expect.stringMatching(/status: 403 .*\(- -\)$/),
+    ]);
   });
 
   test('an application credential for everything', async () => {
@@ -277,7 +292,7 @@ describe('a Keystone that cannot say', () => {
         message: 'The Keystone service is temporarily unavailable.',
       },
     });
-    expect(scened.lines.join()).toContain('warning No token can be judged: Keystone');
+    expect(scened.lines.join()).toContain('warning Not let in (503): Keystone');
   });
 
   test('an answer that is no token is a 503', async () => {

@@ -29,10 +29,14 @@ test('lines as oslo.log writes them', () => {
   log.log('info', 'chainkeeper stops');
   log.log('warning', 'b', { requestId: 'req-1' });
   log.log('error', 'c', { requestId: 'req-1', globalRequestId: 'req-2', operation: 'op-1' });
+  log.log('info', 'd', { requestId: 'req-1', user: 'u-1', project: 'p-1' });
+  log.log('info', 'e', { requestId: 'req-1', user: 'a b]', project: null });
   expect(text().split('\n')).toEqual([
     '2026-11-22 07:20:11.023 4242 INFO chainkeeper [-] chainkeeper stops',
     '2026-11-22 07:20:11.023 4242 WARNING chainkeeper [None req-1 - - - - - -] b',
     '2026-11-22 07:20:11.023 4242 ERROR chainkeeper [req-2 req-1 - - - - - -] [operation: op-1] c',
+    '2026-11-22 07:20:11.023 4242 INFO chainkeeper [None req-1 u-1 p-1 - - - -] d',
+    '2026-11-22 07:20:11.023 4242 INFO chainkeeper [None req-1 - - - - - -] e',
     '',
   ]);
 });
@@ -57,7 +61,7 @@ test('debug lines only when asked for', () => {
 
 test("JSON with the keys of oslo.log's JSONFormatter", () => {
   const { log, text } = open({ useJson: true });
-  log.log('warning', 'a\n\u009b', { requestId: 'req-1', operation: 'op-1' });
+  log.log('warning', 'a\n\u009b', { requestId: 'req-1', operation: 'op-1', user: 'u-1' });
   expect(text()).not.toContain('\u009b');
   expect(text().split('\n')).toHaveLength(2);
   expect(JSON.parse(text())).toMatchObject({
@@ -67,7 +71,7 @@ test("JSON with the keys of oslo.log's JSONFormatter", () => {
     levelno: 30,
     name: 'chainkeeper',
     process: 4242,
-    context: { request_id: 'req-1', global_request_id: null },
+    context: { request_id: 'req-1', global_request_id: null, user_id: 'u-1' },
     extra: { operation: 'op-1' },
   });
 });

@@ -1,17 +1,5 @@
 import { err, ok, type Result } from '#domain/result.ts';
-
-export interface Service {
-  readonly type: string;
-  /** Null where Keystone does not say (before its API 3.3). */
-  readonly name: string | null;
-  readonly endpoints: readonly Endpoint[];
-}
-
-export interface Endpoint {
-  readonly interface: string;
-  readonly url: string;
-  readonly region: string | null;
-}
+import type { CatalogService } from '#ports/identity.ts';
 
 /** keystoneauth's adapter options, for Cinder. */
 export interface Wanted {
@@ -29,7 +17,7 @@ const ALIASES: readonly string[] = ['volumev3', 'block-storage'];
  * The URL of a service, chosen as keystoneauth does (access/service_catalog.py): the type that was
  * asked for before its alias, the interfaces in their order, a name only where the catalog has one.
  */
-export function urlIn(catalog: readonly Service[], wanted: Wanted): Result<string, string> {
+export function urlIn(catalog: readonly CatalogService[], wanted: Wanted): Result<string, string> {
   const { serviceType: type, interfaces, region, serviceName } = wanted;
   const types = ALIASES.includes(type) ? [type, ...ALIASES.filter((it) => it !== type)] : [type];
   const named = catalog.filter(({ name }) => !serviceName || !name || name === serviceName);

@@ -1,8 +1,9 @@
 import { describe, expect, test } from 'vitest';
-import { cinderUrl, type Service, urlIn, type Wanted } from '#adapters/keystone/catalog.ts';
+import { cinderUrl, urlIn, type Wanted } from '#adapters/cinder/catalog.ts';
+import type { CatalogService } from '#ports/identity.ts';
 
 const at = (face: string, url: string, region = 'one') => ({ interface: face, url, region });
-const service = (type: string, ...endpoints: ReturnType<typeof at>[]): Service => {
+const service = (type: string, ...endpoints: ReturnType<typeof at>[]): CatalogService => {
   return { type, name: `name-of-${type}`, endpoints };
 };
 const WANTED: Wanted = {
@@ -11,7 +12,7 @@ const WANTED: Wanted = {
   interfaces: ['public'],
   region: null,
 };
-const chosen = (catalog: readonly Service[], wanted: Partial<Wanted> = {}) => {
+const chosen = (catalog: readonly CatalogService[], wanted: Partial<Wanted> = {}) => {
   const url = urlIn(catalog, { ...WANTED, ...wanted });
   return url.ok ? url.value : null;
 };
@@ -21,7 +22,7 @@ describe('an endpoint is chosen as keystoneauth chooses it', () => {
   const v3 = service('volumev3', at('internal', 'v3-in'), at('public', 'v3-out', 'two'));
   const block = service('block-storage', at('public', 'block'), at('admin', 'block-admin'));
 
-  test.each<[string, readonly Service[], Partial<Wanted>, string | null]>([
+  test.each<[string, readonly CatalogService[], Partial<Wanted>, string | null]>([
     ['the type that was asked for', [block, v2, v3], {}, 'v3-out'],
     ['the other name of it', [v2, block], {}, 'block'],
     ['the other way round', [v2, v3], { serviceType: 'block-storage' }, 'v3-out'],
