@@ -17,15 +17,15 @@ export const describedOptions = (): readonly DescribedOption[] =>
 export function configSample(): string {
   const groups = Object.keys(HELP).map((group) => {
     const options = describedOptions().filter((it) => it.group === group);
-    const also = OTHERS[group]
-      ? [`# ${OTHERS[group]} may stand here too; they\n# are not used.\n`]
-      : [];
+    const others = OTHERS[group];
+    const also = others ? [`${commented(wrap(`${others} ${UNUSED}`))}\n`] : [];
     return [`[${group}]`, '', HEAD, ...also, ...options.map(entry)].join('\n');
   });
   return `${groups.join('\n\n')}\n`;
 }
 
 const HEAD = '#\n# From chainkeeper\n#\n';
+const UNUSED = 'may stand here too; they are not used.';
 const OTHERS: Readonly<Record<string, string>> = {
   cinder: "The other options of keystoneauth, and of nova.conf's [cinder],",
   keystone_authtoken: 'The other options of keystonemiddleware, as memcached_servers,',
@@ -38,9 +38,10 @@ function entry({ name, fallback, says, type, choices, least, most }: DescribedOp
     ...(least === undefined ? [] : [`Minimum value: ${least}`]),
     ...(most === undefined ? [] : [`Maximum value: ${most}`]),
   ];
-  const comment = lines.map((line) => `# ${line}`).join('\n');
-  return `${comment}\n#${name} = ${fallback ?? '<None>'}\n`;
+  return `${commented(lines)}\n#${name} = ${fallback ?? '<None>'}\n`;
 }
+
+const commented = (lines: readonly string[]): string => lines.map((line) => `# ${line}`).join('\n');
 
 function wrap(text: string): readonly string[] {
   const lines = [''];

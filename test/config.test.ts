@@ -613,6 +613,10 @@ describe('the sample configuration', () => {
     expect(load(text)).toEqual({ ...load(''), places: load(text).places });
   });
 
+  test('is no wider than a terminal', () => {
+    expect(text.split('\n').filter((line) => line.length > 79)).toEqual([]);
+  });
+
   test('names every option that is looked at, and no other', () => {
     const asked = new Set<string>();
     const env = new Proxy({} as Record<string, string>, {
