@@ -290,7 +290,9 @@ function jobLaws(name: string, open: Open): void {
     const heard = listen(lab);
     await lab.startEndless(named(files, 'commit', 'b', 'a'));
     await lab.kill();
-    expect(heard).toContainEqual({ kind: 'guest', server: lab.server });
+    // That it is gone can be seen before the event has come.
+    const gone = { kind: 'guest', server: lab.server };
+    await expect.poll(() => heard, { timeout: 10_000 }).toContainEqual(gone);
     expect(heard.filter(({ kind }) => kind === 'job')).toEqual([]);
     await lab.start();
     const after = await seen(lab);
