@@ -46,7 +46,8 @@ export async function examine(
   if (guest.kind === 'absent') return err({ kind: 'refused', refusal: guest.why });
   const it = { volume, guest, headers: read, known, cinder, chain, past, limits };
   const findings = diagnose(it);
-  return ok({ volume, guest, headers: read, cinder: cinder.active, findings });
+  const { active, snapshots } = cinder;
+  return ok({ volume, guest, headers: read, cinder: active, snapshots, findings });
 }
 
 async function askCinder(

@@ -53,13 +53,13 @@ export class Inspector implements Inspect {
   }
 
   /** Null for a disk with a serial of something else than Cinder. */
-  async #diagnosis({ volume, server, target }: ListedDisk): Promise<Diagnosis | null> {
+  async #diagnosis({ volume, server, guest, target }: ListedDisk): Promise<Diagnosis | null> {
     const attachments = await this.#world.volumes.attachments(volume);
     if (attachments.ok && attachments.value === null) return null;
     const known = attachments.ok ? attachments.value : null;
     const attachment = known?.find((one) => one.server === server)?.id ?? null;
     const report = await examine(this.#world, { server, volume }, attachment);
-    return { volume, server, target, report };
+    return { volume, server, guest, target, report };
   }
 
   /** What the live chain says, else what was recorded when each file was made. */

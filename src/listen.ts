@@ -17,7 +17,7 @@ export async function listen(hexagon: Hexagon, config: Config): Promise<AsyncDis
   const { assisted, inspect, operate, telemetry, clock, hypervisor, measures } = hexagon;
   await using opening = new AsyncDisposableStack();
   const admin = await listenAdmin(
-    { assisted, inspect, operate, telemetry, clock, measures },
+    { assisted, inspect, operate, telemetry, clock, measures, host: config.host },
     config.operator.socket,
   );
   if (!admin.ok) throw new StartupProblem(admin.error);
@@ -51,12 +51,13 @@ export async function listen(hexagon: Hexagon, config: Config): Promise<AsyncDis
   telemetry.log('info', `chainkeeper listens on ${scheme}://${api.bindHost}:${api.bindPort}`);
   const { operator } = config;
   if (operator.bindPort !== 0) {
-    const readers = isOwn(operator.bindHost) ? noAuth() : auth;
-    const app = metricsApi({ measures, telemetry, auth: readers });
+    const open = isOwn(operator.bindHost);
+    const page = { inspect, clock, telemetry, host: config.host };
+    const app = metricsApi({ measures, telemetry, auth: open ? noAuth() : auth, open, page });
     opening.defer(() => app.close());
     await bind(app, operator, 'operator');
     const place = `${operator.bindHost}:${operator.bindPort}`;
-    telemetry.log('info', `metrics are on http://${place}/metrics`);
+    telemetry.log('info', `the page is on http://${place}/ui/, metrics on http://${place}/metrics`);
   }
   return opening.move();
 }

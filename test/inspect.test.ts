@@ -91,6 +91,7 @@ describe('chain', () => {
         guest: disk(chain('s2', 's1', 'v')),
         headers: { s2: header()('s1', 'qcow2'), s1: header()('v', 'raw') },
         cinder: 's2',
+        snapshots: expect.arrayContaining([expect.objectContaining({ id: 'a' })]),
         findings: [],
       }),
     );
@@ -168,6 +169,8 @@ describe('diagnoses', () => {
 
   test('each volume of each guest, by all the witnesses', async () => {
     expect(await found({})).toEqual([[]]);
+    const all = await inspector().it.diagnoses();
+    expect(all).toMatchObject({ value: [{ guest: 'instance-1', target: 'vda' }] });
     expect(await found({ active: ok(file('s1')) })).toEqual([['active-behind']]);
     expect(await found({ rows: [] })).toEqual([['layer-without-snapshot']]);
     const lies = { ...headersOf(chain('s2', 's1', 'v')), s2: header()('v', 'raw') };

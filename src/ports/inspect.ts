@@ -1,5 +1,5 @@
 import type { FileFormat, Layer, Merge } from '#domain/chain.ts';
-import type { Finding } from '#domain/diagnosis.ts';
+import type { Finding, ListedSnapshot } from '#domain/diagnosis.ts';
 import type { FileName, Format, OperationId, ServerId, VolumeId } from '#domain/ids.ts';
 import type { Result } from '#domain/result.ts';
 import type { DiskView, HeaderView, Job } from '#domain/sight.ts';
@@ -51,6 +51,8 @@ export interface ChainReport {
   readonly headers: Readonly<Record<string, HeaderView>>;
   /** The file that Cinder believes is in use; null when it cannot or does not say. */
   readonly cinder: string | null;
+  /** The volume's snapshots in Cinder; null when it cannot or does not say. */
+  readonly snapshots: readonly ListedSnapshot[] | null;
   /** What is wrong, the worst first. */
   readonly findings: readonly Finding[];
 }
@@ -58,6 +60,8 @@ export interface ChainReport {
 export interface Diagnosis {
   readonly volume: VolumeId;
   readonly server: ServerId;
+  /** The name that libvirt has for the server. */
+  readonly guest: string;
   readonly target: string;
   readonly report: Result<ChainReport, Trouble>;
 }

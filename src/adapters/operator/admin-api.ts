@@ -15,6 +15,7 @@ import { callerOf } from '../nova-api/request-id.ts';
 import { parseRequest, planOf, submit, words } from './admin-requests.ts';
 import { addEvents } from './events.ts';
 import { addMetrics } from './metrics-api.ts';
+import { addPage, type PageWorld } from './page/routes.ts';
 import {
   chainJson,
   diagnosisJson,
@@ -26,9 +27,9 @@ import {
   troubleJson,
 } from './report-json.ts';
 
-export interface AdminWorld {
+export interface AdminWorld extends Pick<PageWorld, 'host'> {
   readonly assisted: AssistedSnapshots;
-  readonly clock: Pick<Clock, 'uuid'>;
+  readonly clock: PageWorld['clock'] & Pick<Clock, 'uuid'>;
   readonly inspect: Inspect;
   readonly operate: Operate;
   readonly telemetry: Telemetry;
@@ -89,6 +90,7 @@ export function adminApp(world: AdminWorld): FastifyInstance {
   requests(app, world);
   orders(app, operate);
   addMetrics(app, world.measures);
+  addPage(app, world);
   const { eventsEveryMs: everyMs } = world;
   addEvents(app, { inspect, ...(everyMs !== undefined && { everyMs }) });
   return app;

@@ -1,7 +1,11 @@
 import fastify, { type FastifyInstance } from 'fastify';
+import type { Inspect } from '#ports/inspect.ts';
 import type { Measures } from '#ports/measures.ts';
 import type { Telemetry } from '#ports/telemetry.ts';
 import type { Authenticator } from '../nova-api/auth.ts';
+import { addEvents } from './events.ts';
+import { onlyOwnHost } from './own-host.ts';
+import { addPage, type PageWorld } from './page/routes.ts';
 import { errorJson } from './report-json.ts';
 
 /** Prometheus' text form, by its content type. */
@@ -20,16 +24,26 @@ const READING = { action: 'create', project: null } as const;
 export interface MetricsApiOptions {
   readonly measures: Measures;
   readonly telemetry: Telemetry;
-  /** Who may read; on loopback everybody of this host. */
+  readonly page: PageWorld & { readonly inspect: Pick<Inspect, 'changes'> };
+  /** Who may read; on loopback everybody of this host, and then `open`. */
   readonly auth: Authenticator;
+  /** Nobody is asked who he is. */
+  readonly open: boolean;
 }
 
 /**
  * What [operator] bind_port serves: nothing that changes anything. A port is open to more people
  * than the socket, whose orders are for its owner and group.
  */
-export function metricsApi({ measures, telemetry, auth }: MetricsApiOptions): FastifyInstance {
-  const app = fastify({ bodyLimit: 1024, forceCloseConnections: true, requestTimeout: 10_000 });
+export function metricsApi(options: MetricsApiOptions): FastifyInstance {
+  const { measures, telemetry, auth, page, open } = options;
+  const app = fastify({
+    bodyLimit: 1024,
+    forceCloseConnections: true,
+    requestTimeout: 10_000,
+    routerOptions: { maxParamLength: 500, ignoreTrailingSlash: true },
+  });
+  if (open) onlyOwnHost(app);
   app.addHook('onRequest', async (request, reply) => {
     const verdict = await auth.authenticate(request.headers, READING);
     if (verdict.ok) return;
@@ -40,12 +54,16 @@ export function metricsApi({ measures, telemetry, auth }: MetricsApiOptions): Fa
   app.setNotFoundHandler((request, reply) =>
     reply.code(404).send(errorJson('not-found', `There is no ${request.method} here.`)),
   );
-  app.setErrorHandler((error: Error & { statusCode?: number }, _, reply) => {
+  app.setErrorHandler((error: Error & { statusCode?: number }, request, reply) => {
     const status = error.statusCode ?? 500;
-    if (status >= 500) telemetry.log('error', `GET /metrics: ${error.stack ?? error.message}`);
+    if (status >= 500)
+      telemetry.log('error', `${request.method} ${request.url}: ${error.stack ?? error.message}`);
     const sentence = status < 500 ? error.message : 'This is a bug: see the log of the service.';
     return reply.code(status).send(errorJson(status < 500 ? 'bad-request' : 'defect', sentence));
   });
   addMetrics(app, measures);
+  addEvents(app, page);
+  addPage(app, page);
+  app.get('/', (_, reply) => reply.redirect('/ui/'));
   return app;
 }

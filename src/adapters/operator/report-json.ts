@@ -205,7 +205,7 @@ export function diagnosisJson({ volume, server, target, report }: Diagnosis) {
   return { ...about, reason: troubleWords(report.error), findings: [] };
 }
 
-const troubleWords = (it: Trouble): string =>
+export const troubleWords = (it: Trouble): string =>
   it.kind === 'refused' ? explain(it.refusal) : explainFault(it.fault);
 
 const layersJson = (active: Layer) =>

@@ -14,6 +14,7 @@ import { disk, header } from '../../support/sights.ts';
 import {
   AWAY,
   CHAIN,
+  DIAGNOSED,
   ENDED,
   LYING,
   OPEN,
@@ -39,6 +40,7 @@ const world = () => ({
   operate: orders.operate,
   assisted: cinder.assisted,
   clock: pretendClock,
+  host: 'cmp-04',
   telemetry,
   measures: pretendMeasures,
 });
@@ -109,8 +111,8 @@ describe('answers', () => {
       diagnoses: [{ ...about, reason: null, findings: [] }],
     });
     it.diagnoses = ok([
-      { volume: CHAIN.volume, server: CHAIN.guest.server, target: 'vda', report: err(ROTTEN) },
-      { volume: CHAIN.volume, server: CHAIN.guest.server, target: 'vda', report: ok(LYING) },
+      { ...DIAGNOSED, report: err(ROTTEN) },
+      { ...DIAGNOSED, report: ok(LYING) },
     ]);
     expect((await get('/v1/diagnoses')).body.diagnoses).toMatchObject([
       { reason: expect.stringContaining('not attached'), findings: [] },
@@ -480,6 +482,12 @@ describe('events', () => {
   });
 });
 
+test('the page, over the socket too', async () => {
+  const answer = await adminApp(world()).inject({ url: '/ui/', headers: { host: 'chainkeeper' } });
+  expect(answer.statusCode).toBe(200);
+  expect(answer.body).toContain('instance-00000001 vda');
+});
+
 test('metrics, in their own content type', async () => {
   const answer = await adminApp(world()).inject({ url: '/metrics' });
   expect(answer.headers['content-type']).toBe('text/plain; version=0.0.4; charset=utf-8');
@@ -493,7 +501,8 @@ describe("the operator's port", () => {
         ? { ok: true, user: 'op' }
         : { ok: false, status: 401, message: 'Who are you?', wwwAuthenticate: 'Basic realm=""' },
   };
-  const app = () => metricsApi({ measures: pretendMeasures, telemetry, auth });
+  const app = () =>
+    metricsApi({ measures: pretendMeasures, telemetry, auth, page: world(), open: false });
 
   test('has metrics for whoever may read them', async () => {
     const headers = { authorization: 'Basic b3A6cHc=' };
@@ -503,6 +512,37 @@ describe("the operator's port", () => {
       401,
       'Basic realm=""',
     ]);
+  });
+
+  test('has the page for whoever may read it, and sends him there', async () => {
+    const headers = { authorization: 'Basic b3A6cHc=' };
+    const answer = await app().inject({ url: '/ui', headers });
+    expect([answer.statusCode, answer.headers['content-type']]).toEqual([
+      200,
+      'text/html; charset=utf-8',
+    ]);
+    expect((await app().inject({ url: '/', headers })).headers.location).toBe('/ui/');
+    expect((await app().inject({ url: '/ui/' })).statusCode).toBe(401);
+  });
+
+  test.each([
+    ['localhost:8080', 200],
+    ['a.localhost', 200],
+    ['127.0.0.1:8798', 200],
+    ['[::1]:8798', 200],
+    ['LOCALHOST.', 200],
+    ['evil.example', 421],
+    ['localhost.evil.example:8798', 421],
+    ['127.0.0.1.evil.example', 421],
+    ['evillocalhost', 421],
+  ])('without a password it answers only as itself: %s is %d', async (host, status) => {
+    const anyone: Authenticator = { authenticate: async () => ({ ok: true, user: 'anyone' }) };
+    const options = { measures: pretendMeasures, telemetry, auth: anyone, page: world() };
+    const asked = { url: '/ui/', headers: { host } };
+    const open = await metricsApi({ ...options, open: true }).inject(asked);
+    expect(open.statusCode).toBe(status);
+    const closed = await metricsApi({ ...options, open: false }).inject(asked);
+    expect(closed.statusCode).toBe(200);
   });
 
   test.each([

@@ -49,6 +49,7 @@ beforeAll(async () => {
       clock: pretendClock,
       telemetry: pretendTelemetry(),
       measures: pretendMeasures,
+      host: 'cmp-04',
       eventsEveryMs: 20,
     },
     socket,

@@ -1,3 +1,4 @@
+import { systemClock } from '#adapters/system/clock.ts';
 import type { OperationId } from '#domain/ids.ts';
 import { err, ok, type Result } from '#domain/result.ts';
 import type { Answer, AssistedSnapshots, Caller, Trouble } from '#ports/assisted-snapshots.ts';
@@ -14,7 +15,15 @@ export const CHAIN: ChainReport = {
   guest: disk(chain('s2', 's1', 'v')),
   headers: headersOf(chain('s2', 's1', 'v')),
   cinder: 's2',
+  snapshots: [],
   findings: [],
+};
+export const DIAGNOSED: Diagnosis = {
+  volume: VOLUME,
+  server: SERVER,
+  guest: 'instance-00000001',
+  target: 'vda',
+  report: ok(CHAIN),
 };
 export const LYING: ChainReport = {
   ...CHAIN,
@@ -101,7 +110,7 @@ export function pretendInspect(): Pretended {
     asked,
     chain: ok(CHAIN),
     plan: ok(PLAN),
-    diagnoses: ok([{ volume: VOLUME, server: SERVER, target: 'vda', report: ok(CHAIN) }]),
+    diagnoses: ok([DIAGNOSED]),
     changes: [],
     progress: null,
     inspect: {
@@ -178,7 +187,12 @@ export function pretendAssisted() {
   return Object.assign(it, { assisted });
 }
 
-export const pretendClock = { uuid: () => '6ba7b810-9dad-41d1-80b4-00c04fd430c8' };
+export const pretendClock = {
+  uuid: () => '6ba7b810-9dad-41d1-80b4-00c04fd430c8',
+  now: () => ENDED.updatedAt + 60_000,
+  monotonic: () => performance.now(),
+  sleep: systemClock.sleep,
+};
 
 export function pretendTelemetry(): Telemetry & { readonly lines: string[] } {
   const lines: string[] = [];
