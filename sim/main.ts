@@ -1,15 +1,16 @@
 import { parseArgs } from 'node:util';
 import { stopAsked } from '#app/stop.ts';
+import { everyday } from './everyday.ts';
 import { SimulatedHost } from './simulated-host.ts';
 import { run } from './world/run.ts';
 import { reds } from './world/shrink.ts';
 import { story, verdict } from './world/story.ts';
 
-const USAGE = `usage: chainkeeper sim [--port PORT]
+const USAGE = `usage: chainkeeper sim [--port PORT] [--page-port PORT]
        chainkeeper sim --seed N [--all]
 
-The service over a simulated cloud: one guest with one volume, on which a simulated Cinder takes
-and deletes snapshots every few seconds. Look at it from another terminal, as at a real one.
+The service over a simulated cloud: four guests with volumes, of which people take and delete
+snapshots all the time. Look at it in a browser or from another terminal, as at a real one.
 
 With --seed: one history of the random world, told; with --all also what the service read, and
 what it wrote into its journal. Exit code 1 when a law is broken in it.
@@ -21,6 +22,7 @@ async function main(argv: readonly string[]): Promise<number> {
     args: [...argv],
     options: {
       port: { type: 'string' },
+      'page-port': { type: 'string' },
       seed: { type: 'string' },
       all: { type: 'boolean', default: false },
       help: { type: 'boolean' },
@@ -31,7 +33,10 @@ async function main(argv: readonly string[]): Promise<number> {
     return 0;
   }
   if (values.seed !== undefined) {
-    if (values.port !== undefined) throw new Error('--port is for the service, not for --seed N');
+    for (const name of ['port', 'page-port'] as const) {
+      if (values[name] === undefined) continue;
+      throw new Error(`--${name} is for the service, not for --seed N`);
+    }
     const seed = Number(values.seed);
     if (!/^\d+$/.test(values.seed) || !Number.isSafeInteger(seed)) {
       throw new Error(`--seed is '${values.seed}': give a whole number`);
@@ -39,27 +44,26 @@ async function main(argv: readonly string[]): Promise<number> {
     return tellSeed(seed, values.all);
   }
   if (values.all) throw new Error('--all belongs to --seed N');
-  const { port: named = '8797' } = values;
-  const port = Number(named);
-  if (!/^\d{1,5}$/.test(named) || port > 65535) {
-    throw new Error(`--port is '${named}': give a whole number from 0 to 65535`);
-  }
+  const port = portOf('port', values.port ?? '8797');
+  const pagePort = portOf('page-port', values['page-port'] ?? '0');
   const stop = stopAsked();
-  await using host = await SimulatedHost.open({ port });
+  await using host = await SimulatedHost.open({ port, pagePort, clustersPerTick: 2 });
   const { socket } = host.config.operator;
   process.stderr.write(`chainkeeper over a simulated cloud
+  the page            ${host.page}
   what Cinder calls   ${host.url}
   volume              ${host.cloud.volume}
   look at it with     bin/chainkeeper.js chain show ${host.cloud.volume} --socket ${socket}
                       bin/chainkeeper.js ops list --socket ${socket}
   log                 ${host.config.logFile}
+One volume has drifted, so that there is something to mend.
 Ctrl-C ends it and removes everything.
 `);
   let stopped = false;
   void stop.then(() => {
     stopped = true;
   });
-  void users(host, () => stopped);
+  void everyday(host.cloud, () => stopped);
   await stop;
   return 0;
 }
@@ -75,17 +79,10 @@ async function tellSeed(seed: number, all: boolean): Promise<number> {
 const writeOut = (text: string): Promise<void> =>
   new Promise((resolve) => process.stdout.write(text, () => resolve()));
 
-/** What people do to their volumes, for ever. */
-async function users({ cloud }: SimulatedHost, over: () => boolean): Promise<void> {
-  const { cinder, clock } = cloud;
-  for (let byte = 1; !over(); byte = (byte % 250) + 1) {
-    cloud.disk.write(byte % 8, byte);
-    const taken = [...cinder.snapshots.keys()];
-    const oldest = taken[Math.floor(clock.random() * taken.length)];
-    if (taken.length < 2 || clock.random() < 0.4) await cinder.createSnapshot(cloud.volume);
-    else if (oldest !== undefined) await cinder.deleteSnapshot(oldest);
-    await clock.sleep(5000);
-  }
+function portOf(name: string, text: string): number {
+  const port = Number(text);
+  if (/^\d{1,5}$/.test(text) && port <= 65535) return port;
+  throw new Error(`--${name} is '${text}': give a whole number from 0 to 65535`);
 }
 
 if (import.meta.main) {

@@ -1,15 +1,15 @@
 import type { SeenLayer } from '#domain/chain.ts';
 import type { LayerKey } from '#domain/encryption.ts';
 import type { FileName } from '#domain/ids.ts';
-import type { DiskView } from '#domain/sight.ts';
+import type { DiskView, Job } from '#domain/sight.ts';
 import type { SimDisk } from './disk.ts';
 import type { SimGuest } from './guest.ts';
-import { GLUSTER } from './share.ts';
+import { CLUSTER_BYTES, GLUSTER } from './share.ts';
 
 /** What is seen of a guest's disk in its XML. Before 1.2.4 that named the active format alone. */
 export function seen(guest: SimGuest, disk: SimDisk, oldLibvirt: boolean): DiskView {
   const { target, xml } = disk;
-  const job = disk.job?.info() ?? null;
+  const job = inBytes(disk.job?.info() ?? null);
   const remote = protocolOf(disk, xml.file) !== null;
   return {
     kind: 'disk',
@@ -62,4 +62,10 @@ function keysOf(disk: SimDisk, { file, on }: SeenLayer): readonly LayerKey[] {
 function shown(layer: SeenLayer, old: boolean, active: boolean): SeenLayer {
   const { file, format, on } = layer;
   return { file, format: old && !active ? null : format, on: on && shown(on, old, false) };
+}
+
+/** As libvirt tells it of QEMU; 0 of 1 and 1 of 1 are its words for what has no numbers. */
+function inBytes(job: Job | null): Job | null {
+  if (job === null || job.total === 1) return job;
+  return { ...job, done: job.done * CLUSTER_BYTES, total: job.total * CLUSTER_BYTES };
 }

@@ -17,6 +17,8 @@ const PROJECT = '0123456789abcdef0123456789abcdef';
 export interface SimulatedHostOptions extends Partial<Omit<SimCloudOptions, 'clock'>> {
   /** 0 takes any free port. */
   readonly port: number;
+  /** Of the page and the metrics, which are on the socket anyway; 0 takes any free one. */
+  readonly pagePort?: number;
   /** Kept when it is given, removed with everything else when it is not. */
   readonly statePath?: string;
   /** What the service says to Cinder to be let in; else Cinder believes whoever comes. */
@@ -51,12 +53,13 @@ export class SimulatedHost implements AsyncDisposable {
   }
 
   static async open(options: SimulatedHostOptions): Promise<SimulatedHost> {
-    const { port: _port, statePath: _path, password, debug: _debug, ...rest } = options;
+    const { port: _port, pagePort, statePath: _path, password, debug: _debug, ...rest } = options;
     const cloud = new SimCloud({ clock: systemClock, ...rest });
     const token = password === undefined ? { token: `admin:${PROJECT}` } : {};
     const http = await CinderHttp.open(cloud.cinder, token);
     const port = options.port === 0 ? await freePort() : options.port;
-    const host = new SimulatedHost(cloud, http, { ...options, port });
+    const page = pagePort === 0 ? { pagePort: await freePort() } : {};
+    const host = new SimulatedHost(cloud, http, { ...options, port, ...page });
     try {
       await host.boot();
     } catch (error) {
@@ -69,6 +72,11 @@ export class SimulatedHost implements AsyncDisposable {
   /** Where Cinder calls it. */
   get url(): string {
     return `http://127.0.0.1:${this.config.api.bindPort}/v2.1`;
+  }
+
+  /** Where a browser finds the page. */
+  get page(): string {
+    return `http://127.0.0.1:${this.config.operator.bindPort}/ui/`;
   }
 
   get hexagon(): Hexagon {
@@ -107,7 +115,7 @@ export class SimulatedHost implements AsyncDisposable {
     if (this.#temporary) rmSync(this.folder, { recursive: true, force: true });
   }
 
-  #configure({ port, password, debug = false }: SimulatedHostOptions): Config {
+  #configure({ port, pagePort, password, debug = false }: SimulatedHostOptions): Config {
     const file = join(this.folder, 'chainkeeper.conf');
     const lines = [
       '[DEFAULT]',
@@ -126,6 +134,7 @@ export class SimulatedHost implements AsyncDisposable {
         : ['username = chainkeeper', `password = ${password}`]),
       '[operator]',
       `socket = ${join(this.folder, 'chainkeeper.sock')}`,
+      ...(pagePort === undefined ? [] : [`bind_port = ${pagePort}`]),
     ];
     writeFileSync(file, `${lines.join('\n')}\n`);
     const config = loadConfig({ files: [file], env: {} });

@@ -165,8 +165,8 @@ export const HELP: Readonly<Record<string, Group>> = {
       'Where the commands of chainkeeper reach the service. Whoever may write to it may order ' +
         'snapshots: its owner and its group. The last folder of its path is made when missing.',
     ),
-    bind_host: address('The address of the metrics.'),
-    bind_port: port('The port of the metrics. 0 is none.'),
+    bind_host: address('The address of the page and the metrics.'),
+    bind_port: port('The port of the page (/ui/) and the metrics. 0 is none.'),
   },
   oslo_policy: {
     policy_file: text(

@@ -1,4 +1,4 @@
-import { execFile } from 'node:child_process';
+import { execFile, spawn } from 'node:child_process';
 import { once } from 'node:events';
 import { type AddressInfo, createServer } from 'node:net';
 import { expect, test } from 'vitest';
@@ -38,6 +38,8 @@ test.each([
   ],
   [['--all'], '--all belongs to --seed N'],
   [['--port', 'x'], "--port is 'x': give a whole number from 0 to 65535"],
+  [['--page-port', '70000'], "--page-port is '70000': give a whole number from 0 to 65535"],
+  [['--seed', '1', '--page-port', '0'], '--page-port is for the service, not for --seed N'],
 ])('%j is refused in a sentence', async (args, sentence) => {
   expect(await sim(...args)).toEqual({ code: 2, out: '', err: `chainkeeper sim: ${sentence}\n` });
 });
@@ -53,4 +55,28 @@ test('a port that somebody else has is named, with what to do', async () => {
   } finally {
     other.close();
   }
+});
+
+test('the service says where its page is, and there is something on it', async () => {
+  const args = ['bin/chainkeeper.js', 'sim', '--port', '0'];
+  const child = spawn(process.execPath, args, { stdio: ['ignore', 'ignore', 'pipe'] });
+  const ended = once(child, 'exit');
+  try {
+    let said = '';
+    for await (const piece of child.stderr) {
+      said += piece;
+      if (said.includes('Ctrl-C')) break;
+    }
+    const [, address = ''] = /the page +(http:\/\/127\.0\.0\.1:\d+\/ui\/)/.exec(said) ?? [];
+    const page = async () => (await fetch(address)).text();
+    // The volume that has drifted has its snapshot within a second or two.
+    await expect.poll(page, { timeout: 50_000, interval: 1000 }).toContain('1 thing needs you');
+    const text = await page();
+    expect(text).toContain('7 of 8 volumes agree');
+    expect(text).toContain('active-behind');
+    expect(text).toContain('instance-00000004 vdc');
+  } finally {
+    child.kill('SIGINT');
+  }
+  expect(await ended).toEqual([0, null]);
 });
