@@ -2,5 +2,6 @@ import { ensurePackages } from './packages.ts';
 
 /** Before any live test: the packages that one of them may need. */
 export async function setup(): Promise<void> {
-  await ensurePackages({ cinder: true, nova: true, network: true, keystone: true });
+  const all = { cinder: true, nova: true, network: true, keystone: true, browser: true };
+  await ensurePackages(all);
 }

@@ -41,11 +41,17 @@ const KEYSTONE = {
   '/usr/bin/keystone-manage': ['python3-keystone'],
 } as const;
 
+/** For the operator's page. */
+const BROWSER = {
+  '/usr/bin/chromium': ['chromium'],
+} as const;
+
 export interface Wanted {
   readonly cinder: boolean;
   readonly nova?: boolean;
   readonly network?: boolean;
   readonly keystone?: boolean;
+  readonly browser?: boolean;
 }
 
 /**
@@ -59,6 +65,7 @@ export async function ensurePackages(wanted: Wanted): Promise<readonly string[]>
     ...(wanted.nova && NOVA),
     ...(wanted.network && NETWORK),
     ...(wanted.keystone && KEYSTONE),
+    ...(wanted.browser && BROWSER),
   };
   const missing = Object.keys(table)
     .filter((file) => !existsSync(file))

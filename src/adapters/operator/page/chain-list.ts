@@ -50,16 +50,18 @@ ${pages > 1 ? pager(at, pages, find) : null}
 
 const FOLDED_FROM = 5;
 
-function row({ volume, guest, target, report }: Diagnosis, operation?: OperationId): Html {
+function row({ volume, server, guest, target, report }: Diagnosis, operation?: OperationId): Html {
+  const key = `${volume}/${server}`;
   const place = html`<th scope="row">${volumeLink(volume)}</th><td>${guest} ${target}${
     operation === undefined ? null : html`<br>${operationLink(operation, 'operation runs')}`
   }</td>`;
   if (!report.ok) {
-    return html`<tr>${place}<td colspan="7">${sign('warning', 'could not be looked at')}</td></tr>
+    const words = sign('warning', 'could not be looked at');
+    return html`<tr data-key="${key}">${place}<td colspan="7">${words}</td></tr>
 `;
   }
   const { depth, overlayBytes } = measure(report.value);
-  return html`<tr>${place}<td>${drawing(report.value, { most: FOLDED_FROM })}</td>
+  return html`<tr data-key="${key}">${place}<td>${drawing(report.value, { most: FOLDED_FROM })}</td>
 <td class="number">${depth}</td><td class="number">${bytes(overlayBytes)}</td>
 ${WITNESSES.map((one) => html`<td>${verdict(report.value, one)}</td>`)}</tr>
 `;

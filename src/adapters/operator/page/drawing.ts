@@ -103,12 +103,14 @@ function box(layer: DrawnLayer, fate: ReadonlyMap<string, string>): Html {
   const { file, format, owner, active, header, libvirt } = layer;
   const going = fate.get(file);
   const wrong = [header, libvirt].some((word) => word !== 'ok' && word !== 'not read');
-  const kinds = ['layer', active && 'active', going && 'going', wrong && 'wrong'];
+  // Cinder names a file as in use that is not the one.
+  const taken = !active && layer.cinder === 'ACTIVE';
+  const kinds = ['layer', active && 'active', going && 'going', (wrong || taken) && 'wrong'];
   return html`<li class="${kinds.filter(Boolean).join(' ')}" title="${file}"><b>${
     format ?? '?'
   }</b> <span class="size">${layer.bytes === null ? 'size ?' : bytes(layer.bytes)}</span> <small>${
     active ? 'ACTIVE, ' : ''
   }${owner}</small>${going === undefined ? null : html` <em>${going}</em>`}${
     wrong ? html` <strong>contradicted</strong>` : null
-  }</li>`;
+  }${taken ? html` <strong>in use, says Cinder</strong>` : null}</li>`;
 }

@@ -112,7 +112,7 @@ change that Cinder is taking in, and should go with it</summary>
 
 /** One thing, with the safe next step in words that can be copied. */
 export function needItem({ severity, code, volume, place, operation, saw, todo }: Need): Html {
-  return html`<li class="need ${severity}">
+  return html`<li class="need ${severity}" data-key="${volume}/${code}/${saw}">
 <p>${sign(severity, severity)} <code>${code}</code> · volume ${volumeLink(volume)}${
     place === null ? null : html` · ${place}`
   }${operation === null ? null : html` · operation ${operationLink(operation)}`}</p>

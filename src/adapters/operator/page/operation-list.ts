@@ -34,7 +34,7 @@ function row(operation: Operation, now: number): Html {
   const { id, saga, askedAt, updatedAt } = operation;
   const { kind, volume, snapshot, request_id } = operationJson(operation);
   const took = ((saga.at === 'end' ? updatedAt : now) - askedAt) / 1000;
-  return html`<tr><th scope="row">${operationLink(id)}</th><td>${kind}</td>
+  return html`<tr data-key="${id}"><th scope="row">${operationLink(id)}</th><td>${kind}</td>
 <td>${name(snapshot)}</td><td>${volumeLink(volume)}</td>
 <td>${standing(operation)}</td><td>${time(askedAt, now)}</td>
 <td class="number">${duration(took)}</td><td>${requestId(request_id)}</td></tr>

@@ -47,7 +47,7 @@ ${planned(saga)}
 <thead><tr><th scope="col">Journal</th><th scope="col">When</th><th scope="col">What</th>
 <th scope="col">Detail</th></tr></thead>
 <tbody>${it.evidence.map(
-    ({ seq, at, kind, detail }) => html`<tr><th scope="row">${seq}</th>
+    ({ seq, at, kind, detail }) => html`<tr data-key="${seq}"><th scope="row">${seq}</th>
 <td>${time(Date.parse(at), now)}</td><td><code>${kind}</code></td><td>${detail}</td></tr>
 `,
   )}</tbody></table></div></section>
@@ -68,7 +68,7 @@ function told(notices: Notices): Html {
 <thead><tr><th scope="col">Journal</th><th scope="col">Word</th><th scope="col">Cinder</th>
 <th scope="col">Formats</th></tr></thead>
 <tbody>${notices.map(
-    ({ seq, update, state, file_format }) => html`<tr><th scope="row">${seq}</th>
+    ({ seq, update, state, file_format }) => html`<tr data-key="${seq}"><th scope="row">${seq}</th>
 <td><code>${update}</code></td><td>${state}</td>
 <td>${Object.entries(file_format).map(([file, is]) => html`${name(file)} ${is}<br>`)}</td></tr>
 `,

@@ -150,7 +150,8 @@ async function refresh() {
   }
 }
 
-const keyOf = (node) => node.id || node.dataset?.operation || '';
+/** What tells a row from another of its kind: without it the focus would stay with the place. */
+const keyOf = (node) => node.id || node.dataset?.key || node.dataset?.operation || '';
 const alike = (one, other) => one.nodeName === other.nodeName && keyOf(one) === keyOf(other);
 
 /** Makes `old` what `now` is, and leaves alone what is the same: focus, scrolling, a selection. */

@@ -14,7 +14,7 @@ import type { Trouble } from '#ports/assisted-snapshots.ts';
 import type { ChainReport, Diagnosis, OperationReport, Progress } from '#ports/inspect.ts';
 import type { Operation } from '#ports/journal.ts';
 import { chain, file } from '../../../support/chains.ts';
-import { disk, headersOf, SERVER } from '../../../support/sights.ts';
+import { disk, header, headersOf, SERVER } from '../../../support/sights.ts';
 import { AWAY, CHAIN, ENDED, OPEN, pretendTelemetry, ROTTEN } from '../pretend-inspect.ts';
 import * as hostile from './hostile.ts';
 
@@ -240,6 +240,18 @@ describe('the chains', () => {
     ]);
   });
 
+  test('what a witness contradicts is marked where it is', async () => {
+    const headers = { ...CHAIN.headers, s2: header()('v', 'raw') };
+    host.volumes = ok([diagnosed({ ...CHAIN, headers, cinder: 's1' })]);
+    const drawn = /<ol class="chain"[\s\S]*?<\/ol>/.exec((await get()).body)?.[0] ?? '';
+    expect([...drawn.matchAll(/<li[\s\S]*?<\/li>/g)].map(([it]) => words(it))).toEqual([
+      'raw 1 GiB the volume',
+      'qcow2 192 KiB nobody known in use, says Cinder',
+      'qcow2 192 KiB ACTIVE, nobody known contradicted',
+    ]);
+    expect(drawn.match(/class="layer [a-z ]*wrong"/g)).toHaveLength(2);
+  });
+
   test('of a deep one the middle is folded, and its own page has all of it', async () => {
     const deep = chain(...Array.from({ length: 12 }, (_, at) => `s${at}`), 'v');
     host.volumes = ok([diagnosed({ ...CHAIN, guest: disk(deep), headers: headersOf(deep) })]);
@@ -278,14 +290,14 @@ describe('the chains', () => {
     );
     host.open = [OPEN];
     const { body } = await get();
-    const rows = [...body.matchAll(/<tr><th scope="row"><a href="\/ui\/chains\/(.*?)"/g)];
+    const rows = [...body.matchAll(/<tr data-key="(.*?)\/server-1"/g)];
     expect(rows.map(([, name]) => name)).toEqual(['ill', 'warned', 'volume-1', 'deep', 'flat']);
   });
 
   test('a thousand are in pages, and can be searched', async () => {
     host.volumes = ok(Array.from({ length: 1000 }, (_, at) => diagnosed(volume(`v-${at}`))));
     const { body } = await get('/ui/?page=20');
-    expect(body.match(/<tr><th scope="row"><a href="\/ui\/chains/g)).toHaveLength(50);
+    expect(body.match(/<tr data-key="v-/g)).toHaveLength(50);
     expect(words(body)).toContain('1000 volumes, page 20 of 20');
     expect(words((await get('/ui/?page=99')).body)).toContain('page 20 of 20');
     const found = await get('/ui/?find=v-77&page=x');
