@@ -1,5 +1,4 @@
 import fastify, { type FastifyInstance } from 'fastify';
-import type { Inspect } from '#ports/inspect.ts';
 import type { Measures } from '#ports/measures.ts';
 import type { Telemetry } from '#ports/telemetry.ts';
 import type { Authenticator } from '../nova-api/auth.ts';
@@ -24,7 +23,7 @@ const READING = { action: 'create', project: null } as const;
 export interface MetricsApiOptions {
   readonly measures: Measures;
   readonly telemetry: Telemetry;
-  readonly page: PageWorld & { readonly inspect: Pick<Inspect, 'changes'> };
+  readonly page: PageWorld;
   /** Who may read; on loopback everybody of this host, and then `open`. */
   readonly auth: Authenticator;
   /** Nobody is asked who he is. */

@@ -522,7 +522,9 @@ describe("the operator's port", () => {
       'text/html; charset=utf-8',
     ]);
     expect((await app().inject({ url: '/', headers })).headers.location).toBe('/ui/');
-    expect((await app().inject({ url: '/ui/' })).statusCode).toBe(401);
+    const stranger = await app().inject({ url: '/ui/' });
+    expect(stranger.statusCode).toBe(401);
+    expect(stranger.headers['content-security-policy']).toContain("default-src 'none'");
   });
 
   test.each([
@@ -541,6 +543,7 @@ describe("the operator's port", () => {
     const asked = { url: '/ui/', headers: { host } };
     const open = await metricsApi({ ...options, open: true }).inject(asked);
     expect(open.statusCode).toBe(status);
+    expect(open.headers['content-security-policy']).toContain("default-src 'none'");
     const closed = await metricsApi({ ...options, open: false }).inject(asked);
     expect(closed.statusCode).toBe(200);
   });

@@ -15,7 +15,10 @@ import { MOST_RUNNING, type Running } from './running.ts';
 import { Survey, type Surveyed, type SurveyWorld } from './survey.ts';
 
 export interface PageWorld extends SurveyWorld {
-  readonly inspect: Pick<Inspect, 'chain' | 'diagnoses' | 'operation' | 'operations' | 'progress'>;
+  readonly inspect: Pick<
+    Inspect,
+    'chain' | 'changes' | 'diagnoses' | 'operation' | 'operations' | 'progress'
+  >;
   /** This host's name, as in [DEFAULT] host. */
   readonly host: string;
 }
@@ -50,8 +53,8 @@ const ASSETS = {
 const PATIENCE_MS = 2000;
 const ENDED_SHOWN = 10;
 const LISTED = 200;
-/** So many of the newest are looked through for outcomes that nobody knows. */
-const LOOKED_THROUGH = 1000;
+/** So many of the newest are looked through: for a volume's, and for outcomes that nobody knows. */
+const LOOKED_THROUGH = 500;
 
 /**
  * `GET /ui/`: the page, for a browser and for a person with curl. It changes nothing. Every answer
@@ -91,7 +94,8 @@ export function addPage(app: FastifyInstance, world: PageWorld): void {
   app.get<{ Querystring: Query }>('/ui/operations', async (request, reply) => {
     const asked = one(request.query.state);
     const state: ListedState = asked === 'open' || asked === 'ended' ? asked : 'all';
-    const operations = await inspect.operations(state, LISTED);
+    const operations =
+      state === 'open' ? await openOf(world) : await inspect.operations(state, LISTED);
     const it = operationsPage(operations, state, LISTED, clock.now());
     return send(request, reply, it, '/ui/operations');
   });
@@ -127,7 +131,7 @@ const one = (value: string | string[] | undefined): string =>
 async function gather(world: PageWorld, survey: Survey) {
   const { inspect, clock } = world;
   const [open, ended] = await Promise.all([
-    inspect.operations('open', LOOKED_THROUGH),
+    openOf(world),
     inspect.operations('ended', LOOKED_THROUGH),
   ]);
   const changed = new Map<VolumeId, number>();
@@ -148,6 +152,12 @@ async function gather(world: PageWorld, survey: Survey) {
     unknown: ended.filter(({ saga }) => saga.at === 'end' && saga.outcome === 'unknown'),
     ended: ended.slice(0, ENDED_SHOWN),
   };
+}
+
+/** The newest first. By state they would be sought in all of the journal, for each who looks. */
+async function openOf({ inspect }: PageWorld): Promise<readonly Operation[]> {
+  const { operations } = await inspect.changes(null);
+  return operations.map(({ operation }) => operation).toReversed();
 }
 
 /** Null when it has been forgotten meanwhile. */

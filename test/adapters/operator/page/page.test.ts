@@ -49,12 +49,11 @@ function page(more: Partial<PageWorld['inspect']> = {}) {
     inspect: {
       diagnoses: async () => host.volumes,
       chain: async () => host.chain,
-      operations: async (state) =>
-        state === 'open'
-          ? host.open
-          : state === 'ended'
-            ? host.ended
-            : [...host.open, ...host.ended],
+      changes: async () => ({
+        last: 0,
+        operations: host.open.map((operation, seq) => ({ seq, operation })),
+      }),
+      operations: async (state) => (state === 'ended' ? host.ended : [...host.open, ...host.ended]),
       operation: async () => host.story,
       progress: () => host.progress,
       ...more,
