@@ -3,6 +3,7 @@
  * drifted, that went away; by the keyboard alone, and without its script.
  */
 import { randomUUID } from 'node:crypto';
+import { setTimeout as sleep } from 'node:timers/promises';
 import type { Page } from 'playwright-core';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { QCOW2, RAW } from '#domain/ids.ts';
@@ -141,6 +142,30 @@ test('a service that goes away is said to be away, and then what went on', async
   await becomes(() => answers(page), ['Nothing needs you', 'Nothing runs', '2 volumes agree']);
   expect(await isMarked(page)).toBe(true);
 }, 180_000);
+
+test('a tab that nobody sees asks for nothing, and is true again once it is seen', async () => {
+  await using host = await open();
+  const { page } = await browser.show(host.page);
+  await becomes(() => page.locator('#live').textContent(), 'Live');
+  const turn = (state: 'hidden' | 'visible') =>
+    page.evaluate((value) => {
+      const { document, Event } = globalThis as unknown as {
+        document: { dispatchEvent: (event: unknown) => void };
+        Event: new (name: string) => unknown;
+      };
+      Object.defineProperty(document, 'visibilityState', { value, configurable: true });
+      document.dispatchEvent(new Event('visibilitychange'));
+    }, state);
+  await turn('hidden');
+  const asked: string[] = [];
+  page.on('request', (request) => asked.push(request.url()));
+  await host.cloud.cinder.createSnapshot(host.cloud.volume);
+  await sleep(2000);
+  expect(asked).toEqual([]);
+  expect(await page.locator('#chains .layer').count()).toBe(2);
+  await turn('visible');
+  await becomes(() => page.locator('#chains .layer').count(), 3);
+});
 
 test('what others have named is text', async () => {
   await using host = await open();
