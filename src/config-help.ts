@@ -171,8 +171,9 @@ export const HELP: Readonly<Record<string, Group>> = {
   oslo_policy: {
     policy_file: text(
       'Who may call, with auth_strategy keystone: os_compute_api:os-assisted-volume-snapshots:' +
-        'create and :delete, by default "rule:service_or_admin". Of the language of oslo.policy ' +
-        'it may have role:NAME, rule:NAME, and, or, not, parentheses, @ and !.',
+        'create and :delete, and chainkeeper:operations:get for [operator] bind_port, each by ' +
+        'default "rule:service_or_admin". Of the language of oslo.policy it may have role:NAME, ' +
+        'rule:NAME, and, or, not, parentheses, @ and !.',
     ),
   },
 };

@@ -340,7 +340,11 @@ describe('what is wrong', () => {
         keystone: {
           ...{ login, ...tls, wwwAuthenticateUri: authUrl, timeoutMs: 1000, tokenCacheMs: 0 },
           ...{ serviceTokenRoles: [], serviceTokenRolesRequired: true },
-          policy: { create: { kind: 'nobody' }, delete: { kind: 'nobody' } },
+          policy: {
+            create: { kind: 'nobody' },
+            delete: { kind: 'nobody' },
+            read: { kind: 'nobody' },
+          },
         },
       };
     });

@@ -9,7 +9,7 @@ export interface Authenticator extends Partial<AsyncDisposable> {
 
 /** What they want. */
 export interface Asked {
-  readonly action: 'create' | 'delete';
+  readonly action: 'create' | 'delete' | 'read';
   /** The project that the URL names. */
   readonly project: string | null;
 }

@@ -13,15 +13,22 @@ export type Check =
 export interface Policy {
   readonly create: Check;
   readonly delete: Check;
+  /** What the operator's port shows. */
+  readonly read: Check;
 }
 
-const OURS = 'os_compute_api:os-assisted-volume-snapshots';
-export const ruleOf = (action: keyof Policy): string => `${OURS}:${action}`;
+const RULES = {
+  create: 'os_compute_api:os-assisted-volume-snapshots:create',
+  delete: 'os_compute_api:os-assisted-volume-snapshots:delete',
+  read: 'chainkeeper:operations:get',
+} as const satisfies Record<keyof Policy, string>;
+export const ruleOf = (action: keyof Policy): string => RULES[action];
 
 /** Nova's (nova/policies/base.py of 2026.1); the last two go by older names in older files. */
 const DEFAULTS: Readonly<Record<string, string>> = {
   [ruleOf('create')]: 'rule:service_or_admin',
   [ruleOf('delete')]: 'rule:service_or_admin',
+  [ruleOf('read')]: 'rule:service_or_admin',
   service_or_admin: 'rule:service_api or rule:context_is_admin',
   service_api: 'role:service',
   context_is_admin: 'role:admin',
@@ -30,7 +37,7 @@ const DEFAULTS: Readonly<Record<string, string>> = {
 };
 
 /**
- * The two rules of policy.yaml that are ours, and all that they lead to. Of oslo.policy's language
+ * The rules of policy.yaml that are ours, and all that they lead to. Of oslo.policy's language
  * it knows roles, rules, `and`, `or`, `not`, parentheses, `@` and `!`; a rule of ours that says
  * anything else is a mistake, and is never passed over. Rules of others may stand in the file.
  */
@@ -41,14 +48,15 @@ export function parsePolicy(text: string): Result<Policy, readonly string[]> {
     return err([document.errors[0]?.message ?? 'it is no list of names and rules']);
   }
   const strange = Object.keys(said)
-    .filter((name) => /assisted.volume/i.test(name) && !Object.hasOwn(DEFAULTS, name))
-    .map((name) => `'${name}' is no rule of ours: there are ${ruleOf('create')} and :delete`);
+    .filter((name) => /assisted.volume|^chainkeeper:/i.test(name) && !Object.hasOwn(DEFAULTS, name))
+    .map((name) => `'${name}' is no rule of ours: there are ${Object.values(RULES).join(', ')}`);
   const rules = { ...DEFAULTS, ...said };
-  const create = follow(ruleOf('create'), rules, []);
-  const remove = follow(ruleOf('delete'), rules, []);
-  const problems = [create, remove].flatMap((it) => (it.ok ? [] : [it.error]));
-  if (create.ok && remove.ok && strange.length === 0) {
-    return ok({ create: create.value, delete: remove.value });
+  const [create, remove, read] = [RULES.create, RULES.delete, RULES.read].map((name) =>
+    follow(name, rules, []),
+  );
+  const problems = [create, remove, read].flatMap((it) => (it?.ok === false ? [it.error] : []));
+  if (create?.ok && remove?.ok && read?.ok && strange.length === 0) {
+    return ok({ create: create.value, delete: remove.value, read: read.value });
   }
   return err([...new Set([...strange, ...problems])]);
 }

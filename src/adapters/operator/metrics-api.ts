@@ -7,6 +7,8 @@ import { onlyOwnHost } from './own-host.ts';
 import { addPage, type PageWorld } from './page/routes.ts';
 import { errorJson } from './report-json.ts';
 
+const ASKED = { action: 'read', project: null } as const;
+
 /** Prometheus' text form, by its content type. */
 const TEXT = 'text/plain; version=0.0.4; charset=utf-8';
 
@@ -16,9 +18,6 @@ export function addMetrics(app: FastifyInstance, measures: Measures): void {
     reply.header('content-type', TEXT).send(await measures.exposition()),
   );
 }
-
-/** Whoever may have snapshots taken may see how many there are. */
-const READING = { action: 'create', project: null } as const;
 
 export interface MetricsApiOptions {
   readonly measures: Measures;
@@ -44,7 +43,7 @@ export function metricsApi(options: MetricsApiOptions): FastifyInstance {
   });
   if (open) onlyOwnHost(app);
   app.addHook('onRequest', async (request, reply) => {
-    const verdict = await auth.authenticate(request.headers, READING);
+    const verdict = await auth.authenticate(request.headers, ASKED);
     if (verdict.ok) return;
     const { wwwAuthenticate, status, message } = verdict;
     if (wwwAuthenticate !== undefined) reply.header('www-authenticate', wwwAuthenticate);

@@ -29,7 +29,17 @@ describe.each([
     if (!policy.ok) throw new Error(policy.error.join());
     expect(passes(policy.value.create, roles)).toBe(may);
     expect(passes(policy.value.delete, roles)).toBe(may);
+    expect(passes(policy.value.read, roles)).toBe(may);
   });
+});
+
+test('who reads what the operator sees may do nothing else', () => {
+  const policy = of({ 'chainkeeper:operations:get': 'role:reader' });
+  expect([passes(policy.read, ['reader']), passes(policy.create, ['reader'])]).toEqual([
+    true,
+    false,
+  ]);
+  expect(problems('chainkeeper:operations:gte: "@"')).toHaveLength(1);
 });
 
 test('an override is of one rule, and of what others name', () => {
@@ -102,7 +112,7 @@ describe('what it does not understand is a mistake', () => {
     [
       '"os_compute_api:os-assisted-volume-snapshot:create": "@"',
       "'os_compute_api:os-assisted-volume-snapshot:create' is no rule of ours: there are " +
-        `${CREATE} and :delete`,
+        `${CREATE}, ${ruleOf('delete')}, ${ruleOf('read')}`,
     ],
     ['- a', 'it is no list of names and rules'],
     ['text', 'it is no list of names and rules'],

@@ -496,8 +496,8 @@ test('metrics, in their own content type', async () => {
 
 describe("the operator's port", () => {
   const auth: Authenticator = {
-    authenticate: async ({ authorization }) =>
-      authorization === 'Basic b3A6cHc='
+    authenticate: async ({ authorization }, { action }) =>
+      authorization === 'Basic b3A6cHc=' && action === 'read'
         ? { ok: true, user: 'op' }
         : { ok: false, status: 401, message: 'Who are you?', wwwAuthenticate: 'Basic realm=""' },
   };
