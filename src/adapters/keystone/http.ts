@@ -1,8 +1,8 @@
-import { Agent, request } from 'undici';
+import { Agent, type Dispatcher, request } from 'undici';
 import type { Fault } from '#domain/failure.ts';
 import { err, ok, type Result } from '#domain/result.ts';
 import { connectionsWith, type TlsFiles } from '../http/connections.ts';
-import { told } from '../http/told.ts';
+import { type Named, told } from '../http/told.ts';
 
 export interface KeystoneHttpOptions {
   /** As in `auth_url`: with or without `/v3` at its end. */
@@ -60,33 +60,20 @@ export class KeystoneHttp implements AsyncDisposable {
     });
   }
 
-  async ask({ method, path, headers, body, secrets }: Asked): Promise<Result<Answer, Fault>> {
-    const sent = { name: `${method} ${this.#base}${path}`, secrets };
+  async ask(asked: Asked): Promise<Result<Answer, Fault>> {
+    const sent = { name: `${asked.method} ${this.#base}${asked.path}`, secrets: asked.secrets };
     const unreachable = (detail: string) =>
       err<Fault>({ kind: 'unreachable', who: 'Keystone', detail: told(sent, detail) });
-    try {
-      const response = await request(`${this.#base}${path}`, {
-        method,
-        headers: { ...HEADERS, ...headers, ...(body !== undefined && JSON_BODY) },
-        body: body === undefined ? null : JSON.stringify(body),
-        dispatcher: this.#agent,
-        signal: AbortSignal.timeout(this.#deadlineMs),
-      });
-      const { statusCode: status } = response;
-      const json = parsed(await response.body.text());
-      const words = wordsOf(json);
-      const detail = told(sent, `HTTP ${status}${words && `: ${words}`}`);
-      if (status >= 500 || status === 429) return unreachable(`HTTP ${status} ${words}`.trimEnd());
-      if (status >= 300 && status < 400) {
-        const hint = `HTTP ${status}, a redirect, is not followed: is auth_url that of the v3 API?`;
-        return err({ kind: 'rejected', who: 'Keystone', detail: told(sent, hint), code: status });
+    for (let again = false; ; again = true) {
+      try {
+        const response = await this.#send(asked);
+        return judge(response, await response.body.text(), sent, unreachable);
+      } catch (error) {
+        const { message = '', code = '' } = error as { message?: string; code?: string };
+        // A server closes what is idle just when it is used anew; and Cinder asks us only once.
+        if (!again && HUNG_UP.includes(code)) continue;
+        return unreachable(message || code || 'no answer');
       }
-      const token = response.headers['x-subject-token'];
-      const subject = typeof token === 'string' && token !== '' ? token : null;
-      return ok({ status, subject, body: json, detail });
-    } catch (error) {
-      const { message = '', code = '' } = error as { message?: string; code?: string };
-      return unreachable(message || code || 'no answer');
     }
   }
 
@@ -94,6 +81,37 @@ export class KeystoneHttp implements AsyncDisposable {
   async [Symbol.asyncDispose](): Promise<void> {
     await this.#agent.destroy();
   }
+
+  #send({ method, path, headers, body }: Asked): Promise<Dispatcher.ResponseData> {
+    return request(`${this.#base}${path}`, {
+      method,
+      headers: { ...HEADERS, ...headers, ...(body !== undefined && JSON_BODY) },
+      body: body === undefined ? null : JSON.stringify(body),
+      dispatcher: this.#agent,
+      signal: AbortSignal.timeout(this.#deadlineMs),
+    });
+  }
+}
+
+const HUNG_UP: readonly string[] = ['UND_ERR_SOCKET', 'ECONNRESET', 'EPIPE'];
+
+function judge(
+  { statusCode: status, headers }: Pick<Dispatcher.ResponseData, 'statusCode' | 'headers'>,
+  text: string,
+  sent: Named,
+  unreachable: (detail: string) => Result<Answer, Fault>,
+): Result<Answer, Fault> {
+  const body = parsed(text);
+  const words = wordsOf(body);
+  const said = `HTTP ${status}${words && `: ${words}`}`;
+  if (status >= 500 || status === 429) return unreachable(said);
+  if (status >= 300 && status < 400) {
+    const hint = `HTTP ${status}, a redirect, is not followed: is auth_url that of the v3 API?`;
+    return err({ kind: 'rejected', who: 'Keystone', detail: told(sent, hint), code: status });
+  }
+  const token = headers['x-subject-token'];
+  const subject = typeof token === 'string' && token !== '' ? token : null;
+  return ok({ status, subject, body, detail: told(sent, said) });
 }
 
 const HEADERS = { Accept: 'application/json', 'User-Agent': 'chainkeeper' };

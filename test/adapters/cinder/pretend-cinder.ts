@@ -24,6 +24,8 @@ type Handler = (request: IncomingMessage, response: ServerResponse, body: string
 /** Any server on a port of its own. */
 export class Loopback implements AsyncDisposable {
   readonly heard: Heard[] = [];
+  /** Whether to close the connection instead of an answer. */
+  hangUp: () => boolean = () => false;
   readonly #server: Server;
 
   private constructor(server: Server) {
@@ -38,7 +40,8 @@ export class Loopback implements AsyncDisposable {
       for await (const piece of request) body += piece;
       const { method = '', url = '', headers } = request;
       loopback.heard.push({ method, url, headers, body: body === '' ? null : JSON.parse(body) });
-      handle(request, response, body);
+      if (loopback.hangUp()) request.socket.resetAndDestroy();
+      else handle(request, response, body);
     });
     await new Promise<void>((done) => server.listen(0, '127.0.0.1', done));
     return loopback;

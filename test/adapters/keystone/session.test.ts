@@ -144,6 +144,16 @@ describe('a login', () => {
     expect(answer).toMatchObject({ ok: false, error: { kind: 'rejected', who: 'Keystone' } });
   });
 
+  test('a connection that is closed just when it is used anew does no harm, once', async () => {
+    const { server, session } = await scene();
+    const plan = [true, false, true, true, false];
+    server.hangUp = () => plan.shift() ?? false;
+    expect(await textOf(session)).toBe('ours-1');
+    expect(plan).toEqual([true, true, false]);
+    expect(await session.renew('ours-1')).toMatchObject({ error: { kind: 'unreachable' } });
+    expect(plan).toEqual([false]);
+  });
+
   test('no Keystone at all', async () => {
     const { server, session } = await scene();
     await server[Symbol.asyncDispose]();
