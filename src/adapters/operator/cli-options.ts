@@ -31,4 +31,10 @@ function path(value: string): string {
   throw new InvalidArgumentError('It must be a path.');
 }
 
+/** The name of something, which cannot be empty: an empty one would name everything. */
+export function named(value: string): string {
+  if (value !== '') return value;
+  throw new InvalidArgumentError('It must not be empty.');
+}
+
 export const collect = (value: string, before: string[]): string[] => [...before, value];

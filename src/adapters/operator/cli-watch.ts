@@ -1,5 +1,5 @@
 import type { Command } from 'commander';
-import { client } from './cli-options.ts';
+import { client, named } from './cli-options.ts';
 import { type ClientOptions, EXIT, look, type Run } from './cli-run.ts';
 import { escapeText } from './escape.ts';
 import { type Heard, listenTo } from './events-client.ts';
@@ -13,7 +13,7 @@ import { type Bar, barOf } from './progress-bar.ts';
 export function addWatch(ops: Command, run: Run, known: readonly string[]): void {
   client(ops.command('watch'))
     .description('operations as they go on, with progress; Ctrl-C only stops the watching')
-    .argument('[ID]', 'only this one, until it has ended; its outcome is the exit code')
+    .argument('[ID]', 'only this one, until it has ended; its outcome is the exit code', named)
     .action(async (id: string | undefined, options: ClientOptions) => {
       const socket = run.socketOf(options);
       if (socket === null) return;

@@ -4,7 +4,7 @@ import { addDoctor } from './cli-doctor.ts';
 import { addHeader } from './cli-header.ts';
 import { addManual } from './cli-manual.ts';
 import { addOrders } from './cli-ops.ts';
-import { client, configFile } from './cli-options.ts';
+import { client, configFile, named } from './cli-options.ts';
 import { type ClientOptions, type CliIo, EXIT, formatWords, look, Run } from './cli-run.ts';
 import { addWatch } from './cli-watch.ts';
 import { escapeText } from './escape.ts';
@@ -63,7 +63,7 @@ function addChain(program: Command, run: Run): void {
   const chain = program.command('chain').description('the chains of volumes');
   client(chain.command('show'))
     .description("a volume's chain by three witnesses: live XML, header pages, Cinder")
-    .argument('<VOLUME|DOMAIN:DISK>', 'volume id, or guest name or UUID and disk target')
+    .argument('<VOLUME|DOMAIN:DISK>', 'volume id, or guest name or UUID and disk target', named)
     .action((ref: string, options: ClientOptions) =>
       run.ask(options, `/v1/chains/${encodeURIComponent(ref)}`, (body) => {
         const { layers, findings, ...about } = body as ChainBody;
@@ -121,7 +121,7 @@ function addOps(program: Command, run: Run): void {
     );
   client(ops.command('show'))
     .description('one operation, with the evidence it rests on and what Cinder was told')
-    .argument('<ID>', 'its id')
+    .argument('<ID>', 'its id', named)
     .action((id: string, options: ClientOptions) =>
       run.ask(options, `/v1/operations/${encodeURIComponent(id)}`, (body) => {
         const fields = body as Fields & { evidence: readonly Fields[]; notices: readonly Fields[] };

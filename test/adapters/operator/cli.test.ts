@@ -560,6 +560,11 @@ test.each([
   ['ops', 'list', '--config-file', ''],
   ['ops', 'list', '--state', 'lost'],
   ['ops', 'abort'],
+  ['ops', 'abort', ''],
+  ['ops', 'show', ''],
+  ['ops', 'watch', ''],
+  ['ops', 'settle', '', '--as', 'done'],
+  ['chain', 'show', ''],
   ['ops', 'settle', 'op-1'],
   ['ops', 'settle', 'op-1', '--as', 'merged'],
 ])('%j is a slip: exit 2', async (...argv) => {
