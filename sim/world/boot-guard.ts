@@ -1,4 +1,4 @@
-import type { FileName } from '#domain/ids.ts';
+import type { FileName, VolumeId } from '#domain/ids.ts';
 import type { BootRefusal } from '#domain/known-chain.ts';
 import type { CloudDisk } from '../cloud.ts';
 import { commit } from '../qemu-img.ts';
@@ -15,10 +15,16 @@ export function isGuarded(world: World, { odd, disk }: CloudDisk): boolean {
 /** What the hook that libvirt asks before it starts a guest (`contrib/libvirt/`) says of a disk. */
 export function bootRefusal(world: World, { it }: DiskTruth, file: FileName): BootRefusal | null {
   const known = isGuarded(world, it) ? world.journal.known(it.volume) : null;
-  if (known === null) return null;
+  if (known === null || world.allowed.get(it.volume) === known) return null;
   const { directory } = known;
   const { share } = world.cloud;
   return judgeBoot(known, { directory, file }, (active) => share.files.has(active));
+}
+
+/** An operator's marker, which counts until the chain is changed again. */
+export function allow({ allowed, journal }: World, volume: VolumeId): void {
+  const known = journal.known(volume);
+  if (known !== null) allowed.set(volume, known);
 }
 
 /**

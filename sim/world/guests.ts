@@ -3,7 +3,7 @@ import type { StartFrom } from '../disk.ts';
 import type { SimGuest } from '../guest.ts';
 import { nodesFrom } from '../node.ts';
 import type { Header } from '../share.ts';
-import { bootRefusal, goBack, isGuarded } from './boot-guard.ts';
+import { allow, bootRefusal, goBack, isGuarded } from './boot-guard.ts';
 import { coldFiles, type DiskTruth, restarted, setBack } from './truth.ts';
 import type { World } from './world.ts';
 
@@ -178,7 +178,19 @@ export class Guests {
     world.tell('libvirt', `does not start a guest on ${file}, which is ${refusal.kind}`);
     // Nobody has a guest that could be looked at, until Cinder has given up perhaps.
     if (truth.it.guest.transient) world.unclearVolumes.add(truth.it.volume);
-    if (refusal.kind === 'held') return true;
+    if (refusal.kind === 'held') {
+      const open = world.journal.all.some(
+        ({ saga }) => saga.at !== 'end' && saga.request.volume === truth.it.volume,
+      );
+      if (open) return true;
+      // Nobody will see to it any more: a person sets the headers right, and lets it start.
+      const view = restarted(truth.disk);
+      if (typeof view === 'string' || truth.lost(view) !== null) this.repair(truth);
+      world.saw('a guest let start by a person');
+      world.tell('operator', `lets ${truth.disk.target} start`);
+      allow(world, truth.it.volume);
+      return false;
+    }
     const back = goBack(world, refusal.active);
     world.tell('operator', `commits ${refusal.active}: ${back ? 'done' : 'not now'}`);
     return true;

@@ -8,6 +8,7 @@ import {
   type SnapshotId,
   type VolumeId,
 } from '#domain/ids.ts';
+import type { KnownChain } from '#domain/known-chain.ts';
 import type { Quiesce } from '#domain/quiesce.ts';
 import type { Saga } from '#domain/saga.ts';
 import { SimClock } from '../clock.ts';
@@ -92,6 +93,8 @@ export class World {
   readonly doorway: Doorway;
   /** Whether libvirt asks the boot guard before it starts a guest. */
   readonly guarded: boolean;
+  /** What was known when an operator said that the guest may start all the same. */
+  readonly allowed = new Map<VolumeId, KnownChain>();
   /** As the operator has set it. */
   readonly quiesce: Quiesce;
   operations = 0;

@@ -77,6 +77,8 @@ export type DeleteSaga = { readonly kind: 'delete'; readonly request: DeleteRequ
       readonly gone: FileName | null;
       /** Of an outcome that is unknown: what was under way. */
       readonly plan?: DeletePlan;
+      /** QEMU died under it, and nobody has seen since that the chain is whole. */
+      readonly unseen?: true;
     })
 );
 

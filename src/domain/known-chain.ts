@@ -70,6 +70,7 @@ function byDelete(before: Saga, now: DeleteSaga): KnownChain | null {
     case 'end': {
       const plan = 'plan' in before && before.kind === 'delete' ? before.plan : undefined;
       if (plan === undefined) return null;
+      if (now.unseen) return known(plan, plan.before, 'all');
       return known(plan, now.outcome === 'merged' ? plan.after : plan.before);
     }
     case 'waiting':

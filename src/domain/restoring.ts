@@ -58,6 +58,9 @@ function restore(saga: At<'restoring'>, sight: Sight): Step {
     const whole = header.of === 'before' && agrees(view.chain, plan.before);
     return whole ? undone(saga) : lost(saga, RESTARTED);
   }
+  // A share that is not mounted yet, as after a start of the host, says nothing of what is on it.
+  const page = sight.headers[plan.repointed];
+  if (page?.ok === false && page.error.kind === 'missing') return go(saga, WATCH);
   const old = backing(plan.before, plan.repointed);
   if (header.of === 'neither' || old === null)
     return lost(saga, `the header of ${plan.repointed} is not clear`);
@@ -112,5 +115,7 @@ const RESTORED = { kind: 'restored', detail: 'the chain is as it was before' } a
 function lost(saga: At<'restoring'>, why: string): Step {
   const whys = [...new Set([saga.why, why])].join('; ');
   const reason = `${describe(saga.plan)} was not yet safe on disk: ${whys}`;
-  return end(ended(saga, 'failed', reason, [], leftover(saga.plan)), { kind: 'delete-failed' });
+  const last = ended(saga, 'failed', reason, [], leftover(saga.plan));
+  const unseen = why === RESTARTED ? {} : { unseen: true as const };
+  return end({ ...last, ...unseen }, { kind: 'delete-failed' });
 }

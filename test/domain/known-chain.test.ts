@@ -114,6 +114,12 @@ describe('what a delete teaches', () => {
     },
   );
 
+  test('but for one of which nobody has seen that the chain is whole', () => {
+    const restoring = at('delete', 'restoring');
+    const unseen = ended(restoring, 'failed', { unseen: true });
+    expect(knownBy(restoring, unseen)).toEqual({ directory, files, held: 'all', process });
+  });
+
   test('also what a defect, or a person, put an end to', () => {
     const unknown = parked(merging, 'a defect');
     expect(knownBy(merging, unknown)).toMatchObject({ files, held: 'nothing' });

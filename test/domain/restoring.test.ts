@@ -2,7 +2,7 @@ import { describe, expect, test } from 'vitest';
 import { describe as inWords, leftover } from '#domain/delete-end.ts';
 import { type DeleteSaga, nextDelete } from '#domain/delete-saga.ts';
 import { explain, explainFault } from '#domain/failure.ts';
-import { type Event, type Next, noted } from '#domain/saga.ts';
+import { type Event, type Next, noted, WATCH } from '#domain/saga.ts';
 import type { DiskView, Sight } from '#domain/sight.ts';
 import { STRANGER } from '../support/chains.ts';
 import { reloaded } from '../support/sagas.ts';
@@ -114,7 +114,8 @@ describe.each(DELETES)('QEMU died under a $name', (it) => {
     expect(unchained(merging, off(topOnly, silent)).effect).toEqual(mend);
   });
 
-  const none = { ok: false, error: { kind: 'missing', says: 'x' } } as const;
+  const none = { ok: false, error: { kind: 'not-qcow2', says: 'x' } } as const;
+  const away = { ok: false, error: { kind: 'missing', says: 'x' } } as const;
   const again = glance(disk(it.after, { process: 'qemu-2' }));
   const unclear = `the guest is shut off; the header of ${it.repointed} is not clear`;
   const missing = explain({ kind: 'guest-not-found', server: SERVER });
@@ -132,6 +133,24 @@ describe.each(DELETES)('QEMU died under a $name', (it) => {
       expect(last.saga).toMatchObject({ reason, formats: [] });
       expect(last.evidence).toEqual([]);
     }
+  });
+
+  test('a guest whose share is not there yet: it is waited for, and then set back', () => {
+    for (const saga of [merging, flushing]) {
+      const waiting = nextDelete(saga, saw(off(topOnly, away)));
+      expect([waiting.saga.at, waiting.effect, waiting.tell]).toEqual(['restoring', WATCH, null]);
+      const still = nextDelete(waiting.saga, saw(off(topOnly, away)));
+      expect([still.saga, still.effect]).toEqual([waiting.saga, WATCH]);
+      const there = nextDelete(still.saga, saw(off(topOnly, after)));
+      expect(there.effect).toMatchObject({ do: 'unchain' });
+    }
+  });
+
+  test('whoever could not see it keeps the chain held, but for one that has a QEMU', () => {
+    const end = (seen: Sight) => nextDelete(flushing, saw(seen)).saga;
+    expect(end(glance(GONE))).toMatchObject({ outcome: 'failed', unseen: true });
+    expect(end(off(topOnly, none))).toMatchObject({ outcome: 'failed', unseen: true });
+    expect(end(again)).not.toHaveProperty('unseen');
   });
 
   test('why it was lost is said once', () => {
