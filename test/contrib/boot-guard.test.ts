@@ -3,9 +3,18 @@
  * journal that its service has open. Needs Debian's python3, which a host with Nova has.
  */
 import { spawnSync } from 'node:child_process';
-import { existsSync, mkdirSync, mkdtempSync, rmSync, utimesSync, writeFileSync } from 'node:fs';
+import {
+  existsSync,
+  mkdirSync,
+  mkdtempSync,
+  rmSync,
+  symlinkSync,
+  utimesSync,
+  writeFileSync,
+} from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
+import { DatabaseSync } from 'node:sqlite';
 import fc from 'fast-check';
 import { describe, expect, test } from 'vitest';
 import { SqliteJournal } from '#adapters/sqlite/journal.ts';
@@ -67,6 +76,14 @@ class Host implements AsyncDisposable {
     const marker = join(this.state, 'allow-start', VOLUME);
     writeFileSync(marker, '');
     utimesSync(marker, at, at);
+  }
+
+  /** A row that nobody can read. */
+  spoil(volume: string): void {
+    const db = new DatabaseSync(join(this.state, 'journal.sqlite'));
+    const row = "VALUES (?, '/', 'no JSON', 'nothing', NULL, 'operation-1', 1)";
+    db.prepare(`INSERT INTO chain ${row}`).run(volume);
+    db.close();
   }
 
   disk(file: FileName, serial: string = VOLUME, folder = this.share): string {
@@ -177,6 +194,55 @@ describe.skipIf(!existsSync('/usr/bin/python3'))('the boot guard', () => {
     expect(host.asks(host.disk(S1))).toMatchObject({ starts: false });
     host.allow(new Date(learnt + 1_000));
     expect(host.asks(host.disk(S1))).toEqual(STARTS);
+  });
+
+  test('a marker of the future, or one that is a folder, lets nothing start', async () => {
+    await using host = await Host.of({});
+    host.allow(new Date(Date.now() + 365 * 86_400_000));
+    expect(host.asks(host.disk(S1))).toMatchObject({ starts: false });
+    rmSync(join(host.state, 'allow-start', VOLUME));
+    mkdirSync(join(host.state, 'allow-start', VOLUME));
+    expect(host.asks(host.disk(S1))).toMatchObject({ starts: false });
+  });
+
+  test('a link to a file is that file', async () => {
+    await using host = await Host.of({});
+    symlinkSync(join(host.share, S1), join(host.share, 'link'));
+    expect(host.asks(host.disk('link' as FileName))).toMatchObject({ starts: false });
+  });
+
+  test('what cannot be read of one disk lets no other one start', async () => {
+    await using host = await Host.of({});
+    host.spoil('another');
+    expect(host.asks(host.disk(S1, 'another'))).toEqual(STARTS);
+    const both = host.disk(S1, 'another') + host.disk(S1);
+    expect(host.asks(both)).toMatchObject({ starts: false });
+  });
+
+  test('reads the state_path as the service does, or not at all', () => {
+    const folder = mkdtempSync(join(tmpdir(), 'ck-boot-conf-'));
+    try {
+      const read = (text: string) => {
+        writeFileSync(join(folder, 'x.conf'), text);
+        const program =
+          'import importlib.machinery as m, sys; ' +
+          `hook = m.SourceFileLoader('hook', '${HOOK}').load_module(); ` +
+          `print(hook.state_path_of('${join(folder, 'x.conf')}', {}))`;
+        const { status, stdout } = spawnSync('/usr/bin/python3', ['-B', '-Wi', '-c', program], {
+          encoding: 'utf8',
+        });
+        return status === 0 ? stdout.trim() : 'unchecked';
+      };
+      expect(read('')).toBe('/var/lib/chainkeeper');
+      expect(read('[DEFAULT]\nstate_path = "/x y"\n')).toBe('/x y');
+      expect(read('[DEFAULT]\nstate_path: /x\n')).toBe('/x');
+      expect(read('[DEFAULT]\nhost = a\n state_path = /evil\n')).toBe('/var/lib/chainkeeper');
+      expect(read('[api]\nstate_path = /evil\n')).toBe('/var/lib/chainkeeper');
+      expect(read('#state_path = /evil\nstate_path = /x$$y\n')).toBe('/x$y');
+      expect(read('state_path = /x/$host\n')).toBe('unchecked');
+    } finally {
+      rmSync(folder, { recursive: true });
+    }
   });
 
   test('blocks no guest because of a journal that cannot be read', async () => {
