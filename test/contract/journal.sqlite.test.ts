@@ -136,6 +136,8 @@ test('nobody but its owner and group reads it, nor one that was open to all', as
       const journal = opened(place.file, new SimClock());
       const expected = before === 0o600 ? '600' : '640';
       expect([mode(place.file), mode(`${place.file}-wal`)]).toEqual([expected, expected]);
+      // Whoever could open it could hold it, and no service would start.
+      expect(mode(`${place.file}-lock`)).toBe('600');
       await journal[Symbol.asyncDispose]();
     }
   } finally {

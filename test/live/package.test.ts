@@ -29,6 +29,9 @@ test('holds what runs and nothing else', () => {
   expect(at('dist/main.js')).toBe(true);
   expect(at('dist/sim/main.js')).toBe(true);
   expect(at('LICENSE')).toBe(true);
+  expect(at('contrib/libvirt/chainkeeper')).toBe(true);
+  expect(at('contrib/cinder/test_chainkeeper_api.py')).toBe(false);
+  expect(at('docs/INTEGRATION.md')).toBe(true);
   for (const file of ['chainkeeper.1', 'chainkeeper.conf.5', 'chainkeeper.bash']) {
     expect(at(`dist/share/${file}`), file).toBe(true);
   }

@@ -1,6 +1,6 @@
 import { DatabaseSync } from 'node:sqlite';
 import { err, ok, type Result } from '#domain/result.ts';
-import { folderAt, protect } from './place.ts';
+import { folderAt, LOCK_MODE, protect } from './place.ts';
 import { lockOf, SCHEMA, SCHEMA_VERSION } from './schema.ts';
 
 /** The journal's file, and the one beside it that says who has it open for writing. */
@@ -28,6 +28,7 @@ export function openPages(path: string): Result<Pages, string> {
     const stranger = notOurs(db, path);
     if (stranger !== null) return err(stranger);
     // Never given back, and by the kernel when the process ends.
+    protect(lockOf(path), LOCK_MODE);
     const lock = openIn(lockOf(path));
     lock.exec('BEGIN EXCLUSIVE');
     db.exec('PRAGMA journal_mode=WAL');

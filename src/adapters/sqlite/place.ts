@@ -1,7 +1,9 @@
 import { chmodSync, closeSync, existsSync, openSync, statSync } from 'node:fs';
 
 /** Of the journal: its owner writes, its group may look, nobody else. */
-const MODE = 0o640;
+const READABLE = 0o640;
+/** Of its lock: whoever could read it could hold it. */
+export const LOCK_MODE = 0o600;
 
 /** Why there can be no journal at a path, before SQLite is asked; null when there can. */
 export const folderAt = (path: string): string | null =>
@@ -13,11 +15,11 @@ export const folderAt = (path: string): string | null =>
  * Whoever reads the journal learns what is done to every project's volumes, and SQLite would let
  * everybody; what it keeps beside the file (`-wal`) gets the file's mode.
  */
-export function protect(path: string): void {
+export function protect(path: string, mode = READABLE): void {
   // A file that is there is not opened: to close it again would drop this process' locks on it.
-  if (!existsSync(path)) closeSync(openSync(path, 'ax', MODE));
+  if (!existsSync(path)) closeSync(openSync(path, 'ax', mode));
   for (const file of [path, `${path}-wal`, `${path}-shm`]) {
-    const mode = statSync(file, { throwIfNoEntry: false })?.mode ?? 0;
-    if ((mode & ~MODE & 0o777) !== 0) chmodSync(file, mode & MODE);
+    const has = statSync(file, { throwIfNoEntry: false })?.mode ?? 0;
+    if ((has & ~mode & 0o777) !== 0) chmodSync(file, has & mode);
   }
 }
