@@ -138,8 +138,8 @@ export const DELETE_BUGS: readonly Bug[] = [
     laws: [14],
     edit: {
       file: 'src/domain/restoring.ts',
-      find: "return end(ended(saga, 'failed', reason, [], leftover(saga.plan)), {",
-      put: "return end(ended(saga, 'failed', reason, [], null), {",
+      find: "const last = ended(saga, 'failed', reason, [], leftover(saga.plan));",
+      put: "const last = ended(saga, 'failed', reason, [], null);",
     },
   },
   {
