@@ -1,7 +1,7 @@
 import { execFileSync } from 'node:child_process';
 import { cpus, loadavg, release } from 'node:os';
 import type { Measured, Point } from './axes.ts';
-import type { Curve } from './curves.ts';
+import type { Curve } from './curve.ts';
 import { type Sample, SIDES, type SideName, VERBS, type Verb } from './cycle.ts';
 import type { Wave } from './load.ts';
 import type { SimulatorSpeed } from './simulator.ts';
