@@ -125,8 +125,8 @@ export class LibvirtHypervisor implements Hypervisor {
     const { domain, disk, process } = found;
     const saved = process !== null ? ok(false) : await calls.isSaved();
     if (!saved.ok) return err(faultOf(saved.error));
-    // Asked at the end of a pull, QEMU 7.2.22 dies (10 of 10): libvirt reads all nodes for it.
     if (process !== null) this.#pulls.note(domain.uuid, disk.target, job);
+    // Asked at the end of a pull, QEMU 7.2.22 dies (10 of 10): libvirt reads all nodes for it.
     const size = job === null ? await this.#sizes.of(calls, found) : ok(null);
     if (!size.ok) return err(faultOf(size.error));
     const facts = { process, saved: saved.value, size: size.value, job };
