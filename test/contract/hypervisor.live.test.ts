@@ -2,13 +2,13 @@ import { randomUUID } from 'node:crypto';
 import { chmod, mkdir } from 'node:fs/promises';
 import { join } from 'node:path';
 import { afterAll, beforeAll } from 'vitest';
-import { LibvirtHypervisor } from '#adapters/libvirt/hypervisor.ts';
 import type { Merge } from '#domain/chain.ts';
 import { type FileName, type Format, QCOW2, type ServerId, type VolumeId } from '#domain/ids.ts';
 import type { Happening } from '#ports/hypervisor.ts';
+import { hypervisorOfLab } from '../live/lab/hypervisor.ts';
 import { createImage, type ImageFormat, imageInfo } from '../live/lab/images.ts';
 import { type Lab, openLab } from '../live/lab/lab.ts';
-import { LIBVIRT_URI, virsh } from '../live/lab/libvirt.ts';
+import { virsh } from '../live/lab/libvirt.ts';
 import { createWithLuks, Passphrase } from '../live/lab/luks.ts';
 import { waitFor } from '../live/lab/processes.ts';
 import { type HypervisorLab, hypervisorContract } from './hypervisor.ts';
@@ -65,13 +65,7 @@ async function lab(
   );
   const guest = parts.use(await machine.guest({ disks, persistent: true }));
   const server = guest.uuid as ServerId;
-  const options = {
-    connectionUri: LIBVIRT_URI,
-    bandwidthMib: 0,
-    agentTimeoutMs: 3_000,
-    volumeDirectories: [],
-  };
-  const hypervisor = parts.use(await LibvirtHypervisor.connect(options));
+  const hypervisor = parts.use(await hypervisorOfLab());
   let heard: Happening[] = [];
   hypervisor.listen((happening) => {
     if ('server' in happening && happening.server === server) heard.push(happening);

@@ -2,12 +2,11 @@ import { randomUUID } from 'node:crypto';
 import { chmod, mkdir } from 'node:fs/promises';
 import { join } from 'node:path';
 import { afterAll, beforeAll } from 'vitest';
-import { LibvirtHypervisor } from '#adapters/libvirt/hypervisor.ts';
 import type { FileName, ServerId, VolumeId } from '#domain/ids.ts';
 import { GuestAgent, guestWithChannel } from '../live/lab/guest-agent.ts';
+import { hypervisorOfLab } from '../live/lab/hypervisor.ts';
 import { createImage, createOverlay, type ImageFormat } from '../live/lab/images.ts';
 import { type Lab, openLab } from '../live/lab/lab.ts';
-import { LIBVIRT_URI } from '../live/lab/libvirt.ts';
 import { waitFor } from '../live/lab/processes.ts';
 import { type AgentLab, quiesceContract } from './quiesce.ts';
 
@@ -38,12 +37,7 @@ quiesceContract('libvirt', async (state): Promise<AgentLab> => {
       : await guestWithChannel(machine, { disks });
   parts.use(guest);
   const agent = state === 'connected' ? parts.use(await GuestAgent.start(guest, socket)) : null;
-  const hypervisor = parts.use(
-    await LibvirtHypervisor.connect({
-      ...{ connectionUri: LIBVIRT_URI, bandwidthMib: 0, volumeDirectories: [] },
-      agentTimeoutMs: PATIENCE_MS,
-    }),
-  );
+  const hypervisor = parts.use(await hypervisorOfLab(PATIENCE_MS));
   const all = parts.move();
   return {
     ...{ hypervisor, volume, directory, server: guest.uuid as ServerId },

@@ -5,11 +5,8 @@
 import { mkdir, utimes, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { afterEach, expect, test } from 'vitest';
-import { TOKEN, wrapped } from '#app/composition.ts';
-import { err } from '#domain/result.ts';
-import { instead } from './instead.ts';
+import { DeadlyFlush } from './deadly.ts';
 import { askHook, type Hook } from './lab/libvirt.ts';
-import { waitFor } from './lab/processes.ts';
 import { askDelete } from './requests.ts';
 import { inProcess, tellOnFailure } from './service.ts';
 import { stageWithoutCinder } from './without-cinder.ts';
@@ -87,24 +84,14 @@ test('without the hook it is, and what it wrote since is not there', async () =>
 async function died() {
   const dead = Promise.withResolvers<void>();
   const look = Promise.withResolvers<void>();
-  let qemu = 0;
-  let gone: () => Promise<boolean> = async () => false;
-  const deadly = wrapped(TOKEN.hypervisor, (made) =>
-    instead(made, {
-      flush: async () => {
-        process.kill(qemu, 'SIGKILL');
-        await waitFor('the guest to be off', gone);
-        dead.resolve();
-        await look.promise;
-        return err({ kind: 'unknown', who: 'libvirt', detail: 'QEMU died' });
-      },
-    }),
-  );
-  const service = await inProcess(stage.at, withoutCinder, deadly);
+  const deadly = new DeadlyFlush(() => {
+    dead.resolve();
+    return look.promise;
+  });
+  const service = await inProcess(stage.at, withoutCinder, deadly.module);
   const it = await snapshotted([0x21, 0x32]);
   const { guest, volume, base } = it;
-  gone = async () => (await guest.state()) === 'shut off';
-  qemu = await guest.pid();
+  await deadly.of(guest);
   const id = volumes.put(volume, 'deleting');
   const info = { file_to_merge: base, merge_target_file: null };
   expect(await askDelete(stage.at, volume, id, info)).toMatchObject({ status: 204 });

@@ -5,7 +5,6 @@
 import { randomUUID } from 'node:crypto';
 import { beforeAll, describe, expect, onTestFinished, test } from 'vitest';
 import { ShareImages } from '#adapters/images/images.ts';
-import { LibvirtHypervisor } from '#adapters/libvirt/hypervisor.ts';
 import { TOKEN, wrapped } from '#app/composition.ts';
 import type { FileName, ServerId, SnapshotId, VolumeId } from '#domain/ids.ts';
 import { err } from '#domain/result.ts';
@@ -13,8 +12,8 @@ import { type RemoteLab, remoteContract } from '../contract/remote.ts';
 import { instead } from './instead.ts';
 import { canUnshare, furnish, Gluster, inNamespaces, isInside } from './lab/gluster.ts';
 import type { Guest } from './lab/guest.ts';
+import { hypervisorOfLab } from './lab/hypervisor.ts';
 import { createImage, type ImageFormat, imageInfo } from './lab/images.ts';
-import { LIBVIRT_URI } from './lab/libvirt.ts';
 import { run } from './lab/processes.ts';
 import { askCreate, askDelete, type DeleteInfo } from './requests.ts';
 import { inProcess, tellOnFailure } from './service.ts';
@@ -100,8 +99,7 @@ function inside(): void {
 
   async function remoteLab(): Promise<RemoteLab> {
     const { guest, volume, base } = await new Story().begin('raw');
-    const options = { bandwidthMib: 0, agentTimeoutMs: 3_000, volumeDirectories: [] };
-    const hypervisor = await LibvirtHypervisor.connect({ ...options, connectionUri: LIBVIRT_URI });
+    const hypervisor = await hypervisorOfLab();
     return {
       hypervisor,
       images: new ShareImages(),

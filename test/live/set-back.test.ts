@@ -4,10 +4,10 @@
  */
 import { expect, test } from 'vitest';
 import { TOKEN, wrapped } from '#app/composition.ts';
-import { err, ok } from '#domain/result.ts';
+import { ok } from '#domain/result.ts';
+import { DeadlyFlush } from './deadly.ts';
 import { instead } from './instead.ts';
 import { imageInfo } from './lab/images.ts';
-import { waitFor } from './lab/processes.ts';
 import { askDelete } from './requests.ts';
 import { inProcess, tellOnFailure } from './service.ts';
 import { stageWithoutCinder } from './without-cinder.ts';
@@ -16,18 +16,7 @@ const KIB = 1024;
 
 const stage = stageWithoutCinder();
 const { volumes, withoutCinder } = stage;
-let qemu = 0;
-let gone: () => Promise<boolean> = async () => false;
-/** Where the tables would be flushed, QEMU dies. */
-const deadly = wrapped(TOKEN.hypervisor, (made) =>
-  instead(made, {
-    flush: async () => {
-      process.kill(qemu, 'SIGKILL');
-      await waitFor('the guest to be off', gone);
-      return err({ kind: 'unknown', who: 'libvirt', detail: 'QEMU died' });
-    },
-  }),
-);
+const deadly = new DeadlyFlush();
 /** The guard taken away: a mend that says yes and does nothing. */
 const withoutMend = wrapped(TOKEN.images, (made) => instead(made, { mend: async () => ok(null) }));
 
@@ -35,7 +24,6 @@ const withoutMend = wrapped(TOKEN.images, (made) => instead(made, { mend: async 
 async function story() {
   const { volume, base, path, ...it } = await stage.guestOnRaw();
   await using guest = it.guest;
-  gone = async () => (await guest.state()) === 'shut off';
   const files = [base];
   for (const byte of [0x21, 0x32]) {
     files.push(await stage.taken({ volume, path }, files.at(-1) ?? base));
@@ -43,7 +31,7 @@ async function story() {
   }
   await guest.flush('vda');
   const before = await guest.hash('vda');
-  qemu = await guest.pid();
+  await deadly.of(guest);
   const id = volumes.put(volume, 'deleting');
   const info = { file_to_merge: base, merge_target_file: null };
   expect(await askDelete(stage.at, volume, id, info)).toMatchObject({ status: 204 });
@@ -57,12 +45,12 @@ async function story() {
 
 test('the header is set back, and the guest reads what it had', async () => {
   tellOnFailure(stage.at);
-  await using _service = await inProcess(stage.at, withoutCinder, deadly);
+  await using _service = await inProcess(stage.at, withoutCinder, deadly.module);
   expect(await story()).toEqual({ told: 'delete-failed', whole: true, setBack: true });
 });
 
 test('without that the guest has lost what was pulled', async () => {
   tellOnFailure(stage.at);
-  await using _service = await inProcess(stage.at, withoutCinder, deadly, withoutMend);
+  await using _service = await inProcess(stage.at, withoutCinder, deadly.module, withoutMend);
   expect(await story()).toEqual({ told: 'delete-failed', whole: false, setBack: false });
 });

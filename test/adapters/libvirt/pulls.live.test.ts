@@ -3,10 +3,11 @@ import { randomUUID } from 'node:crypto';
 import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { afterAll, beforeAll, expect, test } from 'vitest';
-import { LibvirtHypervisor } from '#adapters/libvirt/hypervisor.ts';
+import type { LibvirtHypervisor } from '#adapters/libvirt/hypervisor.ts';
 import type { FileName, ServerId, VolumeId } from '#domain/ids.ts';
 import type { DiskView } from '#domain/sight.ts';
 import type { Guest } from '../../live/lab/guest.ts';
+import { hypervisorOfLab } from '../../live/lab/hypervisor.ts';
 import { createImage, createOverlay } from '../../live/lab/images.ts';
 import { type Lab, openLab } from '../../live/lab/lab.ts';
 
@@ -18,9 +19,7 @@ let hypervisor: LibvirtHypervisor;
 
 beforeAll(async () => {
   lab = await openLab({ cinder: false });
-  const options = { agentTimeoutMs: 1000, bandwidthMib: 0, volumeDirectories: [] };
-  const connectionUri = lab.libvirt.uri;
-  hypervisor = lab.keep(await LibvirtHypervisor.connect({ ...options, connectionUri }));
+  hypervisor = lab.keep(await hypervisorOfLab());
 });
 afterAll(() => lab?.[Symbol.asyncDispose]());
 

@@ -4,9 +4,10 @@ import { open } from 'node:fs/promises';
 import { join } from 'node:path';
 import { afterAll, beforeAll, expect, test, vi } from 'vitest';
 import { GuestCalls } from '#adapters/libvirt/guest-calls.ts';
-import { LibvirtHypervisor } from '#adapters/libvirt/hypervisor.ts';
+import type { LibvirtHypervisor } from '#adapters/libvirt/hypervisor.ts';
 import type { ServerId, VolumeId } from '#domain/ids.ts';
 import type { Guest } from '../../live/lab/guest.ts';
+import { hypervisorOfLab } from '../../live/lab/hypervisor.ts';
 import { createImage, createOverlay } from '../../live/lab/images.ts';
 import { type Lab, openLab } from '../../live/lab/lab.ts';
 import { virsh } from '../../live/lab/libvirt.ts';
@@ -20,9 +21,7 @@ let hypervisor: LibvirtHypervisor;
 
 beforeAll(async () => {
   lab = await openLab({ cinder: false });
-  const options = { agentTimeoutMs: 1000, bandwidthMib: 0, volumeDirectories: [] };
-  const connectionUri = lab.libvirt.uri;
-  hypervisor = lab.keep(await LibvirtHypervisor.connect({ ...options, connectionUri }));
+  hypervisor = lab.keep(await hypervisorOfLab());
 });
 afterAll(() => lab?.[Symbol.asyncDispose]());
 

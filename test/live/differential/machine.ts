@@ -1,5 +1,6 @@
-import { LibvirtHypervisor } from '#adapters/libvirt/hypervisor.ts';
+import type { LibvirtHypervisor } from '#adapters/libvirt/hypervisor.ts';
 import { Lanes } from '#adapters/libvirt/lanes.ts';
+import { hypervisorOfLab } from '../lab/hypervisor.ts';
 import type { Lab } from '../lab/lab.ts';
 import { LIBVIRT_URI } from '../lab/libvirt.ts';
 import { Starter } from '../lab/starter.ts';
@@ -15,14 +16,8 @@ export interface Machine {
 
 /** Connections that close with the lab. */
 export async function machineOf(lab: Lab<null>): Promise<Machine> {
-  const options = {
-    connectionUri: LIBVIRT_URI,
-    bandwidthMib: 0,
-    agentTimeoutMs: 3_000,
-    volumeDirectories: [],
-  };
   return {
-    hypervisor: lab.keep(await LibvirtHypervisor.connect(options)),
+    hypervisor: lab.keep(await hypervisorOfLab()),
     lanes: lab.keep(new Lanes(LIBVIRT_URI)),
     starter: lab.keep(await Starter.open(LIBVIRT_URI)),
     images: lab.images,
