@@ -97,7 +97,7 @@ class Host implements AsyncDisposable {
     const env = { OS_DEFAULT__STATE_PATH: this.state, ...environment };
     const arguments_ = ['instance-1', phase, 'begin', '-'];
     const { status, stderr, error } = spawnSync(HOOK, arguments_, {
-      ...{ env, input: xml },
+      ...{ env, input: xml, timeout: 10_000 },
       encoding: 'utf8',
     });
     if (error !== undefined) throw error;
@@ -249,6 +249,23 @@ describe.skipIf(!existsSync('/usr/bin/python3'))('the boot guard', () => {
     await using host = new Host();
     writeFileSync(join(host.state, 'journal.sqlite'), 'no database at all '.repeat(300));
     expect(host.asks(host.disk(S1))).toEqual(STARTS);
+  });
+
+  test('is not held up by a journal that is no file', async () => {
+    await using host = new Host();
+    const made = spawnSync('mkfifo', [join(host.state, 'journal.sqlite')]);
+    expect(made.status).toBe(0);
+    expect(host.asks(host.disk(S1))).toEqual(STARTS);
+  });
+
+  test('refuses no guest because of its name', async () => {
+    await using host = new Host();
+    writeFileSync(join(host.state, 'journal.sqlite'), 'no database at all '.repeat(300));
+    const odd = `exec ${HOOK} "$(printf 'instance-\\377')" prepare begin -`;
+    const env = { OS_DEFAULT__STATE_PATH: host.state, PATH: process.env.PATH };
+    const input = `<domain><devices>${host.disk(S1)}</devices></domain>`;
+    const { status, stderr } = spawnSync('/bin/sh', ['-c', odd], { env, input, encoding: 'utf8' });
+    expect([status, stderr]).toEqual([0, '']);
   });
 
   test('is asked at other moments too, and has nothing to say', async () => {
