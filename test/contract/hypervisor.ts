@@ -550,9 +550,12 @@ export function named(
   return { kind, top: files[one], into: files[other] };
 }
 
+/** What is told of the lab's own guest: a libvirtd tells of everybody's, also of those beside it. */
 export function listen(lab: HypervisorLab): Happening[] {
   const heard: Happening[] = [];
-  lab.hypervisor.listen((happening) => heard.push(happening));
+  lab.hypervisor.listen((happening) => {
+    if (!('server' in happening) || happening.server === lab.server) heard.push(happening);
+  });
   return heard;
 }
 
