@@ -46,9 +46,12 @@ function byCreate(before: Saga, now: CreateSaga): KnownChain | null {
   if (now.at !== 'end') return null;
   const made = before.at === 'switching' ? before.plan : maybeOf(before);
   if (made === undefined) return null;
-  const may = now.outcome === 'created' || now.outcome === 'unknown';
-  return known(made, may ? made.after : made.before);
+  return known(made, isInUse(now) ? made.after : made.before);
 }
+
+/** Whether the guest may write to the overlay, which may have to be undone. */
+const isInUse = (now: Extract<CreateSaga, { at: 'end' }>): boolean =>
+  now.outcome === 'created' || now.outcome === 'unknown' || now.made !== undefined;
 
 /** What a create made of the chain that a person has settled. */
 const maybeOf = (saga: Saga): Made | undefined =>

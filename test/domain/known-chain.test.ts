@@ -58,6 +58,13 @@ describe('what a create teaches', () => {
     expect(known('unknown')).toEqual({ directory, files: after, held: 'nothing', process });
   });
 
+  test('an overlay that Cinder gave up while it is in use is the active file until it is undone', () => {
+    const given = sight(disk(chain(NEW, 's1', 'v')), 'error');
+    const { saga } = nextCreate(switching as never, saw(given));
+    expect(saga).toMatchObject({ at: 'end', outcome: 'withdrawn' });
+    expect(knownBy(switching, saga)).toMatchObject({ files: after, held: 'nothing' });
+  });
+
   test('what a person settles is known too', () => {
     const gone = { kind: 'absent', why: { kind: 'unreadable', detail: 'two disks' } } as const;
     const unknown = nextCreate(switching as never, saw(sight(gone as never, 'creating'))).saga;
