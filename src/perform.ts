@@ -1,4 +1,5 @@
 import type { Effect, Event, Saga } from '#domain/saga.ts';
+import type { GuestView } from '#domain/sight.ts';
 import { attachmentOn, type LookWorld, look } from './look.ts';
 import type { Mailbox } from './mailbox.ts';
 import { did } from './step.ts';
@@ -12,6 +13,8 @@ export interface PerformWorld extends LookWorld {
 export interface Driven {
   readonly mailbox: Mailbox;
   readonly age: () => number;
+  /** What was seen of the guest, if that is still good; a second time it is not. */
+  readonly fresh: () => GuestView | null;
 }
 
 /** A wait for something that libvirt or a share is about to show. */
@@ -22,13 +25,14 @@ export async function perform(
   world: PerformWorld,
   effect: Effect,
   saga: Saga,
-  { mailbox, age }: Driven,
+  driven: Driven,
 ): Promise<Event> {
+  const { mailbox } = driven;
   const { hypervisor, images } = world;
   const { volume, server } = saga.request;
   switch (effect.do) {
     case 'look':
-      return seen(world, effect, saga, age);
+      return seen(world, effect, saga, driven);
     case 'watch':
       return mailbox.next(effect.soon ? SOON_MS : world.pollMs);
     case 'mend':
@@ -64,7 +68,7 @@ async function seen(
   world: PerformWorld,
   effect: Extract<Effect, { do: 'look' }>,
   saga: Saga,
-  age: () => number,
+  { age, fresh }: Driven,
 ): Promise<Event> {
   const { volumes, createTimeoutMs } = world;
   const { volume, server, snapshot } = saga.request;
@@ -81,6 +85,7 @@ async function seen(
     newcomer: saga.kind === 'create' ? saga.request.newFile : null,
     snapshot: effect.cinder ? snapshot : null,
     attachment,
+    fresh: fresh(),
     late: () => saga.kind === 'create' && age() > createTimeoutMs,
   });
   if (!sight.ok) return { kind: 'blind', fault: sight.error };

@@ -7,8 +7,10 @@ import { expecting, learnt, next, parked } from '#domain/sagas.ts';
 import type { Clock } from '#ports/clock.ts';
 import type { Operation } from '#ports/journal.ts';
 import type { Telemetry } from '#ports/telemetry.ts';
+import { type Seen, whileFresh } from './fresh.ts';
 import type { LookWorld } from './look.ts';
 import { Mailbox } from './mailbox.ts';
+import { Page, type Written } from './page.ts';
 import { perform } from './perform.ts';
 import type { Sender } from './sender.ts';
 import { contextOf, sameEvidence, writeStep } from './step.ts';
@@ -29,7 +31,8 @@ const MAX_DEFECTS = 2;
 /**
  * Drives every accepted operation to its end, one at a time per volume, and takes all of them up
  * again after a restart. What a step found and what Cinder must hear are one journal entry,
- * written before the step's effect is performed.
+ * written before the step's effect is performed. After good news, which is only a reason to look,
+ * that is written together with what the look shows: whoever dies in between has not heard it.
  */
 export class Runner {
   readonly #world: RunnerWorld;
@@ -90,7 +93,8 @@ export class Runner {
     return promise;
   }
 
-  start(operation: Operation): void {
+  /** `seen` is what it was accepted on: good if it begins at once, and begins soon. */
+  start(operation: Operation, seen: Seen | null = null): void {
     const { volume } = operation.saga.request;
     const { clock } = this.#world;
     // Only for the time before this process need the wall clock be believed.
@@ -100,7 +104,7 @@ export class Runner {
     if (queue !== undefined) queue.push(operation);
     else {
       this.#queues.set(volume, [operation]);
-      this.#begin(operation);
+      this.#begin(operation, seen);
     }
   }
 
@@ -118,13 +122,13 @@ export class Runner {
     await Promise.all([...this.#running.values()].map((one) => one.done));
   }
 
-  #begin(operation: Operation): void {
+  #begin(operation: Operation, seen: Seen | null = null): void {
     const { clock, hypervisor } = this.#world;
     const mailbox = new Mailbox(hypervisor, operation.saga.request.server, clock);
     const idle = { done: Promise.resolve(), again: false, writing: null, aborts: [] };
     const running: Running = { ...idle, mailbox };
     this.#running.set(operation.id, running);
-    running.done = this.#drive(operation, running)
+    running.done = this.#drive(operation, running, seen)
       .catch((defect) => this.#broken(operation, defect))
       .finally(() => this.#leave(operation, running));
   }
@@ -150,27 +154,32 @@ export class Runner {
       const step = aborting(operation.saga);
       if (!step.ok) return step;
       queue.splice(queue.indexOf(operation), 1);
-      await this.#write(operation, step.value, step.value.evidence);
+      await this.#write(operation, step.value);
       return ok(null);
     }
     return null;
   }
 
-  async #write(operation: Operation, step: Next<Saga>, evidence: readonly Evidence[]) {
+  async #write(operation: Operation, step: Written): Promise<void> {
     const { saga } = step;
-    await writeStep(this.#world, operation, { ...step, evidence }, learnt(saga));
+    await writeStep(this.#world, operation, step, learnt(saga));
     if (saga.at !== 'end') return;
     const ended = { ...operation, saga, updatedAt: this.#world.clock.now() };
     for (const hear of this.#listeners) hear(ended);
   }
 
   /** The only loop in the program. */
-  async #drive(operation: Operation, running: Running): Promise<void> {
+  async #drive(operation: Operation, running: Running, seen: Seen | null): Promise<void> {
     const { mailbox } = running;
     let saga = operation.saga;
     let event: Event = WOKE;
     let last: Evidence | null = null;
-    const age = () => this.#age(operation);
+    const page = new Page();
+    const driven = {
+      mailbox,
+      age: () => this.#age(operation),
+      fresh: whileFresh(this.#world.clock, seen),
+    };
     // A job that an earlier process began: how it ends is told to this one.
     mailbox.expect(expecting(saga));
     while (!this.#stopped) {
@@ -184,17 +193,25 @@ export class Runner {
       const evidence = step.evidence.filter((one) => !sameEvidence(one, last));
       last = step.evidence.at(-1) ?? last;
       // What Cinder must hear belongs to an end, which is another state.
-      if (step.saga !== saga || evidence.length > 0) {
-        running.writing = this.#write({ ...operation, saga }, step, evidence);
-        await running.writing;
-      }
+      if (step.saga !== saga || evidence.length > 0) page.put(saga, { ...step, evidence });
       saga = step.saga;
+      const only = isGoodNews(event) && step.effect?.do === 'look';
+      if (!only) await this.#turn(page, operation, running);
       if (overruled !== null) answerAll(running, ok(null));
       if (step.effect === null) return;
       const { snapshot } = saga.request;
       if (step.progress !== null) this.#world.sender.progress(snapshot, step.progress);
-      event = await perform(this.#world, step.effect, saga, { mailbox, age });
+      event = await perform(this.#world, step.effect, saga, driven);
     }
+    await this.#turn(page, operation, running);
+  }
+
+  /** Writes down what is on the page, if anything is. */
+  async #turn(page: Page, operation: Operation, running: Running): Promise<void> {
+    const put = page.take();
+    if (put === null) return;
+    running.writing = this.#write({ ...operation, saga: put.from }, put.step);
+    await running.writing;
   }
 
   #age(operation: Operation): number {
@@ -221,6 +238,9 @@ export class Runner {
 }
 
 const WOKE: Event = { kind: 'woke' };
+
+const isGoodNews = (event: Event): boolean =>
+  event.kind === 'did' || (event.kind === 'ended' && event.how === 'completed');
 
 /** An operation that is being driven. */
 interface Running {

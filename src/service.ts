@@ -19,6 +19,7 @@ import type { Clock } from '#ports/clock.ts';
 import type { Operation } from '#ports/journal.ts';
 import type { Attachment } from '#ports/volumes.ts';
 import { type Earlier, earlier, type Request } from './earlier.ts';
+import type { Seen } from './fresh.ts';
 import { type LookWorld, look } from './look.ts';
 import type { Runner } from './runner.ts';
 import type { Sender } from './sender.ts';
@@ -101,9 +102,10 @@ export class Service implements AssistedSnapshots {
     const history = await earlier(this.#world.journal, plain);
     if (history.kind === 'refused') return refused(history.refusal);
     if (history.kind === 'running') return this.#join(plain, history.operation, caller, time);
-    const saga = await this.#open(plain, history, time);
-    if (!saga.ok) return saga;
-    return this.#accept(saga.value, caller, time);
+    const opening = await this.#open(plain, history, time);
+    if (!opening.ok) return opening;
+    const { saga, seen } = opening.value;
+    return this.#accept(saga, seen, caller, time);
   }
 
   /** Checks all that can be known now, and answers the saga that would begin. */
@@ -111,16 +113,17 @@ export class Service implements AssistedSnapshots {
     plain: AssistedRequest,
     history: Earlier,
     time: Time,
-  ): Promise<Result<Saga, Trouble>> {
+  ): Promise<Result<Opening, Trouble>> {
     const server = await this.#server(plain.volume);
     if (!server.ok) return server;
     const request = { ...plain, server: server.value.server };
-    if (history.kind === 'done') return ok(history.confirm(request.server));
-    const { limits, runner } = this.#world;
+    if (history.kind === 'done') return ok(unseen(history.confirm(request.server)));
+    const { limits, runner, clock } = this.#world;
     const doubt = history.kind === 'none' ? history.doubt : undefined;
     if (doubt && runner.busy(plain.volume)) return refused(doubt.refusal);
-    if (runner.busy(plain.volume)) return ok(sagaAt(request, 'waiting', limits));
+    if (runner.busy(plain.volume)) return ok(unseen(sagaAt(request, 'waiting', limits)));
     time.asking = 'libvirt';
+    const since = clock.monotonic();
     const sight = await look(this.#world, {
       disk: { server: request.server, volume: plain.volume },
       headers: headersNamed(request),
@@ -140,7 +143,7 @@ export class Service implements AssistedSnapshots {
         ? planCreate(request, sight.value, limits)
         : planDelete(request, sight.value);
     if (!plan.ok) return refused(withHost(plan.error, server.value));
-    return ok(sagaAt(request, 'accepted', limits));
+    return ok({ saga: sagaAt(request, 'accepted', limits), seen: { guest, since } });
   }
 
   async #server(volume: VolumeId): Promise<Result<Attachment, Trouble>> {
@@ -153,7 +156,12 @@ export class Service implements AssistedSnapshots {
     return refused({ kind: 'attached-twice', volume, times: others.length + 1 });
   }
 
-  async #accept(saga: Saga, caller: Caller, { late, decide, asking }: Time): Promise<Answer> {
+  async #accept(
+    saga: Saga,
+    seen: Seen | null,
+    caller: Caller,
+    { late, decide, asking }: Time,
+  ): Promise<Answer> {
     const { journal, clock, runner, sender } = this.#world;
     if (late.aborted) return tooSlow(asking);
     const now = clock.now();
@@ -177,7 +185,7 @@ export class Service implements AssistedSnapshots {
     // From here on the journal has the last word, and the answer waits for it.
     decide();
     await journal.accept(id);
-    runner.start(operation);
+    runner.start(operation, seen);
     return ok({ operation: id });
   }
 
@@ -201,9 +209,10 @@ export class Service implements AssistedSnapshots {
     const history = await earlier(this.#world.journal, plain);
     if (history.kind === 'refused') return refused(history.refusal);
     if (history.kind === 'running') return ok({ operation: history.operation.id });
-    const saga = await this.#open(plain, history, time);
-    if (!saga.ok) return saga;
-    return this.#accept(saga.value, caller, { ...time, late: new AbortController().signal });
+    const opening = await this.#open(plain, history, time);
+    if (!opening.ok) return opening;
+    const late = new AbortController().signal;
+    return this.#accept(opening.value.saga, null, caller, { ...time, late });
   }
 
   /**
@@ -231,6 +240,14 @@ export interface Time {
   /** Whose answer is being waited for. */
   asking: Fault['who'];
 }
+
+/** The saga that would begin, and what was seen of the guest, if it was looked at. */
+interface Opening {
+  readonly saga: Saga;
+  readonly seen: Seen | null;
+}
+
+const unseen = (saga: Saga): Opening => ({ saga, seen: null });
 
 type Err = { readonly ok: false; readonly error: Trouble };
 

@@ -741,6 +741,46 @@ describe('time', () => {
   });
 });
 
+describe('what a create costs', () => {
+  /** The calls that take time, in order, of a create whose acceptance takes `slowMs`. */
+  async function calls(slowMs: number): Promise<readonly string[]> {
+    const desk = new Desk();
+    const heard: string[] = [];
+    desk.between = async (port, method, call) => {
+      if (port === 'libvirt' || (port === 'journal' && method === 'commit')) heard.push(method);
+      if (method === 'accept') await desk.clock.sleep(slowMs);
+      return call();
+    };
+    const answer = desk.answered(desk.service.create(desk.prepared(), CALLER));
+    expect(await answer).toMatchObject({ ok: true });
+    await desk.idle();
+    return heard;
+  }
+
+  test('a look when it is accepted and one after the switch, and two entries', async () => {
+    expect(await calls(0)).toEqual(['look', 'commit', 'snapshot', 'look', 'commit']);
+  });
+
+  test('where the acceptance took its time, it is looked at anew', async () => {
+    expect((await calls(300)).slice(0, 3)).toEqual(['look', 'look', 'commit']);
+  });
+});
+
+test('a yes that was heard before it is stopped is written down', async () => {
+  const desk = new Desk();
+  const id = await left(desk, 'a', createAt(desk, 'accepted'));
+  let looks = 0;
+  desk.between = (port, method, call) => {
+    const second = port === 'libvirt' && method === 'look' && ++looks === 2;
+    if (second) void desk.runner.stop();
+    return call();
+  };
+  await desk.boot();
+  await desk.clock.advance(1_000);
+  const saga = (await desk.journal.operation(id))?.saga;
+  expect(saga).toMatchObject({ at: 'switching', asking: false, idle: true });
+});
+
 test('a name in another folder is never read in this one', async () => {
   const desk = new Desk();
   const [first] = await desk.taken(1);

@@ -379,7 +379,7 @@ describe('accepting', () => {
     expect(await desk.answered(answer)).toMatchObject({ ok: true });
     await desk.idle();
     const upTo = heard.indexOf('snapshot');
-    expect(heard.slice(0, 4)).toEqual(['look', 'ask', 'accept', 'look']);
+    expect(heard.slice(0, 4)).toEqual(['look', 'ask', 'accept', 'answer']);
     expect(heard.slice(0, upTo)).toContain('answer');
     expect(heard.slice(0, upTo).at(-1)).toBe('commit');
     expect(await desk.standing(asked.snapshot)).toEqual(['created']);

@@ -1,6 +1,6 @@
 import type { SimGuest } from '../guest.ts';
 import { add, type Count, emptyCount, judge } from './points.ts';
-import type { Tale } from './tales.ts';
+import { SEALED, type Tale } from './tales.ts';
 import type { Teller } from './teller.ts';
 import { type Telling, telling } from './telling.ts';
 
@@ -30,6 +30,8 @@ const MAY_FAIL = new RegExp(
     '^Unable to delete snapshot \\S+, status: error_deleting\\.',
   ].join('|'),
 );
+/** Of an encrypted volume also this: only a guest that runs can tell. */
+const SEALED_MAY_FAIL = new RegExp(`${MAY_FAIL.source}|^Timed out while waiting for Nova update`);
 
 /** Tells a tale, cutting off the guest's QEMU at the n-th moment; answers how many there were. */
 export async function cutting(
@@ -84,7 +86,8 @@ export async function cutOff(
         const { it, did } = await cutting(tale, { nth, victim, backMs });
         if (!did) continue;
         const name = `${tale.name}, ${victim} killed at moment ${nth}, back after ${backMs} ms`;
-        const verdict = judge({ ...it, ending: unread(it.ending) }, wanted, MAY_FAIL);
+        const mayFail = tale.given === SEALED ? SEALED_MAY_FAIL : MAY_FAIL;
+        const verdict = judge({ ...it, ending: unread(it.ending) }, wanted, mayFail);
         const early = verdict.kind !== 'expected' || backMs < LOOKED_AFTER_MS;
         add(count, name, early ? verdict : { kind: 'red', why: `missed: ${verdict.guards}` });
       }

@@ -55,7 +55,7 @@ const CREATE = async (it: Teller) => {
 };
 
 const AGENT = { 'guest has an agent#0': 3 };
-const SEALED = { 'volume is encrypted#0': 23 };
+export const SEALED = { 'volume is encrypted#0': 23 };
 
 export const TALES: readonly Tale[] = [
   { name: 'a create', tell: CREATE },

@@ -20,7 +20,10 @@ export class HeardLaws implements Watcher {
   readonly #world: World;
   /** What the last look at a volume showed of the snapshot. */
   readonly #status = new Map<SnapshotId, string>();
-  /** Questions that belong to a look: they come right after the hypervisor was asked. */
+  /**
+   * Questions that belong to a look: they come right after the hypervisor was asked, or, where what
+   * was seen is still good, right before the journal is.
+   */
   readonly #looks = new WeakSet<SeenCall>();
   #before: SeenCall | null = null;
   /** Volumes on which the last look showed a block job. */
@@ -56,7 +59,9 @@ export class HeardLaws implements Watcher {
   calling(call: SeenCall): void {
     const { port, method, args } = call;
     this.#busy(call, 1);
-    if (this.#before?.port === 'libvirt' && this.#before.method === 'look') this.#looks.add(call);
+    const before = this.#before;
+    if (before?.port === 'libvirt' && before.method === 'look') this.#looks.add(call);
+    if (before !== null && port === 'journal' && method === 'formats') this.#looks.add(before);
     this.#before = call;
     if (port === 'cinder' && method === 'update') {
       const [snapshot, update] = args as [SnapshotId, Update];

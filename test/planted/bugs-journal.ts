@@ -3,8 +3,8 @@ import type { Bug } from './bug.ts';
 
 const RUNNER = 'src/runner.ts';
 const SENDER = 'src/sender.ts';
-const COMMIT = 'running.writing = this.#write({ ...operation, saga }, step, evidence);';
-const PERFORM = 'await perform(this.#world, step.effect, step.saga, { mailbox, age });';
+const COMMIT = 'if (!only) await this.#turn(page, operation, running);';
+const PERFORM = 'await perform(this.#world, step.effect, step.saga, driven);';
 const UPDATE = 'await this.#world.volumes.update(saga.request.snapshot, step.tell);';
 const QUEUES = 'readonly #queues = new Map<VolumeId, Operation[]>();';
 /** A map that keeps everything under one key. */
