@@ -39,7 +39,8 @@ export function chainsSection(
   }</p>
 <div class="wide" role="region" aria-labelledby="chains-title" tabindex="0">
 <table><thead><tr><th scope="col">Volume</th><th scope="col">In use by</th>
-<th scope="col">Chain, base first</th><th scope="col">Depth</th><th scope="col">Overlays</th>
+<th scope="col">Chain, base first</th><th scope="col" class="number">Depth</th>
+<th scope="col" class="number">Overlays</th>
 ${WITNESSES.map((one) => html`<th scope="col">${one}</th>`)}</tr></thead>
 <tbody>${shown.map((one) => row(one, busy.get(one.volume)))}</tbody></table>
 </div>

@@ -43,7 +43,7 @@ ${
 ${drawing(report, fate && { fate })}
 <table><caption>The layers by each witness, base first</caption>
 <thead><tr><th scope="col">#</th><th scope="col">File</th><th scope="col">Format</th>
-<th scope="col">Size</th><th scope="col">Whose</th><th scope="col">libvirt</th>
+<th scope="col" class="number">Size</th><th scope="col">Whose</th><th scope="col">libvirt</th>
 <th scope="col">header</th><th scope="col">Cinder</th><th scope="col">Note</th></tr></thead>
 <tbody>${layersDrawn(report).map(
     (one) => html`<tr><th scope="row">${one.layer}</th><td><code>${one.file}</code></td>

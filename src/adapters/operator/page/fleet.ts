@@ -74,7 +74,8 @@ export function fleetSection(fleet: Fleet): Html {
 <h2 id="fleet-title">Depth and size</h2>
 <div class="fleet">
 <table class="bars"><caption>Layers in a chain, and how many volumes have so many</caption>
-<thead><tr><th scope="col">Layers</th><th scope="col">Volumes</th><td></td></tr></thead>
+<thead><tr><th scope="col">Layers</th><th scope="col" class="number">Volumes</th>
+<td></td></tr></thead>
 <tbody>${depths.map(
     (one) => html`<tr><th scope="row">${one.words}</th><td class="number">${one.volumes}</td>
 <td><svg aria-hidden="true" width="160" height="10" viewBox="0 0 160 10">

@@ -25,7 +25,7 @@ export function operationTable(operations: readonly Operation[], now: number): H
   return html`<div class="wide" role="region" aria-label="Operations" tabindex="0"><table>
 <thead><tr><th scope="col">Operation</th><th scope="col">What</th><th scope="col">Snapshot</th>
 <th scope="col">Volume</th><th scope="col">How it stands</th><th scope="col">Asked</th>
-<th scope="col">Took</th><th scope="col">Request id</th></tr></thead>
+<th scope="col" class="number">Took</th><th scope="col">Request id</th></tr></thead>
 <tbody>${operations.map((one) => row(one, now))}</tbody></table></div>
 `;
 }
