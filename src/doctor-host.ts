@@ -1,4 +1,4 @@
-import { constants, existsSync, statfsSync, statSync } from 'node:fs';
+import { constants, existsSync, readFileSync, statfsSync, statSync } from 'node:fs';
 import { connect } from 'node:net';
 import { join } from 'node:path';
 import { qemuImgVersion } from '#adapters/images/qemu-img.ts';
@@ -53,6 +53,7 @@ export async function service(
   const rows = [
     answered(reply, { socket, log: config.logFile ?? 'stderr', holder, patienceMs }),
     ...(named ? [journal(path, runs, holder)] : []),
+    ...(holder === null ? [] : user(holder)),
     ...(placed ? [await door(config, runs, holder)] : []),
     ...(config.operator.bindPort > 0 && runs ? [await metrics(config)] : []),
     clock(newest),
@@ -113,6 +114,22 @@ function held(path: string, { pid, command }: Holder, runs: boolean): Check {
   const saw = `${path} is held by process ${pid} (${command})`;
   if (runs) return fine('journal', saw);
   return bad('journal', `${saw}: no second service can start`, "see 'service'");
+}
+
+/** What one user may open says nothing of another: root may all, but on a root-squash share. */
+function user({ pid }: Holder): readonly Check[] {
+  const ours = process.getuid?.() ?? 0;
+  const its = statSync(`/proc/${pid}`, { throwIfNoEntry: false })?.uid ?? ours;
+  if (its === ours) return [];
+  const name = nameOf(its);
+  const saw = `the service runs as ${name}, and this as ${nameOf(ours)}, who may open other files`;
+  const as = ours === 0 ? `runuser -u ${name} --` : `sudo -u ${name}`;
+  return [odd('user', saw, `${as} chainkeeper doctor`)];
+}
+
+function nameOf(uid: number): string {
+  const users = readFileSync('/etc/passwd', 'utf8').split('\n');
+  return users.find((line) => line.split(':')[2] === String(uid))?.split(':')[0] ?? `#${uid}`;
 }
 
 /** Where Cinder calls: ours when we run, nobody's when not. */

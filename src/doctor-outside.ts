@@ -125,9 +125,15 @@ function refusedBy(fault: Fault, endpoint: string): Check {
     case 403:
       return bad('cinder', saw, 'give the user of [cinder] the role admin in Cinder');
     default:
-      return bad('cinder', saw, `is [cinder] endpoint = ${endpoint} that of the v3 API?`);
+      return bad('cinder', saw, rightEndpoint(endpoint));
   }
 }
+
+/** As the catalog has it: http://HOST:8776/v3, with the project's id behind it or without. */
+const rightEndpoint = (endpoint: string): string =>
+  /\/v3(\/|$)/.test(endpoint)
+    ? `is [cinder] endpoint = ${endpoint} that of the v3 API?`
+    : `set [cinder] endpoint to ${endpoint}/v3, and restart the service`;
 
 async function words(rest: Rest, { statusDialect }: CinderConfig): Promise<Check> {
   const it = 'cinder dialect';

@@ -17,7 +17,7 @@ export interface DoctorWorld {
   readonly hypervisor: (config: Config) => Promise<Hypervisor>;
   readonly images: Images;
   readonly qemuImg: () => Promise<Check>;
-  readonly neighbours: () => readonly Check[];
+  readonly neighbours: (statePath: string | null) => readonly Check[];
   /** How long the service has for an answer: it decides within 8 s, and a person waits. */
   readonly patienceMs?: number;
 }
@@ -27,7 +27,7 @@ const REAL: DoctorWorld = {
   hypervisor: ({ libvirt }) => LibvirtHypervisor.connect(libvirt),
   images: new ShareImages(),
   qemuImg,
-  neighbours,
+  neighbours: (statePath) => neighbours(statePath),
 };
 
 /**
@@ -54,7 +54,7 @@ export async function doctor(
       : served(door, draft, { ...trusted, patienceMs }),
     unless('libvirt', 'libvirt', () => libvirt(draft, world)),
     world.qemuImg().then((it) => [it]),
-    world.neighbours(),
+    world.neighbours(trusted.journal ? draft.statePath : null),
     unless('cinder', 'cinder', () => cinder(draft)),
     draft.keystone === null ? [] : keystone(draft.keystone),
   ]);

@@ -1,6 +1,7 @@
-import { mkdirSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs';
+import { execFileSync } from 'node:child_process';
+import { copyFileSync, mkdirSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
-import { join } from 'node:path';
+import { dirname, join } from 'node:path';
 import { afterAll, beforeEach, describe, expect, test } from 'vitest';
 import { neighbours } from '#app/doctor-neighbours.ts';
 
@@ -16,19 +17,43 @@ beforeEach(() => {
 });
 afterAll(() => rmSync(folder, { recursive: true, force: true }));
 
-const seen = (name: string) => neighbours({ hooks, novaConf }).find(({ check }) => check === name);
+const CONTRIB = join(dirname(import.meta.dirname), 'contrib');
+const GUARD = join(CONTRIB, 'libvirt/chainkeeper');
+const STATE = '/var/lib/chainkeeper';
+
+const seen = (name: string, statePath: string | null = STATE) =>
+  neighbours(statePath, { hooks, novaConf }, () => STATE).find(({ check }) => check === name);
 
 describe('the boot guard', () => {
   test('is there', () => {
-    writeFileSync(hook, '#!/bin/sh\n', { mode: 0o755 });
+    copyFileSync(GUARD, hook);
     expect(seen('boot guard')).toMatchObject({ status: 'ok' });
+    expect(seen('boot guard', null)).toMatchObject({ status: 'ok' });
+  });
+
+  test('is the one of another edition', () => {
+    writeFileSync(hook, '#!/bin/sh\n', { mode: 0o755 });
+    expect(seen('boot guard')).toMatchObject({
+      status: 'warning',
+      saw: `${hook} is not the one of this chainkeeper: an older one?`,
+      todo: expect.stringContaining(`install -D -m 755 ${GUARD} ${hook}`),
+    });
+  });
+
+  test('reads the journal of another chainkeeper', () => {
+    copyFileSync(GUARD, hook);
+    expect(seen('boot guard', '/srv/ck')).toMatchObject({
+      status: 'warning',
+      saw: `it reads the journal in ${STATE}, and ours is in /srv/ck: guests start unasked`,
+      todo: 'set [DEFAULT] state_path in /etc/chainkeeper/chainkeeper.conf to /srv/ck',
+    });
   });
 
   test('is missed, and the command that installs it named', () => {
     const it = seen('boot guard');
     expect(it?.status).toBe('warning');
     expect(it?.saw).toBe(`${hook} is not there: a guest can be started on a file that it has left`);
-    expect(it?.todo).toContain(`install -D -m 755 contrib/libvirt/chainkeeper ${hook}`);
+    expect(it?.todo).toContain(`install -D -m 755 ${GUARD} ${hook}`);
     expect(it?.todo).toContain('systemctl restart libvirtd');
   });
 
@@ -58,7 +83,11 @@ describe('Nova on this host', () => {
     writeFileSync(compute, '[DEFAULT]\ncompute_driver=libvirt.LibvirtDriver\n');
     expect(seen('nova')).toMatchObject({ status: 'warning' });
     expect(seen('nova')?.saw).toContain(`${compute}: compute_driver is libvirt.LibvirtDriver`);
-    expect(seen('nova')?.todo).toContain('compute_driver = chainkeeper.LibvirtDriver');
+    const [put = '', edit = '', restart] = seen('nova')?.todo.split('; ') ?? [];
+    expect(put).toContain(`install -m 644 ${join(CONTRIB, 'nova/chainkeeper.py')} /usr/lib/`);
+    expect(restart).toBe('systemctl restart nova-compute');
+    execFileSync('/bin/sh', ['-c', edit]);
+    expect(seen('nova')).toMatchObject({ status: 'ok' });
   });
 
   test('cannot be looked at', () => {

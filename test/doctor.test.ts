@@ -307,8 +307,12 @@ describe('what is wrong', () => {
   test('Cinder at another address', async () => {
     host.http.instead = () => ({ status: 404, body: { error: 'no such page' } });
     expect((await run()).of('cinder')).toMatchObject([
-      { status: 'error', todo: expect.stringContaining('endpoint') },
+      { status: 'error', todo: expect.stringContaining('that of the v3 API?') },
     ]);
+    const endpoint = host.http.endpoint.replace('/v3', '');
+    config = { cinder: { ...host.config.cinder, endpoint } };
+    const todo = `set [cinder] endpoint to ${host.http.endpoint}, and restart the service`;
+    expect((await run()).of('cinder')).toMatchObject([{ status: 'error', todo }]);
     config = { cinder: { ...host.config.cinder, endpoint: 'http://127.0.0.1:9/v3' } };
     expect((await run()).of('cinder')).toMatchObject([
       { status: 'error', todo: expect.stringContaining('curl http://127.0.0.1:9/v3') },
