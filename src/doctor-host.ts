@@ -36,6 +36,8 @@ export function statePath({ statePath: path }: Config): Check {
 export interface Asking {
   readonly journal: boolean;
   readonly door: boolean;
+  /** The files that it was read from. */
+  readonly files: readonly string[];
   readonly patienceMs: number;
 }
 
@@ -43,7 +45,7 @@ export interface Asking {
 export async function service(
   config: Config,
   socket: string,
-  { journal: named, door: placed, patienceMs }: Asking,
+  { journal: named, door: placed, files, patienceMs }: Asking,
 ): Promise<{ readonly rows: readonly Check[]; readonly silent: boolean }> {
   const reply = await ask(socket, '/v1/operations?limit=1', undefined, patienceMs);
   const runs = reply.kind === 'ok';
@@ -52,6 +54,7 @@ export async function service(
   const newest = runs ? newestOf(reply.body) : null;
   const rows = [
     answered(reply, { socket, log: config.logFile ?? 'stderr', holder, patienceMs }),
+    ...(runs ? unread(files, socket) : []),
     ...(named ? [journal(path, runs, holder)] : []),
     ...(holder === null ? [] : user(holder)),
     ...(placed ? [await door(config, runs, holder)] : []),
@@ -114,6 +117,17 @@ function held(path: string, { pid, command }: Holder, runs: boolean): Check {
   const saw = `${path} is held by process ${pid} (${command})`;
   if (runs) return fine('journal', saw);
   return bad('journal', `${saw}: no second service can start`, "see 'service'");
+}
+
+/** Files are read at the start, and the socket is made then. */
+function unread(files: readonly string[], socket: string): readonly Check[] {
+  const changed = (path: string) => statSync(path, { throwIfNoEntry: false })?.mtimeMs ?? 0;
+  const since = changed(socket);
+  return files
+    .filter((file) => changed(file) > since)
+    .map((file) =>
+      odd('config', `${file} was changed after the service began`, 'systemctl restart chainkeeper'),
+    );
 }
 
 /** What one user may open says nothing of another: root may all, but on a root-squash share. */

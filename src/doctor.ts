@@ -40,13 +40,14 @@ export async function doctor(
 ): Promise<readonly Check[]> {
   const loaded = world.load(configFiles, cloud);
   const { draft, doubtful } = loaded;
-  const found = findSocket({ files: configFiles });
-  const door = socket ?? (found.ok ? found.value : null);
+  const placed = findSocket({ files: configFiles });
+  const door = socket ?? (placed.ok ? placed.value : null);
   const sure = (...groups: readonly string[]) => !groups.some((group) => doubtful.has(group));
   const unless = (it: string, group: string, look: () => Promise<readonly Check[]>) =>
     sure(group) ? look() : Promise.resolve([skipped(it, group)]);
   const { patienceMs = 10_000 } = world;
-  const trusted = { journal: sure('DEFAULT'), door: sure('api') };
+  const { found: files } = loaded.places;
+  const trusted = { journal: sure('DEFAULT'), door: sure('api'), files };
   const all = await Promise.all([
     unless('state_path', 'DEFAULT', async () => [statePath(draft)]),
     door === null

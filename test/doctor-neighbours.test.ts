@@ -61,7 +61,19 @@ describe('the boot guard', () => {
     writeFileSync(hook, '#!/bin/sh\n', { mode: 0o644 });
     expect(seen('boot guard')).toMatchObject({ status: 'warning' });
     expect(seen('boot guard')?.saw).toContain('cannot be run (EACCES)');
+    expect(seen('boot guard')?.todo).toBe(`chmod 755 ${hook}; systemctl restart libvirtd`);
   });
+});
+
+test("installed as Debian's package, which puts all into its place", () => {
+  const packaged = () => neighbours(STATE, { hooks, novaConf, contrib: folder }, () => STATE);
+  writeFileSync(conf, '[DEFAULT]\ncompute_driver = libvirt.LibvirtDriver\n');
+  const [guard, nova] = packaged();
+  expect(guard).toMatchObject({ status: 'warning', saw: expect.stringContaining('is not there') });
+  expect(guard?.todo).toMatch(/^apt-get install --reinstall .*--force-confmiss chainkeeper; /);
+  expect(nova?.todo).toMatch(/^apt-get install chainkeeper-nova; sed -i /);
+  writeFileSync(hook, '#!/bin/sh\n', { mode: 0o755 });
+  expect(packaged()[0]).toMatchObject({ status: 'ok' });
 });
 
 describe('Nova on this host', () => {

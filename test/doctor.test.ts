@@ -1,4 +1,12 @@
-import { chmodSync, mkdirSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs';
+import {
+  chmodSync,
+  mkdirSync,
+  mkdtempSync,
+  rmSync,
+  statSync,
+  utimesSync,
+  writeFileSync,
+} from 'node:fs';
 import { createServer } from 'node:http';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
@@ -182,6 +190,20 @@ describe('what is wrong', () => {
     await new Promise((resolve) => server.close(resolve));
   });
 
+  test('a file that was changed after the service began', async () => {
+    const { checks } = await run();
+    expect(checks.filter(({ check }) => check === 'config')).toHaveLength(1);
+    const file = join(host.folder, 'chainkeeper.conf');
+    const { atime, mtime } = statSync(file);
+    utimesSync(file, atime, new Date(Date.now() + 60_000));
+    expect((await run()).of('config')[1]).toMatchObject({
+      status: 'warning',
+      saw: `${file} was changed after the service began`,
+      todo: 'systemctl restart chainkeeper',
+    });
+    utimesSync(file, atime, mtime);
+  });
+
   test('a configuration of which one group is wrong: the rest is looked at', async () => {
     const load = () => ({
       ...loadedAs(host.config),
@@ -226,6 +248,7 @@ describe('what is wrong', () => {
     expect(of('config').map(({ saw }) => saw)).toEqual([
       `${file}: it can be used`,
       `${file}:2: unknown group [libvrit], so quiesce is not set: did you mean [libvirt]?`,
+      `${file} was changed after the service began`,
     ]);
   });
 

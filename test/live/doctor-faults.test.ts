@@ -11,7 +11,7 @@ import type { Guest } from './lab/guest.ts';
 import { createOverlay } from './lab/images.ts';
 import { type AttachedGuest, attachedGuest, type Lab, openLab } from './lab/lab.ts';
 import { virsh } from './lab/libvirt.ts';
-import { PrivateEtc } from './lab/private-etc.ts';
+import { PrivateHost } from './lab/private-host.ts';
 import { waitFor } from './lab/processes.ts';
 import { type Place, place, Served, tellOnFailure } from './service.ts';
 
@@ -31,7 +31,7 @@ interface Row {
 
 let lab: Lab<Cinder>;
 let at: Place;
-let etc: PrivateEtc;
+let etc: PrivateHost;
 let commands: string;
 
 beforeAll(async () => {
@@ -44,7 +44,7 @@ beforeAll(async () => {
   // No systemd here: what would be restarted is noted.
   const noted = `#!/bin/sh\necho "$@" >> ${commands}/restarted\n`;
   await writeFile(join(commands, 'systemctl'), noted, { mode: 0o755 });
-  etc = lab.keep(await PrivateEtc.open(lab.dir, `${commands}:${dirname(process.execPath)}`));
+  etc = lab.keep(await PrivateHost.open(lab.dir, `${commands}:${dirname(process.execPath)}`));
   await etc.write(CONF, await readFile(at.conf, 'utf8'));
   await etc.write(NOVA_CONF, '[DEFAULT]\ncompute_driver = chainkeeper.LibvirtDriver\n');
   await etc.type(`install -D -m 755 contrib/libvirt/chainkeeper ${HOOK}`);
@@ -146,7 +146,7 @@ test('a host that is well, then five faults at once, then as told', async () => 
 
   const ill = await doctor('faults');
   expect(ill.code).toBe(1);
-  const names = ['boot guard', 'nova', 'cinder', ...volumes];
+  const names = ['config', 'boot guard', 'nova', 'cinder', ...volumes];
   expect(wrong(ill.rows).filter(({ check }) => !names.includes(check))).toEqual([]);
   const lieRow = only(ill.rows, lie);
   expect(lieRow).toMatchObject({ status: 'error', saw: expect.stringMatching(/^header-lies: /) });
@@ -158,12 +158,15 @@ test('a host that is well, then five faults at once, then as told', async () => 
   expect(nova).toMatchObject({ status: 'warning', saw: expect.stringContaining('as well') });
   const cinder = only(ill.rows, 'cinder');
   expect(cinder.status).toBe('error');
+  expect(about(ill.rows, 'config').map(({ status }) => status)).toEqual(['ok', 'warning']);
 
   await etc.type(guard.do);
   // Beside Nova's modules is no place for a test to write.
   await etc.type(nova.do.replace(NOVA_VIRT, `${commands}/`));
   const told = /set \[cinder\] endpoint to (\S+), and/.exec(cinder.do)?.[1];
   await etc.write(CONF, conf.replace(/^endpoint = .*$/m, `endpoint = ${told}`));
+  await served.stop();
+  await served.start();
   await etc.type(driftRow?.do ?? '');
   expect(await drifted.guest.hash('vda')).toBe(written);
   expect(lieRow.do).toContain(`virsh shutdown ${lied.guest.uuid}`);
