@@ -173,6 +173,17 @@ describe('every code', () => {
     );
   });
 
+  test('of the admin socket is there', () => {
+    const folder = 'src/adapters/operator';
+    const sources = readdirSync(join(ROOT, folder)).filter((it) => it.endsWith('.ts'));
+    const said = sources.flatMap((it) => [
+      ...read(`${folder}/${it}`).matchAll(/errorJson\([^)]*?'([a-z-]+)'(?: : '([a-z-]+)')?/g),
+    ]);
+    const kinds = new Set(said.flatMap(([, one, other]) => [one, other ?? one]));
+    expect(kinds.size).toBeGreaterThan(3);
+    for (const kind of [...kinds, 'rejected', 'unknown']) expect(refusals).toContain(`\`${kind}\``);
+  });
+
   test('why it does not start is there', () => {
     const from = ['listen.ts', 'main.ts', 'composition.ts', 'adapters/nova-api/tls.ts'];
     const more = ['adapters/operator/admin-api.ts', 'adapters/sqlite/opening.ts'];

@@ -116,7 +116,9 @@ test.each(['INSTALL.md', 'UPGRADE.md', 'RECOVERY.md'])('docs/%s', async (page) =
     const scene = more === '' ? async () => {} : SCENES[more];
     await (scene ?? expect.unreachable(`line ${line}: no scene '${more}'`))();
     for (const { line: at, typed, output } of commands) {
-      const printed = await host.type(`{ ${filled(typed, words)}; } 2>&1`);
+      // Other tests have guests beside ours, and some of those are ill.
+      const may = typed.startsWith('chainkeeper doctor') ? ' || test $? = 1' : '';
+      const printed = await host.type(`{ ${filled(typed, words)}${may}; } 2>&1`);
       const shown = output.map((it) => filled(it, words));
       const told = `docs/${page}:${at}: shown is\n${shown.join('\n')}`;
       expect(difference(shown, printed), told).toBeNull();
