@@ -550,7 +550,7 @@ export function named(
   return { kind, top: files[one], into: files[other] };
 }
 
-/** What is told of the lab's own guest: a libvirtd tells of everybody's, also of those beside it. */
+/** What is told of the lab's own guest: a libvirtd tells of everybody's, also of others' beside. */
 export function listen(lab: HypervisorLab): Happening[] {
   const heard: Happening[] = [];
   lab.hypervisor.listen((happening) => {
