@@ -18,6 +18,7 @@ const programs = {
   planted: 'test/planted/main.ts',
   mutation: 'scripts/mutation/main.mjs',
   bench: 'bench/main.ts',
+  openapi: 'scripts/openapi.mjs',
 };
 const suites = {
   test: (args) => [

@@ -10,14 +10,16 @@ import type { Telemetry } from '#ports/telemetry.ts';
 import type { Hexagon } from './composition.ts';
 import { type Config, isOwn } from './config.ts';
 import { authenticatorFor } from './identity.ts';
+import { openapiDocument } from './openapi.ts';
 import { StartupProblem } from './startup-problem.ts';
 
 /** Listens until it is told to stop. Whatever is interrupted, the journal takes up again. */
 export async function listen(hexagon: Hexagon, config: Config): Promise<AsyncDisposable> {
   const { assisted, inspect, operate, telemetry, clock, hypervisor, measures } = hexagon;
+  const document = openapiDocument;
   await using opening = new AsyncDisposableStack();
   const admin = await listenAdmin(
-    { assisted, inspect, operate, telemetry, clock, measures, host: config.host },
+    { assisted, inspect, operate, telemetry, clock, measures, host: config.host, document },
     config.operator.socket,
   );
   if (!admin.ok) throw new StartupProblem(admin.error);

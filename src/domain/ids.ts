@@ -27,5 +27,6 @@ export const LUKS = 'luks' as Format;
  * to a directory unchecked (nova/virt/libvirt/driver.py:3767), so `../x` reaches any file.
  */
 export function fileName(text: string): FileName | null {
-  return /^[A-Za-z0-9_][A-Za-z0-9._@+-]{0,254}$/.test(text) ? (text as FileName) : null;
+  return FILE_NAME.test(text) ? (text as FileName) : null;
 }
+export const FILE_NAME = /^[A-Za-z0-9_][A-Za-z0-9._@+-]{0,254}$/;

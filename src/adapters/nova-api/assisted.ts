@@ -4,6 +4,7 @@ import type { Result } from '#domain/result.ts';
 import type { Answer, AssistedSnapshots, Trouble } from '#ports/assisted-snapshots.ts';
 import type { Telemetry } from '#ports/telemetry.ts';
 import type { Asked, Authenticator } from './auth.ts';
+import { CREATE, CREATE_V2, DELETE } from './described.ts';
 import { badRequest, faultOf, JSON_TYPE, type NovaFault, sendFault } from './fault.ts';
 import { isJson, UNSUPPORTED_TYPE } from './guards.ts';
 import { microversion } from './microversion.ts';
@@ -61,8 +62,10 @@ export function addAssisted(
   for (const prefix of PREFIXES) {
     for (const project of PROJECTS) {
       const url = `${prefix}${project}/os-assisted-volume-snapshots`;
-      addResource(app, url, { POST: create }, before('create'));
-      addResource(app, `${url}/:snapshot`, { DELETE: remove }, before('delete'));
+      const made = { handler: create, described: isLegacy(url) ? CREATE_V2 : CREATE };
+      const removed = { handler: remove, described: DELETE };
+      addResource(app, url, { POST: made }, before('create'));
+      addResource(app, `${url}/:snapshot`, { DELETE: removed }, before('delete'));
     }
   }
 }

@@ -1,4 +1,5 @@
 import type { FastifyInstance, FastifyRequest } from 'fastify';
+import { ONE_VERSION, VERSIONS } from './described.ts';
 import { JSON_TYPE } from './fault.ts';
 import { addResource, type Handler, PREFIXES, PROJECTS } from './resource.ts';
 import { allVersions, oneVersion } from './versions.ts';
@@ -11,8 +12,9 @@ export function addDocuments(app: FastifyInstance, publicEndpoint: string | null
       const document = prefix === '' ? allVersions(base) : oneVersion(base, prefix);
       return reply.header('content-type', JSON_TYPE).send(JSON.stringify(document));
     };
+    const it = { handler: read, described: prefix === '' ? VERSIONS : ONE_VERSION };
     for (const project of PROJECTS) {
-      addResource(app, `${prefix}${project}` || '/', { GET: read, HEAD: read });
+      addResource(app, `${prefix}${project}` || '/', { GET: it, HEAD: it });
     }
   }
 }

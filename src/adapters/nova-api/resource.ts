@@ -1,7 +1,13 @@
 import type { FastifyInstance, FastifyReply, FastifyRequest } from 'fastify';
+import { type Described, described, NO_API } from '../http/described.ts';
 import { sendFault } from './fault.ts';
 import { WRONG_METHOD } from './guards.ts';
 
+/** What a method does, and what the document says of it. */
+export interface Method {
+  readonly handler: Handler;
+  readonly described: Described;
+}
 export type Handler = (request: FastifyRequest, reply: FastifyReply) => Promise<FastifyReply>;
 
 /** The ways to Nova's API: /v2.1, the older /v2, and an endpoint written without either. */
@@ -14,12 +20,12 @@ export const PROJECTS = ['', '/:project(^[0-9a-f-]+$)'] as const;
 export function addResource(
   app: FastifyInstance,
   url: string,
-  handlers: Readonly<Record<string, Handler>>,
+  methods: Readonly<Record<string, Method>>,
   before: readonly ((request: FastifyRequest, reply: FastifyReply) => Promise<unknown>)[] = [],
 ): void {
-  const allowed = Object.keys(handlers);
-  for (const [method, handler] of Object.entries(handlers)) {
-    app.route({ method, url, onRequest: [...before], handler });
+  const allowed = Object.keys(methods);
+  for (const [method, { handler, described: said }] of Object.entries(methods)) {
+    app.route({ method, url, onRequest: [...before], handler, ...described(said) });
   }
   app.route({
     method: app.supportedMethods.filter((method) => !allowed.includes(method)),
@@ -27,6 +33,7 @@ export function addResource(
     onRequest: async (_, reply) =>
       sendFault(reply.header('allow', allowed.join(', ')), WRONG_METHOD),
     handler: async (_, reply) => reply,
+    ...described(NO_API),
   });
 }
 

@@ -4,9 +4,11 @@ import Fastify, { type FastifyInstance, type FastifyReply, type FastifyRequest }
 import type { AssistedSnapshots } from '#ports/assisted-snapshots.ts';
 import type { Clock } from '#ports/clock.ts';
 import type { Telemetry } from '#ports/telemetry.ts';
+import { rememberRoutes } from '../http/described.ts';
 import { addAssisted } from './assisted.ts';
 import type { Authenticator } from './auth.ts';
 import { answerClientError } from './client-error.ts';
+import { CHECK, CHECK_HEAD } from './described.ts';
 import { addDocuments } from './documents.ts';
 import { sendFault } from './fault.ts';
 import { faultOfError, faultOfSize, NOT_FOUND } from './guards.ts';
@@ -38,6 +40,7 @@ export interface NovaApiOptions {
 /** Nova's REST API, as far as Cinder's assisted snapshots need it. Not yet listening. */
 export function novaApi(options: NovaApiOptions): FastifyInstance {
   const app = server(options);
+  rememberRoutes(app);
   let closing = false;
   app.addHook('preClose', async () => {
     closing = true;
@@ -64,7 +67,10 @@ export function novaApi(options: NovaApiOptions): FastifyInstance {
   addDocuments(app, options.publicEndpoint);
   const check: Handler = async (request, reply) =>
     sendHealth(request, reply, await options.health());
-  addResource(app, HEALTHCHECK, { GET: check, HEAD: check });
+  addResource(app, HEALTHCHECK, {
+    GET: { handler: check, described: CHECK },
+    HEAD: { handler: check, described: CHECK_HEAD },
+  });
   addAssisted(app, options, () => closing);
   return app;
 }

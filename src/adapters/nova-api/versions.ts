@@ -1,23 +1,13 @@
+import type { z } from 'zod';
+import type { VERSION } from './described.ts';
 import { MAX_VERSION, MIN_VERSION, versionText } from './microversion.ts';
 
 /**
  * The documents of nova/api/openstack/compute/versions.py, so that `openstack versions show`,
  * keystoneauth's discovery and `nova` find what they look for. Cinder asks for none of them.
  */
-export interface VersionDocument {
-  readonly id: string;
-  readonly status: 'CURRENT' | 'SUPPORTED';
-  readonly version: string;
-  readonly min_version: string;
-  readonly updated: string;
-  readonly links: readonly Link[];
-}
-
-interface Link {
-  readonly rel: 'self' | 'describedby';
-  readonly type?: string;
-  readonly href: string;
-}
+export type VersionDocument = z.infer<typeof VERSION>;
+type Link = VersionDocument['links'][number];
 
 /** What `GET /` answers. `base` is this service as its callers reach it, without a slash. */
 export const allVersions = (base: string): { versions: readonly VersionDocument[] } => ({
@@ -32,7 +22,7 @@ export function oneVersion(base: string, prefix: '/v2.1' | '/v2'): { version: Ve
     type: `application/vnd.openstack.compute+json;version=${document.id.slice(1)}`,
   };
   const links = [...document.links, { ...MANUAL }];
-  return { version: { ...document, links, ...{ 'media-types': [media] } } };
+  return { version: { ...document, links, 'media-types': [media] } };
 }
 
 const MANUAL: Link = { rel: 'describedby', type: 'text/html', href: 'http://docs.openstack.org/' };

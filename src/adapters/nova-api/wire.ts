@@ -1,7 +1,8 @@
 import { z } from 'zod';
-import { type FileName, fileName, type SnapshotId, type VolumeId } from '#domain/ids.ts';
+import { FILE_NAME, type FileName, type SnapshotId, type VolumeId } from '#domain/ids.ts';
 import { err, ok, type Result } from '#domain/result.ts';
 import type { AssistedCreate, AssistedDelete } from '#ports/assisted-snapshots.ts';
+import { named } from '../http/described.ts';
 import { quoted } from './fault.ts';
 import { parseJson } from './json.ts';
 import type { Query } from './query.ts';
@@ -74,30 +75,34 @@ const FILE_RULE =
  * Nova has free strings. Ours end up in the path of a request to Cinder, where a slash or a dot
  * segment would name something else.
  */
-const isId = (text: string): boolean =>
-  /^[\x20-\x2e\x30-\x7e]{1,255}$/.test(text) && text !== '.' && text !== '..';
+const isId = (text: string): boolean => ID_PATTERN.test(text);
+const ID_PATTERN = /^(?!\.{1,2}$)[\x20-\x2e\x30-\x7e]{1,255}$/;
 
 /** Cinder's ids are UUIDs, with which a database may also match other spellings. */
 const isUuidLike = (id: string): boolean => /^\s*[0-9a-f-]{32,36}\s*$/i.test(id);
 
-const ID = z.string().refine(isId, ID_RULE);
+const ID = z.string().regex(ID_PATTERN, ID_RULE);
 const FILE = z
   .string()
-  .refine((text) => fileName(text) !== null, FILE_RULE)
+  .regex(FILE_NAME, FILE_RULE)
   .transform((text) => text as FileName);
 const TYPE = z.literal('qcow2', "it must be 'qcow2'");
 
 /** nova/api/openstack/compute/schemas/assisted_volume_snapshots.py:19-54. */
 const CREATE_INFO = { snapshot_id: ID, type: TYPE, new_file: FILE, id: ID.optional() };
-const STRICT_BODY = z.strictObject({
-  snapshot: z.strictObject({ volume_id: ID, create_info: z.strictObject(CREATE_INFO) }),
-});
-const LENIENT_BODY = z.object({
-  snapshot: z.object({ volume_id: ID, create_info: z.object(CREATE_INFO) }),
-});
+export const STRICT_BODY = named(
+  'AssistedSnapshot',
+  z.strictObject({
+    snapshot: z.strictObject({ volume_id: ID, create_info: z.strictObject(CREATE_INFO) }),
+  }),
+);
+export const LENIENT_BODY = named(
+  'AssistedSnapshotOfV2',
+  z.object({ snapshot: z.object({ volume_id: ID, create_info: z.object(CREATE_INFO) }) }),
+);
 
 /** What Cinder sends (cinder/volume/drivers/remotefs.py:1984-2012); Nova ignores other keys. */
-const DELETE_INFO = z.object({
+export const DELETE_INFO = z.object({
   volume_id: ID.optional(),
   type: TYPE.optional(),
   file_to_merge: FILE.nullable().optional(),

@@ -2,7 +2,6 @@ import { chmodSync, existsSync, lstatSync, mkdirSync, unlinkSync } from 'node:fs
 import { connect } from 'node:net';
 import { dirname } from 'node:path';
 import fastify, { type FastifyInstance, type FastifyReply } from 'fastify';
-import { z } from 'zod';
 import type { OperationId, VolumeId } from '#domain/ids.ts';
 import { err, ok, type Result } from '#domain/result.ts';
 import type { AssistedSnapshots } from '#ports/assisted-snapshots.ts';
@@ -11,8 +10,10 @@ import type { Inspect } from '#ports/inspect.ts';
 import type { Measures } from '#ports/measures.ts';
 import type { Operate } from '#ports/operate.ts';
 import type { Telemetry } from '#ports/telemetry.ts';
+import { described, rememberRoutes } from '../http/described.ts';
 import { callerOf } from '../nova-api/request-id.ts';
 import { parseRequest, planOf, submit, words } from './admin-requests.ts';
+import { LISTED, ORDER, ROUTES, WAIT } from './admin-routes.ts';
 import { addEvents } from './events.ts';
 import { addMetrics } from './metrics-api.ts';
 import { addPage, type PageWorld } from './page/routes.ts';
@@ -36,6 +37,8 @@ export interface AdminWorld extends Pick<PageWorld, 'host'> {
   readonly measures: Measures;
   /** How often whoever listens to events is told: see `EventsOptions`. */
   readonly eventsEveryMs?: number;
+  /** The OpenAPI document of this API, and of Cinder's. */
+  readonly document: () => object;
 }
 
 /** The admin API while it listens. */
@@ -76,6 +79,7 @@ export function adminApp(world: AdminWorld): FastifyInstance {
     ajv: { customOptions: { removeAdditional: false, coerceTypes: false, useDefaults: false } },
     routerOptions: { maxParamLength: 500, ignoreTrailingSlash: true },
   });
+  rememberRoutes(app);
   app.setNotFoundHandler((request, reply) =>
     reply.code(404).send(errorJson('not-found', `There is no ${request.method} ${request.url}.`)),
   );
@@ -89,6 +93,7 @@ export function adminApp(world: AdminWorld): FastifyInstance {
   operations(app, inspect, operate);
   requests(app, world);
   orders(app, operate);
+  app.get('/v1/openapi.json', described(ROUTES.document), async () => world.document());
   addMetrics(app, world.measures);
   addPage(app, world);
   const { eventsEveryMs: everyMs } = world;
@@ -97,23 +102,25 @@ export function adminApp(world: AdminWorld): FastifyInstance {
 }
 
 function chains(app: FastifyInstance, inspect: Inspect): void {
-  app.get<{ Params: { ref: string } }>('/v1/chains/:ref', async (request, reply) => {
+  type Ref = { Params: { ref: string } };
+  app.get<Ref>('/v1/chains/:ref', described(ROUTES.chain), async (request, reply) => {
     const report = await inspect.chain(request.params.ref);
     if (report.ok) return chainJson(report.value);
     const { status, body } = troubleJson(report.error);
     return reply.code(status).send(body);
   });
-  app.get('/v1/diagnoses', async (_, reply) => {
+  app.get('/v1/diagnoses', described(ROUTES.diagnoses), async (_, reply) => {
     const found = await inspect.diagnoses();
     if (found.ok) return { diagnoses: found.value.map(diagnosisJson) };
     const { status, body } = troubleJson(found.error);
     return reply.code(status).send(body);
   });
-  app.get<{ Params: { volume: string } }>('/v1/formats/:volume', async (request) => {
+  type Volume = { Params: { volume: string } };
+  app.get<Volume>('/v1/formats/:volume', described(ROUTES.formats), async (request) => {
     const volume = request.params.volume as VolumeId;
     return formatsJson(volume, await inspect.formats(volume));
   });
-  app.post('/v1/plans', async (request, reply) => {
+  app.post('/v1/plans', described(ROUTES.plan), async (request, reply) => {
     const asked = parseRequest(request.body);
     const plan = asked.ok ? await planOf(inspect, asked.value) : asked;
     if (plan.ok) return planJson(plan.value);
@@ -123,15 +130,15 @@ function chains(app: FastifyInstance, inspect: Inspect): void {
 }
 
 function operations(app: FastifyInstance, inspect: Inspect, operate: Operate): void {
-  app.get('/v1/operations', async (request, reply) => {
-    const query = Query.safeParse(request.query, SAID);
+  app.get('/v1/operations', described(ROUTES.operations), async (request, reply) => {
+    const query = LISTED.safeParse(request.query, SAID);
     if (!query.success) return reply.code(400).send(errorJson('bad-request', words(query.error)));
     const { state, limit } = query.data;
     return { operations: (await inspect.operations(state, limit)).map(operationJson) };
   });
-  app.get<{ Params: { id: string } }>('/v1/operations/:id', async (request, reply) => {
+  app.get<OfOne>('/v1/operations/:id', described(ROUTES.operation), async (request, reply) => {
     const { id } = request.params;
-    const query = Wait.safeParse(request.query, SAID);
+    const query = WAIT.safeParse(request.query, SAID);
     if (!query.success) return reply.code(400).send(errorJson('bad-request', words(query.error)));
     await operate.ended(id as OperationId, query.data.wait * 1000);
     const report = await inspect.operation(id as OperationId);
@@ -146,7 +153,7 @@ function operations(app: FastifyInstance, inspect: Inspect, operate: Operate): v
  * snapshot.
  */
 function requests(app: FastifyInstance, { assisted, telemetry }: AdminWorld): void {
-  app.post('/v1/operations', async (request, reply) => {
+  app.post('/v1/operations', described(ROUTES.submit), async (request, reply) => {
     const caller = callerOf(request.id, request.headers);
     const asked = parseRequest(request.body);
     const answer = asked.ok ? await submit(assisted, asked.value, caller) : asked;
@@ -175,12 +182,13 @@ function orders(app: FastifyInstance, operate: Operate): void {
     const { status, body } = troubleJson(said.error);
     return reply.code(said.error.kind === 'refused' ? 409 : status).send(body);
   };
-  app.post<{ Params: { id: string } }>('/v1/operations/:id/abort', async (request, reply) => {
+  const path = '/v1/operations/:id';
+  app.post<OfOne>(`${path}/abort`, described(ROUTES.abort), async (request, reply) => {
     const { id } = request.params;
     return answer(reply, id, await operate.abort(id as OperationId));
   });
-  app.post<{ Params: { id: string } }>('/v1/operations/:id/settle', async (request, reply) => {
-    const order = Settle.safeParse(request.body, SAID);
+  app.post<OfOne>(`${path}/settle`, described(ROUTES.settle), async (request, reply) => {
+    const order = ORDER.safeParse(request.body, SAID);
     if (!order.success) return reply.code(400).send(errorJson('bad-request', words(order.error)));
     const { id } = request.params;
     return answer(reply, id, await operate.settle(id as OperationId, order.data.as));
@@ -188,15 +196,7 @@ function orders(app: FastifyInstance, operate: Operate): void {
 }
 
 const SAID = { reportInput: true };
-const Settle = z.strictObject({ as: z.enum(['done', 'failed']) });
-const Wait = z.strictObject({
-  /** How many seconds to wait for the end. */
-  wait: z.coerce.number().min(0).max(60).default(0),
-});
-const Query = z.strictObject({
-  state: z.enum(['open', 'ended', 'all']).default('all'),
-  limit: z.coerce.number().int().min(1).max(10_000).default(100),
-});
+type OfOne = { Params: { id: string } };
 
 /**
  * One level only, as `/run/chainkeeper` needs it after each boot. More than that is a slip of the

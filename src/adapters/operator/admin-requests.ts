@@ -1,6 +1,6 @@
 import { z } from 'zod';
 import type { Refusal } from '#domain/failure.ts';
-import { fileName, type SnapshotId, type VolumeId } from '#domain/ids.ts';
+import { FILE_NAME, type FileName, type SnapshotId, type VolumeId } from '#domain/ids.ts';
 import { err, ok, type Result } from '#domain/result.ts';
 import type {
   Answer,
@@ -12,13 +12,13 @@ import type {
   Trouble,
 } from '#ports/assisted-snapshots.ts';
 import type { Inspect } from '#ports/inspect.ts';
+import { named } from '../http/described.ts';
 
 const Id = z.string().regex(/^[A-Za-z0-9_-]{1,64}$/, 'must be an id');
-const File = z.string().transform((text, context) => {
-  const name = fileName(text);
-  if (name === null) context.addIssue('must be a bare file name');
-  return name ?? z.NEVER;
-});
+const File = z
+  .string()
+  .regex(FILE_NAME, 'must be a bare file name')
+  .transform((text) => text as FileName);
 const Subject = {
   volume: Id.transform((id) => id as VolumeId),
   snapshot: Id.transform((id) => id as SnapshotId),
@@ -29,10 +29,13 @@ const DeleteInfo = z.looseObject({
   file_to_merge: File.nullable(),
   merge_target_file: File.nullable(),
 });
-const Asked = z.discriminatedUnion('kind', [
-  z.strictObject({ kind: z.literal('create'), ...Subject, new_file: File }),
-  z.strictObject({ kind: z.literal('delete'), ...Subject, delete_info: DeleteInfo }),
-]);
+export const Asked = named(
+  'Request',
+  z.discriminatedUnion('kind', [
+    z.strictObject({ kind: z.literal('create'), ...Subject, new_file: File }),
+    z.strictObject({ kind: z.literal('delete'), ...Subject, delete_info: DeleteInfo }),
+  ]),
+);
 
 /** What Cinder asks, as `chainkeeper plan` and Nova's compute service hand it on. */
 export function parseRequest(body: unknown): Result<AssistedRequest, Trouble> {

@@ -3,6 +3,8 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import type { FastifyInstance } from 'fastify';
 import type { Inspect } from '#ports/inspect.ts';
 import type { Operation } from '#ports/journal.ts';
+import { described } from '../http/described.ts';
+import { ROUTES } from './admin-routes.ts';
 import { escapeJson } from './escape.ts';
 import { errorJson, operationJson, progressJson } from './report-json.ts';
 
@@ -31,7 +33,7 @@ export function addEvents(app: FastifyInstance, options: EventsOptions): void {
   const closing = new AbortController();
   let streams = 0;
   app.addHook('preClose', async () => closing.abort());
-  app.get('/v1/events', async (request, reply) => {
+  app.get('/v1/events', described(ROUTES.events), async (request, reply) => {
     const { 'last-event-id': id } = request.headers;
     if (id !== undefined && !/^\d{1,15}$/.test(String(id))) {
       return reply.code(400).send(errorJson('bad-request', 'Last-Event-ID must be a number.'));

@@ -1,7 +1,9 @@
 import fastify, { type FastifyInstance } from 'fastify';
 import type { Measures } from '#ports/measures.ts';
 import type { Telemetry } from '#ports/telemetry.ts';
+import { described, NO_API, rememberRoutes } from '../http/described.ts';
 import type { Authenticator } from '../nova-api/auth.ts';
+import { ROUTES } from './admin-routes.ts';
 import { addEvents } from './events.ts';
 import { onlyOwnHost } from './own-host.ts';
 import { addPage, type PageWorld } from './page/routes.ts';
@@ -14,7 +16,7 @@ const TEXT = 'text/plain; version=0.0.4; charset=utf-8';
 
 /** `GET /metrics`, on the socket and on the operator's port. */
 export function addMetrics(app: FastifyInstance, measures: Measures): void {
-  app.get('/metrics', async (_, reply) =>
+  app.get('/metrics', described(ROUTES.metrics), async (_, reply) =>
     reply.header('content-type', TEXT).send(await measures.exposition()),
   );
 }
@@ -41,6 +43,7 @@ export function metricsApi(options: MetricsApiOptions): FastifyInstance {
     requestTimeout: 10_000,
     routerOptions: { maxParamLength: 500, ignoreTrailingSlash: true },
   });
+  rememberRoutes(app);
   if (open) onlyOwnHost(app);
   app.addHook('onRequest', async (request, reply) => {
     const verdict = await auth.authenticate(request.headers, ASKED);
@@ -62,6 +65,6 @@ export function metricsApi(options: MetricsApiOptions): FastifyInstance {
   addMetrics(app, measures);
   addEvents(app, page);
   addPage(app, page);
-  app.get('/', (_, reply) => reply.redirect('/ui/'));
+  app.get('/', described(NO_API), (_, reply) => reply.redirect('/ui/'));
   return app;
 }

@@ -1,3 +1,4 @@
+import type { z } from 'zod';
 import { type FileFormat, type Layer, layersOf, type SeenLayer } from '#domain/chain.ts';
 import type { Finding } from '#domain/diagnosis.ts';
 import { explain, explainFault } from '#domain/failure.ts';
@@ -14,23 +15,27 @@ import type {
 import type { Operation } from '#ports/journal.ts';
 
 import { maskSecrets } from './mask.ts';
+import type {
+  CHAIN,
+  DIAGNOSIS,
+  ERROR,
+  FINDING,
+  FORMATS,
+  LAYER,
+  OPERATION,
+  OPERATION_REPORT,
+  PLAN,
+  PROGRESS,
+} from './report-shapes.ts';
 import { virshFor } from './virsh.ts';
 
 /** What the admin API says and the CLI prints: snake_case keys that stay as they are. */
 
 /** One layer by three witnesses; `header` and `libvirt` are `ok` or say what is wrong. */
-export interface LayerJson {
-  /** 0 is the base. */
-  readonly layer: number;
-  readonly file: string;
-  readonly format: string | null;
-  readonly libvirt: string;
-  readonly header: string;
-  readonly cinder: string;
-  readonly note: string;
-}
+export type LayerJson = Readonly<z.infer<typeof LAYER>>;
 
-export function chainJson({ volume, guest, headers, cinder, findings }: ChainReport) {
+export function chainJson(report: ChainReport): z.infer<typeof CHAIN> {
+  const { volume, guest, headers, cinder, findings } = report;
   const layers = layersOf(guest.chain)
     .map((layer, above) => layerJson(layer, above, guest, headers[layer.file], cinder))
     .reverse()
@@ -52,10 +57,10 @@ export function chainJson({ volume, guest, headers, cinder, findings }: ChainRep
   };
 }
 
-export function planJson(plan: PlanReport) {
+export function planJson(plan: PlanReport): z.infer<typeof PLAN> {
   const { action, before, after, fileFormat, mend } = plan;
   return {
-    virsh: virshFor(plan),
+    virsh: [...virshFor(plan)],
     verdict: 'accepted',
     action,
     mend,
@@ -67,11 +72,15 @@ export function planJson(plan: PlanReport) {
   };
 }
 
-export function formatsJson(volume: VolumeId, formats: readonly FileFormat[]) {
-  return { volume, file_format: fileFormatJson(formats), files: formats };
+export function formatsJson(
+  volume: VolumeId,
+  formats: readonly FileFormat[],
+): z.infer<typeof FORMATS> {
+  return { volume, file_format: fileFormatJson(formats), files: [...formats] };
 }
 
-export function operationJson({ id, saga, accepted, ...rest }: Operation) {
+export function operationJson(operation: Operation): z.infer<typeof OPERATION> {
+  const { id, saga, accepted, ...rest } = operation;
   const { request } = saga;
   return {
     id,
@@ -92,7 +101,13 @@ export function operationJson({ id, saga, accepted, ...rest }: Operation) {
   };
 }
 
-export const progressJson = ({ job, done, total, rate, secondsLeft }: Progress) => ({
+export const progressJson = ({
+  job,
+  done,
+  total,
+  rate,
+  secondsLeft,
+}: Progress): z.infer<typeof PROGRESS> => ({
   job,
   done,
   total,
@@ -101,7 +116,8 @@ export const progressJson = ({ job, done, total, rate, secondsLeft }: Progress) 
   seconds_left: secondsLeft,
 });
 
-export function operationReportJson({ operation, evidence, notices }: OperationReport) {
+export function operationReportJson(report: OperationReport): z.infer<typeof OPERATION_REPORT> {
+  const { operation, evidence, notices } = report;
   return {
     ...operationJson(operation),
     file_format: operation.saga.at === 'end' ? fileFormatJson(operation.saga.formats) : {},
@@ -135,7 +151,7 @@ export function troubleJson(trouble: Trouble): {
   return { status, body: errorJson(fault.kind, explainFault(fault)) };
 }
 
-export const errorJson = (kind: string, message: string) => ({
+export const errorJson = (kind: string, message: string): z.infer<typeof ERROR> => ({
   error: { kind, message: maskSecrets(message) },
 });
 
@@ -191,14 +207,15 @@ function headerWord(header: HeaderView, layer: SeenLayer, guest: DiskView): stri
 const sameFormat = (says: Format | null, below: SeenLayer): boolean =>
   says !== null && (below.format === null || says === below.format);
 
-export const findingJson = ({ code, severity, saw, todo }: Finding) => ({
+export const findingJson = ({ code, severity, saw, todo }: Finding): z.infer<typeof FINDING> => ({
   code,
   severity,
   saw,
   do: todo,
 });
 
-export function diagnosisJson({ volume, server, target, report }: Diagnosis) {
+export function diagnosisJson(diagnosis: Diagnosis): z.infer<typeof DIAGNOSIS> {
+  const { volume, server, target, report } = diagnosis;
   const about = { volume, server, target };
   if (report.ok)
     return { ...about, reason: null, findings: report.value.findings.map(findingJson) };
@@ -211,5 +228,5 @@ export const troubleWords = (it: Trouble): string =>
 const layersJson = (active: Layer) =>
   layersOf(active).map(({ file, format, provenance }) => ({ file, format, provenance }));
 
-const fileFormatJson = (formats: readonly FileFormat[]): Readonly<Record<string, string>> =>
+const fileFormatJson = (formats: readonly FileFormat[]): Record<string, string> =>
   Object.fromEntries(formats.map(({ file, format }) => [file, format]));

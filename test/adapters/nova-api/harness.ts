@@ -1,11 +1,12 @@
 import type { OutgoingHttpHeaders } from 'node:http';
 import type { FastifyInstance } from 'fastify';
-import { afterEach } from 'vitest';
+import { afterEach, expect } from 'vitest';
 import { noAuth } from '#adapters/nova-api/auth.ts';
 import { type NovaApiOptions, novaApi } from '#adapters/nova-api/server.ts';
 import type { OperationId } from '#domain/ids.ts';
 import { ok } from '#domain/result.ts';
 import type { Answer, AssistedCreate, AssistedDelete, Caller } from '#ports/assisted-snapshots.ts';
+import { watchAnswers } from '../../support/documented.ts';
 
 export const VOLUME = '6d2ae0d4-7f3f-4ad3-9d6a-0e2c2d5e1f10';
 export const SNAPSHOT = '0b6f3f0c-7b33-4b0e-a0fb-8a4f0e1f2a3b';
@@ -26,8 +27,10 @@ export interface Harness {
 }
 
 const opened: FastifyInstance[] = [];
+const watched = { seen: new Set<string>(), wrong: [] as string[] };
 afterEach(async () => {
   for (const app of opened.splice(0)) await app.close();
+  expect(watched.wrong.splice(0)).toEqual([]);
 });
 
 /** The API over a port that writes down what it was asked, and says `answer`. */
@@ -57,6 +60,7 @@ export function api(
     publicEndpoint: null,
     ...options,
   });
+  watchAnswers(app, watched);
   opened.push(app);
   return { app, calls, lines };
 }

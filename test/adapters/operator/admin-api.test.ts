@@ -3,13 +3,14 @@ import { chmodSync, existsSync, mkdtempSync, rmSync, statSync, writeFileSync } f
 import { request } from 'node:http';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { afterAll, beforeEach, describe, expect, test } from 'vitest';
+import { afterAll, afterEach, beforeEach, describe, expect, test } from 'vitest';
 import type { Authenticator } from '#adapters/nova-api/auth.ts';
 import { adminApp, listenAdmin } from '#adapters/operator/admin-api.ts';
 import { ask } from '#adapters/operator/client.ts';
 import { metricsApi } from '#adapters/operator/metrics-api.ts';
 import { err, ok } from '#domain/result.ts';
 import { file, format } from '../../support/chains.ts';
+import { watchAnswers } from '../../support/documented.ts';
 import { disk, header } from '../../support/sights.ts';
 import {
   AWAY,
@@ -43,6 +44,7 @@ const world = () => ({
   host: 'cmp-04',
   telemetry,
   measures: pretendMeasures,
+  document: () => ({ openapi: '3.1.0' }),
 });
 beforeEach(() => {
   cinder = pretendAssisted();
@@ -51,8 +53,12 @@ beforeEach(() => {
   telemetry = pretendTelemetry();
 });
 
+const watched = { seen: new Set<string>(), wrong: [] as string[] };
+afterEach(() => expect(watched.wrong.splice(0)).toEqual([]));
+
 async function get(url: string, payload?: object, headers = {}) {
   const app = adminApp(world());
+  watchAnswers(app, watched);
   const method = payload === undefined ? 'GET' : 'POST';
   const answer = await app.inject({ url, method, headers, ...(payload && { payload }) });
   return { status: answer.statusCode, body: answer.json() };

@@ -50,6 +50,7 @@ beforeAll(async () => {
       telemetry: pretendTelemetry(),
       measures: pretendMeasures,
       host: 'cmp-04',
+      document: () => ({}),
       eventsEveryMs: 20,
     },
     socket,

@@ -4,6 +4,7 @@ import type { FastifyInstance, FastifyReply, FastifyRequest } from 'fastify';
 import type { OperationId, VolumeId } from '#domain/ids.ts';
 import type { Inspect } from '#ports/inspect.ts';
 import type { Operation } from '#ports/journal.ts';
+import { described, NO_API } from '../../http/described.ts';
 import { troubleJson } from '../report-json.ts';
 import { chainPage } from './chain-page.ts';
 import { frame } from './frame.ts';
@@ -81,17 +82,17 @@ export function addPage(app: FastifyInstance, world: PageWorld): void {
   };
   for (const [name, type] of Object.entries(ASSETS)) {
     const text = readFileSync(new URL(`./${name}`, import.meta.url), 'utf8');
-    app.get(`/ui/${name}`, (request, reply) => {
+    app.get(`/ui/${name}`, described(NO_API), (request, reply) => {
       reply.type(type).header('cache-control', 'no-cache');
       return tagged(request, reply, text);
     });
   }
-  app.get<{ Querystring: Query }>('/ui/', async (request, reply) => {
+  app.get<{ Querystring: Query }>('/ui/', described(NO_API), async (request, reply) => {
     const { page, find } = request.query;
     const list = { page: Number(one(page)) || 1, find: one(find).slice(0, 100).trim() };
     return send(request, reply, front({ ...(await gather(world, survey)), list }), '/ui/');
   });
-  app.get<{ Querystring: Query }>('/ui/operations', async (request, reply) => {
+  app.get<{ Querystring: Query }>('/ui/operations', described(NO_API), async (request, reply) => {
     const asked = one(request.query.state);
     const state: ListedState = asked === 'open' || asked === 'ended' ? asked : 'all';
     const operations =
@@ -99,25 +100,38 @@ export function addPage(app: FastifyInstance, world: PageWorld): void {
     const it = operationsPage(operations, state, LISTED, clock.now());
     return send(request, reply, it, '/ui/operations');
   });
-  app.get<{ Params: { id: string } }>('/ui/operations/:id', async (request, reply) => {
-    const story = await inspect.operation(request.params.id as OperationId);
-    if (story === null) return missing(request, reply, 'There is no such operation.');
-    const progress = inspect.progress(story.operation.saga.request.volume);
-    return send(request, reply, operationPage(story, progress, clock.now()));
-  });
-  app.get<{ Params: { volume: string } }>('/ui/chains/:volume', async (request, reply) => {
-    const report = await inspect.chain(request.params.volume);
-    if (!report.ok) {
-      const { status, body } = troubleJson(report.error);
-      const main = html`<h1>Not to be seen</h1><p>${body.error.message}</p>`;
-      return send(request, reply.code(status === 400 ? 404 : status), { title: 'Not seen', main });
-    }
-    const { volume } = report.value;
-    const all = await inspect.operations('all', LOOKED_THROUGH);
-    const its = all.filter(({ saga }) => saga.request.volume === volume).slice(0, LISTED);
-    return send(request, reply, chainPage(report.value, its, clock.now()));
-  });
-  app.get('/ui/*', (request, reply) => missing(request, reply, 'There is no such page.'));
+  app.get<{ Params: { id: string } }>(
+    '/ui/operations/:id',
+    described(NO_API),
+    async (request, reply) => {
+      const story = await inspect.operation(request.params.id as OperationId);
+      if (story === null) return missing(request, reply, 'There is no such operation.');
+      const progress = inspect.progress(story.operation.saga.request.volume);
+      return send(request, reply, operationPage(story, progress, clock.now()));
+    },
+  );
+  app.get<{ Params: { volume: string } }>(
+    '/ui/chains/:volume',
+    described(NO_API),
+    async (request, reply) => {
+      const report = await inspect.chain(request.params.volume);
+      if (!report.ok) {
+        const { status, body } = troubleJson(report.error);
+        const main = html`<h1>Not to be seen</h1><p>${body.error.message}</p>`;
+        return send(request, reply.code(status === 400 ? 404 : status), {
+          title: 'Not seen',
+          main,
+        });
+      }
+      const { volume } = report.value;
+      const all = await inspect.operations('all', LOOKED_THROUGH);
+      const its = all.filter(({ saga }) => saga.request.volume === volume).slice(0, LISTED);
+      return send(request, reply, chainPage(report.value, its, clock.now()));
+    },
+  );
+  app.get('/ui/*', described(NO_API), (request, reply) =>
+    missing(request, reply, 'There is no such page.'),
+  );
 }
 
 interface Query {
