@@ -165,7 +165,10 @@ export const HELP: Readonly<Record<string, Group>> = {
       'Where the commands of chainkeeper reach the service. Whoever may write to it may order ' +
         'snapshots: its owner and its group. The last folder of its path is made when missing.',
     ),
-    bind_host: address('The address of the page and the metrics.'),
+    bind_host: address(
+      'The address of the page and the metrics. Beyond loopback [api] auth_strategy says who ' +
+        'may see them, and [api] cert_file makes it TLS.',
+    ),
     bind_port: port('The port of the page (/ui/) and the metrics. 0 is none.'),
   },
   oslo_policy: {

@@ -1,6 +1,7 @@
 import { readFileSync } from 'node:fs';
 import { type Authorizer, httpBasic, keystone, noauth, none } from '#adapters/cinder/auth.ts';
 import { Rest } from '#adapters/cinder/rest.ts';
+import { KeystoneDesk } from '#adapters/keystone/desk.ts';
 import { KeystoneHttp } from '#adapters/keystone/http.ts';
 import type { Login } from '#adapters/keystone/login.ts';
 import { KeystoneSession } from '#adapters/keystone/session.ts';
@@ -48,6 +49,11 @@ export function authenticatorFor(config: Config): Authenticator {
   }
 }
 
+/** Where people log in on the page, when callers bring tokens. */
+export function deskFor({ keystone: config }: Config): KeystoneDesk | null {
+  return config && new KeystoneDesk(httpFor(config.login, config));
+}
+
 function tokenAuthFor(config: KeystoneConfig): Authenticator {
   const { policy, wwwAuthenticateUri, serviceTokenRoles, serviceTokenRolesRequired } = config;
   const serviceTokens = { roles: serviceTokenRoles, required: serviceTokenRolesRequired };
@@ -61,10 +67,11 @@ type Reached = TlsConfig & { readonly timeoutMs: number };
 
 /** A user of Keystone's; `catalog` is whether to ask where the services are. */
 export function sessionFor(login: Login, config: Reached, catalog: boolean): KeystoneSession {
-  const { authUrl } = login;
-  const tls = tlsOf(config);
-  const http = new KeystoneHttp({ authUrl, tls, headersTimeoutMs: config.timeoutMs });
-  return new KeystoneSession({ login, http, clock: systemClock, catalog });
+  return new KeystoneSession({ login, http: httpFor(login, config), clock: systemClock, catalog });
+}
+
+function httpFor({ authUrl }: Login, config: Reached): KeystoneHttp {
+  return new KeystoneHttp({ authUrl, tls: tlsOf(config), headersTimeoutMs: config.timeoutMs });
 }
 
 const tlsOf = ({ insecure, caFile, certFile, keyFile }: TlsConfig) => ({

@@ -1,6 +1,6 @@
 import type { Server } from 'node:tls';
 import type { FastifyInstance } from 'fastify';
-import { noAuth } from '#adapters/nova-api/auth.ts';
+import { type Authenticator, noAuth } from '#adapters/nova-api/auth.ts';
 import { novaApi } from '#adapters/nova-api/server.ts';
 import { readTls, renewTls, type TlsFiles } from '#adapters/nova-api/tls.ts';
 import { listenAdmin } from '#adapters/operator/admin-api.ts';
@@ -9,7 +9,7 @@ import { explainFault } from '#domain/failure.ts';
 import type { Telemetry } from '#ports/telemetry.ts';
 import type { Hexagon } from './composition.ts';
 import { type Config, isOwn } from './config.ts';
-import { authenticatorFor } from './identity.ts';
+import { authenticatorFor, deskFor } from './identity.ts';
 import { openapiDocument } from './openapi.ts';
 import { StartupProblem } from './startup-problem.ts';
 
@@ -51,17 +51,41 @@ export async function listen(hexagon: Hexagon, config: Config): Promise<AsyncDis
   await bind(nova, api, 'api', '(of a simulated service: --port)');
   const scheme = tls === null ? 'http' : 'https';
   telemetry.log('info', `chainkeeper listens on ${scheme}://${api.bindHost}:${api.bindPort}`);
-  const { operator } = config;
-  if (operator.bindPort !== 0) {
-    const open = isOwn(operator.bindHost);
-    const page = { inspect, clock, telemetry, host: config.host };
-    const app = metricsApi({ measures, telemetry, auth: open ? noAuth() : auth, open, page });
-    opening.defer(() => app.close());
-    await bind(app, operator, 'operator');
-    const place = `${operator.bindHost}:${operator.bindPort}`;
-    telemetry.log('info', `the page is on http://${place}/ui/, metrics on http://${place}/metrics`);
-  }
+  if (config.operator.bindPort !== 0) await serveOperator(hexagon, config, auth, opening);
   return opening.move();
+}
+
+/**
+ * The page and the metrics. Beyond loopback they are for those whom [api] auth_strategy lets in,
+ * and over TLS if [api] has it; but nobody needs a certificate of its `ca_file`: people log in.
+ */
+async function serveOperator(
+  { inspect, telemetry, clock, measures }: Hexagon,
+  config: Config,
+  auth: Authenticator,
+  opening: AsyncDisposableStack,
+): Promise<void> {
+  const { operator } = config;
+  const page = { inspect, clock, telemetry, host: config.host };
+  const open = isOwn(operator.bindHost);
+  const files = open || config.api.tls === null ? null : { ...config.api.tls, caFile: null };
+  const tls = files && readTls(files);
+  if (tls?.ok === false) throw new StartupProblem(`${tls.error}.`);
+  const desk = tls && deskFor(config);
+  opening.defer(async () => desk?.[Symbol.asyncDispose]());
+  const common = { measures, telemetry, open, page };
+  const secure = { ...(tls && { tls: tls.value }), ...(desk && { desk }) };
+  const app = metricsApi({ ...common, ...secure, auth: open ? noAuth() : auth });
+  opening.defer(() => app.close());
+  if (files) {
+    opening.defer(onHup(() => renewed(app.server as unknown as Server, files, telemetry)));
+  }
+  await bind(app, operator, 'operator');
+  const place = `${tls ? 'https' : 'http'}://${operator.bindHost}:${operator.bindPort}`;
+  telemetry.log('info', `the page is on ${place}/ui/, metrics on ${place}/metrics`);
+  if (open || tls || config.keystone === null) return;
+  const words = 'A browser can log in on the page over TLS only: set [api] cert_file and key_file.';
+  telemetry.log('warning', words);
 }
 
 /** Calls this on every SIGHUP, until what is returned is called. */

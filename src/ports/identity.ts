@@ -48,3 +48,27 @@ export interface TokenJudge extends AsyncDisposable {
    */
   validate(text: string, allowExpired: boolean): Promise<Result<Holder | null, Fault>>;
 }
+
+/** Where people get a token, who cannot bring one. */
+export interface LoginDesk extends AsyncDisposable {
+  /** Null for whoever is not known so: the user, the password, or the project is another. */
+  login(words: Words): Promise<Result<Lent | null, Fault>>;
+  /** From then on the token is none. */
+  giveBack(token: string): Promise<void>;
+}
+
+/** What a person says; names, as the person knows them. */
+export interface Words {
+  readonly user: string;
+  readonly password: string;
+  readonly domain: string;
+  readonly project: string;
+  readonly projectDomain: string;
+}
+
+export interface Lent {
+  readonly token: string;
+  /** The user's id. */
+  readonly user: string;
+  readonly lifeMs: number;
+}

@@ -1,6 +1,6 @@
 import type { ServerResponse } from 'node:http';
 import { setTimeout as sleep } from 'node:timers/promises';
-import type { FastifyInstance } from 'fastify';
+import type { FastifyInstance, FastifyRequest } from 'fastify';
 import type { Inspect } from '#ports/inspect.ts';
 import type { Operation } from '#ports/journal.ts';
 import { described } from '../http/described.ts';
@@ -12,11 +12,16 @@ export interface EventsOptions {
   readonly inspect: Pick<Inspect, 'changes' | 'progress'>;
   /** How often the journal is asked for what has changed. */
   readonly everyMs?: number;
+  /** Whether who listens still may: asked now and then, and else the stream ends. */
+  readonly stays?: (request: FastifyRequest) => Promise<boolean>;
+  readonly staysEveryMs?: number;
 }
 
 const EVERY_MS = 500;
 /** Proxies close what is silent for longer, and a client that has gone is noticed. */
 const ALIVE_MS = 15_000;
+/** So long a stream outlives the token it was asked for with. */
+const STAYS_EVERY_MS = 30_000;
 /** Each of them asks the journal twice a second. */
 const MOST_STREAMS = 32;
 /** Of a client that does not read; it may come back and go on from where it was. */
@@ -46,10 +51,14 @@ export function addEvents(app: FastifyInstance, options: EventsOptions): void {
     reply.hijack();
     const gone = new AbortController();
     reply.raw.once('close', () => gone.abort());
+    const { stays = async () => true, staysEveryMs = STAYS_EVERY_MS } = options;
+    const check = async () => (await stays(request)) || gone.abort();
+    const timer = setInterval(() => void check(), staysEveryMs);
     const signal = AbortSignal.any([gone.signal, closing.signal]);
     try {
       await stream(reply.raw, options, id === undefined ? null : Number(id), signal);
     } finally {
+      clearInterval(timer);
       streams -= 1;
       reply.raw.end();
     }

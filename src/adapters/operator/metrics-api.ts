@@ -1,10 +1,13 @@
-import fastify, { type FastifyInstance } from 'fastify';
+import type { TlsOptions } from 'node:tls';
+import fastify, { type FastifyInstance, type FastifyRequest } from 'fastify';
+import type { LoginDesk } from '#ports/identity.ts';
 import type { Measures } from '#ports/measures.ts';
 import type { Telemetry } from '#ports/telemetry.ts';
 import { described, NO_API, rememberRoutes } from '../http/described.ts';
 import type { Authenticator } from '../nova-api/auth.ts';
 import { ROUTES } from './admin-routes.ts';
 import { addEvents } from './events.ts';
+import { Login } from './login.ts';
 import { onlyOwnHost } from './own-host.ts';
 import { addPage, type PageWorld } from './page/routes.ts';
 import { errorJson } from './report-json.ts';
@@ -29,6 +32,12 @@ export interface MetricsApiOptions {
   readonly auth: Authenticator;
   /** Nobody is asked who he is. */
   readonly open: boolean;
+  /** Left out, it is HTTP. */
+  readonly tls?: TlsOptions;
+  /** Where people log in who cannot bring a token; with TLS only. */
+  readonly desk?: LoginDesk;
+  /** How often it is asked whether who listens to events still may. */
+  readonly staysEveryMs?: number;
 }
 
 /**
@@ -36,8 +45,16 @@ export interface MetricsApiOptions {
  * than the socket, whose orders are for its owner and group.
  */
 export function metricsApi(options: MetricsApiOptions): FastifyInstance {
-  const { measures, telemetry, auth, page, open } = options;
-  const app = fastify({
+  const { measures, telemetry, auth, page, open, tls, desk, staysEveryMs } = options;
+  const { clock, host } = page;
+  const login =
+    desk === undefined || tls === undefined
+      ? null
+      : new Login({ desk, auth, clock, telemetry, host });
+  const verdictOn = (request: FastifyRequest) =>
+    auth.authenticate(login?.headersOf(request) ?? request.headers, ASKED);
+  const app: FastifyInstance = fastify({
+    ...((tls === undefined ? {} : { https: tls }) as object),
     bodyLimit: 1024,
     forceCloseConnections: true,
     requestTimeout: 10_000,
@@ -46,9 +63,12 @@ export function metricsApi(options: MetricsApiOptions): FastifyInstance {
   rememberRoutes(app);
   if (open) onlyOwnHost(app);
   app.addHook('onRequest', async (request, reply) => {
-    const verdict = await auth.authenticate(request.headers, ASKED);
+    if (login?.isOpen(request)) return;
+    const verdict = await verdictOn(request);
     if (verdict.ok) return;
     const { wwwAuthenticate, status, message } = verdict;
+    const sent = status === 401 ? login?.send(request, reply) : null;
+    if (sent) return sent;
     if (wwwAuthenticate !== undefined) reply.header('www-authenticate', wwwAuthenticate);
     return reply.code(status).send(errorJson('unauthorized', message));
   });
@@ -63,8 +83,10 @@ export function metricsApi(options: MetricsApiOptions): FastifyInstance {
     return reply.code(status).send(errorJson(status < 500 ? 'bad-request' : 'defect', sentence));
   });
   addMetrics(app, measures);
-  addEvents(app, page);
-  addPage(app, page);
+  const stays = async (request: FastifyRequest) => (await verdictOn(request)).ok;
+  addEvents(app, { ...page, stays, ...(staysEveryMs !== undefined && { staysEveryMs }) });
+  addPage(app, { ...page, ...(login && { hasSession: (it) => login.hasSession(it) }) });
+  login?.addTo(app);
   app.get('/', described(NO_API), (_, reply) => reply.redirect('/ui/'));
   return app;
 }

@@ -23,6 +23,8 @@ export interface Pretended {
   broken: { readonly status: number; readonly body?: unknown } | null;
   /** Milliseconds before each answer. */
   delayMs: number;
+  /** What was revoked, by which token. */
+  readonly revoked: { readonly token: string; readonly by: string }[];
   /** Whether the tokens that logins made are still good. */
   trusts: boolean;
 }
@@ -48,6 +50,7 @@ export async function pretendKeystone(start: Partial<Pretended> = {}): Promise<P
     tokens: new Map(),
     broken: null,
     delayMs: 0,
+    revoked: [],
     trusts: true,
     ...start,
   };
@@ -65,6 +68,11 @@ export async function pretendKeystone(start: Partial<Pretended> = {}): Promise<P
     }
     const own = String(headers['x-auth-token']);
     if (!state.trusts || !made.has(own)) return fault(response, 401, 'Unauthorized');
+    if (method === 'DELETE') {
+      state.revoked.push({ token: String(headers['x-subject-token']), by: own });
+      response.writeHead(204).end();
+      return;
+    }
     const subject = state.tokens.get(String(headers['x-subject-token']));
     const expired = (subject?.lifeS ?? 1) <= 0 && !url.includes('allow_expired=1');
     if (subject === undefined || expired) return fault(response, 404, 'Not Found');

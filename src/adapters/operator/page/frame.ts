@@ -6,6 +6,8 @@ export interface Frame {
   readonly title: string;
   readonly here: '/ui/' | '/ui/operations' | null;
   readonly main: Html;
+  /** Whether there is a session that can be ended. */
+  readonly session?: boolean;
 }
 
 const PLACES = [
@@ -17,7 +19,7 @@ const PLACES = [
  * A whole page. The script replaces what is in `main` with what the server says by then, so
  * everything in it is written once, here.
  */
-export function frame({ host, title, here, main }: Frame): string {
+export function frame({ host, title, here, main, session = false }: Frame): string {
   return `<!doctype html>\n${html`<html lang="en">
 <head>
 <meta charset="utf-8">
@@ -37,7 +39,7 @@ export function frame({ host, title, here, main }: Frame): string {
   )}</ul></nav>
 <input id="find" type="search" aria-label="Find a volume, guest or file" placeholder="Find" hidden>
 <p id="live" role="status">As of the last load. <a href="">Reload</a></p>
-</header>
+${session ? LOG_OUT : null}</header>
 <main id="main" tabindex="-1">
 ${main}
 </main>
@@ -48,6 +50,30 @@ are UTC.</p></footer>
 </html>
 `}`;
 }
+
+const LOG_OUT = html`<form method="post" action="/ui/logout" class="logout">
+<button type="submit">Log out</button></form>
+`;
+
+/** A page without a script, and for those who may not see the others. */
+export const bare = ({ host, title, main }: Omit<Frame, 'here' | 'session'>): string =>
+  `<!doctype html>\n${html`<html lang="en">
+<head>
+<meta charset="utf-8">
+<meta name="viewport" content="width=device-width, initial-scale=1">
+<meta name="color-scheme" content="light dark">
+<title>${title} · ${host} · chainkeeper</title>
+<link rel="icon" href="/ui/icon.svg" type="image/svg+xml">
+<link rel="stylesheet" href="/ui/page.css">
+</head>
+<body>
+<header><p class="brand">chainkeeper <span class="host">${host}</span></p></header>
+<main id="main">
+${main}
+</main>
+</body>
+</html>
+`}`;
 
 /** Of a link: that it leads to where one is. */
 export const current = (here: boolean): Html | null => (here ? html` aria-current="page"` : null);

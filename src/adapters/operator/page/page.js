@@ -54,6 +54,7 @@ function connect() {
     show(`Connection lost: this is as of ${since}. Trying again.`, true);
     if (it.readyState !== EventSource.CLOSED || stream !== it) return;
     stream = null;
+    refresh();
     setTimeout(() => document.visibilityState === 'visible' && connect(), AGAIN);
   });
 }
@@ -131,6 +132,8 @@ async function refresh() {
   fetching = true;
   try {
     const answer = await fetch(location.pathname + location.search, { cache: 'no-cache' });
+    // To the form in which one logs in: the session has ended.
+    if (answer.redirected) return location.reload();
     const page = new DOMParser().parseFromString(await answer.text(), 'text/html');
     const now = page.getElementById('main');
     if (now === null) return;

@@ -22,6 +22,8 @@ export interface PageWorld extends SurveyWorld {
   >;
   /** This host's name, as in [DEFAULT] host. */
   readonly host: string;
+  /** Where people log in on the page: whether this one has. Left out, the page has no form. */
+  readonly hasSession?: (request: FastifyRequest) => boolean;
 }
 
 /** What a page of ours may do: take our script, our style and our data, and nothing else. */
@@ -35,6 +37,9 @@ export const POLICY = [
   "form-action 'none'",
   "frame-ancestors 'none'",
 ].join('; ');
+
+/** The same for pages with a form of ours. */
+export const FORMS_POLICY = POLICY.replace("form-action 'none'", "form-action 'self'");
 
 const HEADERS = {
   'content-security-policy': POLICY,
@@ -66,6 +71,10 @@ export function addPage(app: FastifyInstance, world: PageWorld): void {
   const survey = new Survey(world);
   app.addHook('onSend', async (_, reply) => {
     reply.headers(HEADERS);
+    // Without a referrer a browser says of a form that it comes from nowhere.
+    if (world.hasSession !== undefined) {
+      reply.headers({ 'content-security-policy': FORMS_POLICY, 'referrer-policy': 'same-origin' });
+    }
   });
   const send = (
     request: FastifyRequest,
@@ -73,8 +82,11 @@ export function addPage(app: FastifyInstance, world: PageWorld): void {
     { title, main }: { readonly title: string; readonly main: Html },
     here: '/ui/' | '/ui/operations' | null = null,
   ) => {
-    reply.type('text/html; charset=utf-8').header('cache-control', 'no-cache');
-    return tagged(request, reply, frame({ host, title, here, main }));
+    const session = world.hasSession?.(request) ?? false;
+    // Of what somebody saw who has logged out, nothing may come back.
+    const kept = session ? 'no-store' : 'no-cache';
+    reply.type('text/html; charset=utf-8').header('cache-control', kept);
+    return tagged(request, reply, frame({ host, title, here, main, session }));
   };
   const missing = (request: FastifyRequest, reply: FastifyReply, words: string) => {
     const main = html`<h1>Not here</h1><p>${words}</p><p><a href="/ui/">Overview</a></p>`;
