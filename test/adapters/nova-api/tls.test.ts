@@ -1,16 +1,19 @@
 import { execFileSync } from 'node:child_process';
+import { randomUUID } from 'node:crypto';
 import { copyFileSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { request } from 'node:https';
 import { type AddressInfo, connect } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import type { PeerCertificate, Server, TLSSocket, TlsOptions } from 'node:tls';
-import { afterAll, beforeAll, expect, test } from 'vitest';
+import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { LIMITS } from '#adapters/nova-api/limits.ts';
+import { parsePolicy } from '#adapters/nova-api/policy.ts';
 import { readTls, renewTls, type TlsFiles } from '#adapters/nova-api/tls.ts';
 import { listen } from '#app/listen.ts';
 import { SimulatedHost } from '#sim/simulated-host.ts';
 import { freePort } from '../../live/lab/processes.ts';
+import { pretendKeystone } from '../keystone/pretend-keystone.ts';
 import { api } from './harness.ts';
 
 const folder = mkdtempSync(join(tmpdir(), 'ck-api-tls-'));
@@ -53,20 +56,23 @@ interface Seen {
   readonly name: string;
 }
 
-/** A GET of `/`, as one who knows the authority, with this certificate if any. */
-function ask(port: number, caller?: string): Promise<Seen> {
+/** A GET, as one who knows the authority, with this certificate if any. */
+function ask(port: number, caller?: string, path = '/'): Promise<Seen> {
   return new Promise((resolve, reject) => {
     const own = caller && {
       cert: readFileSync(at(`${caller}.pem`)),
       key: readFileSync(at(`${caller}.key`)),
     };
     const ca = readFileSync(at('ca.pem'));
-    const asked = request({ host: '127.0.0.1', port, ca, agent: false, ...own }, async (answer) => {
-      const peer: PeerCertificate = (answer.socket as TLSSocket).getPeerCertificate();
-      let body = '';
-      for await (const piece of answer) body += piece;
-      resolve({ status: answer.statusCode ?? 0, body, name: String(peer.subject.CN) });
-    });
+    const asked = request(
+      { host: '127.0.0.1', port, path, ca, agent: false, ...own },
+      async (answer) => {
+        const peer: PeerCertificate = (answer.socket as TLSSocket).getPeerCertificate();
+        let body = '';
+        for await (const piece of answer) body += piece;
+        resolve({ status: answer.statusCode ?? 0, body, name: String(peer.subject.CN) });
+      },
+    );
     asked.once('error', reject).end();
   });
 }
@@ -141,6 +147,74 @@ test('the service takes the files of [api], and renewed ones with SIGHUP', async
   }
   expect(process.listenerCount('SIGHUP')).toBe(handlers);
   await expect(listen(host.hexagon, started)).rejects.toThrow(/^No TLS can be made of .*mine.pem/);
+});
+
+describe("the operator's port", () => {
+  /** A service whose callers bring tokens, with this certificate, if any; and what it logged. */
+  async function serving(tls: TlsFiles | null, bindHost: string) {
+    const parts = new AsyncDisposableStack();
+    const host = parts.use(await SimulatedHost.open({ port: 0 }));
+    const keystone = parts.use(await pretendKeystone());
+    const policy = parsePolicy('');
+    if (!policy.ok) throw new Error(policy.error.join());
+    const hidden = { reveal: () => 'x' };
+    const authUrl = keystone.authUrl;
+    const { config } = host;
+    const started = {
+      ...config,
+      api: { ...config.api, bindPort: await freePort(), authStrategy: 'keystone' as const, tls },
+      operator: { socket: at(`${randomUUID()}.sock`), bindHost, bindPort: await freePort() },
+      keystone: {
+        ...{ caFile: null, certFile: null, keyFile: null, insecure: false },
+        ...{ serviceTokenRoles: ['service'], serviceTokenRolesRequired: true },
+        ...{ tokenCacheMs: 0, timeoutMs: 1000, policy: policy.value, wwwAuthenticateUri: authUrl },
+        login: {
+          ...{ type: 'password' as const, authUrl, password: hidden },
+          ...{ user: { id: 'u' }, project: { id: 'p' } },
+        },
+      },
+    };
+    const lines: string[] = [];
+    const telemetry = { log: (level: string, line: string) => lines.push(`${level} ${line}`) };
+    parts.use(await listen({ ...host.hexagon, telemetry }, started));
+    const port = started.operator.bindPort;
+    return { port, lines, [Symbol.asyncDispose]: () => parts.disposeAsync() };
+  }
+  /** Of the loopback, but not by its looks. */
+  const BEYOND = '::ffff:127.0.0.1';
+  const get = (port: number) => fetch(`http://127.0.0.1:${port}/ui/`, { redirect: 'manual' });
+
+  test("beyond loopback has the API's certificate, also a renewed one, and a form", async () => {
+    const tls = files('theirs', at('ca.pem'));
+    const put = (name: string) => {
+      copyFileSync(at(`${name}.pem`), tls.certFile);
+      copyFileSync(at(`${name}.key`), tls.keyFile);
+    };
+    put('first');
+    await using service = await serving(tls, BEYOND);
+    const { port } = service;
+    // Callers of the API need a certificate of this authority; people do not.
+    expect(await ask(port, undefined, '/ui/')).toMatchObject({ status: 303, name: 'first' });
+    expect(await ask(port, undefined, '/metrics')).toMatchObject({ status: 401 });
+    put('second');
+    process.emit('SIGHUP');
+    expect(await ask(port, undefined, '/ui/login')).toMatchObject({ status: 200, name: 'second' });
+    await expect(get(port)).rejects.toThrow();
+    expect(service.lines.join()).toContain(`the page is on https://${BEYOND}:${port}/ui/`);
+  });
+
+  test('without a certificate asks nobody for a password, and says what is missing', async () => {
+    await using service = await serving(null, BEYOND);
+    expect((await get(service.port)).status).toBe(401);
+    const wants = expect.stringContaining('over TLS only: set [api] cert_file');
+    expect(service.lines).toContainEqual(wants);
+  });
+
+  test('on loopback is as it was: HTTP, and for everybody of this host', async () => {
+    await using service = await serving(files('first'), '127.0.0.1');
+    expect((await get(service.port)).status).toBe(200);
+    expect(service.lines.join()).not.toContain('over TLS only');
+  });
 });
 
 test('files that are no certificate are said by their names', () => {
