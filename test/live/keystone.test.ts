@@ -4,13 +4,15 @@ import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { hashSync } from 'bcryptjs';
 import fc from 'fast-check';
+import type { Page } from 'playwright-core';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { parsePolicy, passes } from '#adapters/nova-api/policy.ts';
 import { fault, Loopback } from '../adapters/cinder/pretend-cinder.ts';
+import { LabBrowser, picture } from './lab/browser.ts';
 import { type Credential, Keystone, type Person } from './lab/keystone.ts';
 import { type Lab, openLab } from './lab/lab.ts';
-import { run } from './lab/processes.ts';
-import { type Place, place, Served, tellOnFailure } from './service.ts';
+import { freePort, run } from './lab/processes.ts';
+import { inProcess, type Place, place, Served, tellOnFailure } from './service.ts';
 
 /**
  * The whole program between Debian's Keystone, Cinder's own code as the caller, and a Cinder that
@@ -196,6 +198,83 @@ test('a Keystone that is away is no word about the token', async () => {
   expect(await answer.json()).toMatchObject({ serviceUnavailable: { code: 503 } });
   await keystone.run();
   expect(await status(token)).toBe(200);
+});
+
+describe('the page, beyond loopback by its configuration', () => {
+  let browser: LabBrowser;
+  let service: AsyncDisposable;
+  let url: string;
+  const certified = { ignoreHTTPSErrors: true };
+  beforeAll(async () => {
+    const [key, cert] = ['page.key', 'page.pem'].map((name) => join(lab.dir, name));
+    const curve = '-newkey ec -pkeyopt ec_paramgen_curve:P-256';
+    const make = `req -x509 ${curve} -nodes -days 2 -subj /CN=lab`;
+    await run('openssl', [...make.split(' '), '-keyout', key!, '-out', cert!]);
+    const port = await freePort();
+    const files = `[api]\ncert_file = ${cert}\nkey_file = ${key}\n`;
+    // An address of the loopback, but not by its looks.
+    const bound = `[operator]\nbind_host = ::ffff:127.0.0.1\nbind_port = ${port}\n`;
+    service = await inProcess(await keystonePlace('paged', `${files}${bound}`));
+    url = `https://127.0.0.1:${port}`;
+    browser = await LabBrowser.open();
+  });
+  afterAll(async () => {
+    await browser?.[Symbol.asyncDispose]();
+    await service?.[Symbol.asyncDispose]();
+  });
+
+  async function fill(page: Page, who: Person, password = who.password): Promise<void> {
+    await page.getByLabel('User').fill(who.name);
+    await page.getByLabel('Password').fill(password);
+    await page.getByLabel('Project', { exact: true }).fill('service');
+    await page.getByRole('button', { name: 'Log in' }).click();
+  }
+  const path = (page: Page) => new URL(page.url()).pathname;
+  const PATIENCE = { timeout: 30_000, interval: 100 };
+
+  test('lets in whom the policy lets in, until he goes or Keystone ends it', async () => {
+    const { page, complaints } = await browser.show(`${url}/ui/operations`, certified);
+    expect(path(page)).toBe('/ui/login');
+    await picture(page, 'login');
+    await fill(page, admin, 'a guess');
+    expect(await page.getByRole('alert').textContent()).toContain('Keystone does not know');
+    await fill(page, member);
+    expect(await page.getByRole('alert').textContent()).toContain("Policy doesn't allow");
+    // Of a status that is no success the console tells, and of nothing else.
+    expect(complaints.splice(0).filter((it) => !/status of 40[13]/.test(it))).toEqual([]);
+    await fill(page, admin);
+    await page.waitForURL(`${url}/ui/operations`);
+    await expect.poll(() => page.locator('#live').textContent(), PATIENCE).toBe('Live');
+    expect(
+      await page.evaluate(() => Reflect.get(Reflect.get(globalThis, 'document'), 'cookie')),
+    ).toBe('');
+    await page.getByRole('button', { name: 'Log out' }).click();
+    expect(path(page)).toBe('/ui/login');
+    await page.goto(`${url}/ui/`);
+    expect(path(page)).toBe('/ui/login');
+
+    await fill(page, admin);
+    await expect.poll(() => page.locator('#live').textContent(), PATIENCE).toBe('Live');
+    for (const enabled of [false, true]) {
+      await keystone.admin('PATCH', `/users/${admin.id}`, { user: { enabled } });
+    }
+    await expect.poll(() => path(page), PATIENCE).toBe('/ui/login');
+    expect(complaints).toEqual([]);
+  });
+
+  test('works without a script, and as a bearer of tokens knows it', async () => {
+    const options = { ...certified, javaScriptEnabled: false };
+    const { page, complaints } = await browser.show(`${url}/ui/`, options);
+    await fill(page, admin);
+    expect(path(page)).toBe('/ui/');
+    expect(await page.locator('h1').first().textContent()).not.toBe('Log in');
+    expect(complaints).toEqual([]);
+    const curl = async (...more: string[]) =>
+      run('curl', ['-sk', '-o', '/dev/null', '-w', '%{http_code}', ...more, `${url}/metrics`]);
+    expect(await curl()).toBe('401');
+    expect(await curl('-H', `X-Auth-Token: ${await keystone.token(admin)}`)).toBe('200');
+    expect(await curl('-H', `X-Auth-Token: ${await keystone.token(member)}`)).toBe('403');
+  });
 });
 
 describe('tokens of a few seconds', () => {
