@@ -326,6 +326,15 @@ describe('who guesses', () => {
     expect((await post(app, words('boss'), OURS, '10.0.0.2')).statusCode).toBe(303);
   });
 
+  test('and has to wait, keeps nobody else from logging in', async () => {
+    const app = served();
+    for (let at = 0; at < MOST_TRIES; at += 1) await post(app, words(`user-${at}`, wrong));
+    for (let at = 0; at < MOST_TRIES; at += 1) {
+      expect((await post(app, words('boss', wrong))).statusCode).toBe(429);
+    }
+    expect((await post(app, words('boss'), OURS, '10.0.0.2')).statusCode).toBe(303);
+  });
+
   test('all at once has no more tries than one by one', async () => {
     const app = served();
     const all = Array.from({ length: 40 }, () => post(app, words('boss', wrong)));
