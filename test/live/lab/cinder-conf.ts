@@ -14,7 +14,8 @@ export interface Settings {
   readonly apiPort: number;
   readonly rabbitPort: number;
   readonly database: string;
-  readonly novaEndpoint: string;
+  /** What is in [nova]. */
+  readonly nova: string;
   /** The pipelines of its REST API. */
   readonly paste: string;
   /** The class of the backend's driver. */
@@ -50,7 +51,7 @@ paste.filter_factory = ${factory}
  * - graceful_shutdown_timeout 3: a cinder-volume that waits for a snapshot would not stop.
  */
 export function cinderConf(settings: Settings): string {
-  const { dir, apiPort, rabbitPort, database, novaEndpoint, paste, driver } = settings;
+  const { dir, apiPort, rabbitPort, database, nova, paste, driver } = settings;
   return `[DEFAULT]
 auth_strategy = noauth
 transport_url = rabbit://guest:guest@127.0.0.1:${rabbitPort}/
@@ -87,7 +88,6 @@ nfs_snapshot_support = true
 nas_secure_file_operations = false
 nas_secure_file_permissions = false
 [nova]
-auth_type = none
-endpoint = ${novaEndpoint}
+${nova}
 `;
 }

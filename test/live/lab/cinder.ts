@@ -27,6 +27,8 @@ export interface CinderOptions {
   readonly driver?: VolumeDriver;
 }
 
+const byNone = (endpoint: string): string => `auth_type = none\nendpoint = ${endpoint}`;
+
 const SERVICES = ['api', 'scheduler', 'volume'] as const;
 type Service = (typeof SERVICES)[number];
 
@@ -39,6 +41,7 @@ export class Cinder extends CinderClient implements AsyncDisposable {
   readonly #apiPort: number;
   readonly #daemons = new Map<Service, Daemon>();
   #novaEndpoint: string;
+  #nova: string;
   readonly #filter: ApiFilter | null;
   readonly #driver: VolumeDriver | null;
 
@@ -49,6 +52,7 @@ export class Cinder extends CinderClient implements AsyncDisposable {
     this.#apiPort = apiPort;
     this.#rabbit = rabbit;
     this.#novaEndpoint = options.novaEndpoint;
+    this.#nova = byNone(options.novaEndpoint);
     this.#filter = options.filter ?? null;
     this.#driver = options.driver ?? null;
   }
@@ -84,8 +88,35 @@ export class Cinder extends CinderClient implements AsyncDisposable {
   /** Cinder reads it only at its start, so cinder-volume is restarted. */
   async setNovaEndpoint(url: string): Promise<void> {
     this.#novaEndpoint = url;
+    await this.setNova(byNone(url));
+  }
+
+  /** The same, with these lines for [nova]. */
+  async setNova(lines: string): Promise<void> {
+    this.#nova = lines;
     await this.#writeConf();
     await this.restartVolume();
+  }
+
+  /**
+   * One more cinder-api, whose callers bring Keystone's tokens, as [keystone_authtoken] has it in
+   * these lines. Its URL is without version and project.
+   */
+  async keystoneApi(lines: string): Promise<{ readonly url: string } & AsyncDisposable> {
+    const port = await freePort();
+    const conf = join(this.dir, 'keystone-api.conf');
+    const ours = `auth_strategy = keystone\nosapi_volume_listen_port = ${port}\n`;
+    await writeFile(conf, `[DEFAULT]\n${ours}[keystone_authtoken]\n${lines}\n`);
+    const args = ['--config-file', join(this.dir, 'cinder.conf'), '--config-file', conf];
+    const log = join(this.dir, 'log', 'keystone-api.out');
+    const env = { ...process.env, PYTHONDONTWRITEBYTECODE: '1' };
+    const daemon = Daemon.start('cinder-api', 'cinder-api', args, { log, env });
+    const url = `http://127.0.0.1:${port}`;
+    await waitFor('the other cinder-api', async () => {
+      daemon.mustRun();
+      return (await fetch(`${url}/healthcheck`)).ok;
+    });
+    return { url, [Symbol.asyncDispose]: () => daemon.stop(0) };
   }
 
   /** SIGKILL: what cinder-volume was waiting for is forgotten, as in a crash. */
@@ -137,7 +168,7 @@ export class Cinder extends CinderClient implements AsyncDisposable {
       apiPort: this.#apiPort,
       rabbitPort: this.#rabbit.port,
       database: this.#database?.connection ?? '',
-      novaEndpoint: this.#novaEndpoint,
+      nova: this.#nova,
     });
     await writeFile(join(dir, 'nfs_shares'), `${SHARE}\n`);
     await writeFile(join(dir, 'cinder.conf'), conf);

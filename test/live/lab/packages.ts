@@ -41,6 +41,12 @@ const KEYSTONE = {
   '/usr/bin/keystone-manage': ['python3-keystone'],
 } as const;
 
+/** What people type. */
+const CLIENTS = {
+  '/usr/bin/openstack': ['python3-openstackclient'],
+  '/usr/bin/cinder': ['python3-cinderclient'],
+} as const;
+
 /** For the operator's page. */
 const BROWSER = {
   '/usr/bin/chromium': ['chromium'],
@@ -52,6 +58,7 @@ export interface Wanted {
   readonly network?: boolean;
   readonly keystone?: boolean;
   readonly browser?: boolean;
+  readonly clients?: boolean;
 }
 
 /**
@@ -66,6 +73,7 @@ export async function ensurePackages(wanted: Wanted): Promise<readonly string[]>
     ...(wanted.network && NETWORK),
     ...(wanted.keystone && KEYSTONE),
     ...(wanted.browser && BROWSER),
+    ...(wanted.clients && CLIENTS),
   };
   const missing = Object.keys(table)
     .filter((file) => !existsSync(file))
