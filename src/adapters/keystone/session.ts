@@ -93,7 +93,11 @@ export class KeystoneSession implements Identity {
     this.#refused = null;
     if (!answer.ok) return answer;
     if (answer.value.status !== 201) {
-      const fault = refused(answer.value);
+      // Cinder's log shows this where it could as well be about Cinder's own login.
+      const fault = refused({
+        ...answer.value,
+        detail: `chainkeeper's own login: ${answer.value.detail}`,
+      });
       this.#refused = { fault, until: clock.monotonic() + REFUSED_MS };
       return err(fault);
     }

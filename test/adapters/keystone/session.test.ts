@@ -115,6 +115,7 @@ describe('a login', () => {
       ok: false,
       error: { kind: 'rejected', who: 'Keystone', code: 401 },
     });
+    expect(JSON.stringify(refusal)).toMatch(/chainkeeper's own login: POST http/);
     expect(JSON.stringify(refusal)).toContain('HTTP 401: Unauthorized: the pretend Keystone');
     expect(JSON.stringify(refusal)).not.toContain(PASSWORD);
     clock.at = 59_000;
