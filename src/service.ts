@@ -93,7 +93,11 @@ export class Service implements AssistedSnapshots {
   async #decide(plain: AssistedRequest, caller: Caller, time: Time): Promise<Answer> {
     if (time.late.aborted) return tooSlow(time.asking);
     const { volumes } = this.#world;
-    const snapshot = await volumes.snapshot(plain.snapshot);
+    // A Cinder takes its time for each: what the second one says is of use only if the first is.
+    const [snapshot, attachments] = await Promise.all([
+      volumes.snapshot(plain.snapshot),
+      volumes.attachments(plain.volume),
+    ]);
     if (!snapshot.ok) return fault(snapshot.error);
     // Tempest asks for snapshots that Cinder has never heard of, and expects a yes.
     if (snapshot.value === null) return ok({ operation: null });
@@ -102,7 +106,7 @@ export class Service implements AssistedSnapshots {
     const history = await earlier(this.#world.journal, plain);
     if (history.kind === 'refused') return refused(history.refusal);
     if (history.kind === 'running') return this.#join(plain, history.operation, caller, time);
-    const opening = await this.#open(plain, history, time);
+    const opening = await this.#open(plain, history, attachments, time);
     if (!opening.ok) return opening;
     const { saga, seen } = opening.value;
     return this.#accept(saga, seen, caller, time);
@@ -112,9 +116,10 @@ export class Service implements AssistedSnapshots {
   async #open(
     plain: AssistedRequest,
     history: Earlier,
+    attachments: Attachments,
     time: Time,
   ): Promise<Result<Opening, Trouble>> {
-    const server = await this.#server(plain.volume);
+    const server = serverOf(plain.volume, attachments);
     if (!server.ok) return server;
     const request = { ...plain, server: server.value.server };
     if (history.kind === 'done') return ok(unseen(history.confirm(request.server)));
@@ -144,16 +149,6 @@ export class Service implements AssistedSnapshots {
         : planDelete(request, sight.value);
     if (!plan.ok) return refused(withHost(plan.error, server.value));
     return ok({ saga: sagaAt(request, 'accepted', limits), seen: { guest, since } });
-  }
-
-  async #server(volume: VolumeId): Promise<Result<Attachment, Trouble>> {
-    const attachments = await this.#world.volumes.attachments(volume);
-    if (!attachments.ok) return fault(attachments.error);
-    if (attachments.value === null) return refused({ kind: 'unknown-volume', volume });
-    const [only, ...others] = attachments.value;
-    if (only === undefined) return refused({ kind: 'not-attached', volume });
-    if (others.length === 0) return ok(only);
-    return refused({ kind: 'attached-twice', volume, times: others.length + 1 });
   }
 
   async #accept(
@@ -209,7 +204,8 @@ export class Service implements AssistedSnapshots {
     const history = await earlier(this.#world.journal, plain);
     if (history.kind === 'refused') return refused(history.refusal);
     if (history.kind === 'running') return ok({ operation: history.operation.id });
-    const opening = await this.#open(plain, history, time);
+    const attachments = await this.#world.volumes.attachments(plain.volume);
+    const opening = await this.#open(plain, history, attachments, time);
     if (!opening.ok) return opening;
     const late = new AbortController().signal;
     return this.#accept(opening.value.saga, null, caller, { ...time, late });
@@ -250,6 +246,17 @@ interface Opening {
 const unseen = (saga: Saga): Opening => ({ saga, seen: null });
 
 type Err = { readonly ok: false; readonly error: Trouble };
+
+type Attachments = Result<readonly Attachment[] | null, Fault>;
+
+function serverOf(volume: VolumeId, attachments: Attachments): Result<Attachment, Trouble> {
+  if (!attachments.ok) return fault(attachments.error);
+  if (attachments.value === null) return refused({ kind: 'unknown-volume', volume });
+  const [only, ...others] = attachments.value;
+  if (only === undefined) return refused({ kind: 'not-attached', volume });
+  if (others.length === 0) return ok(only);
+  return refused({ kind: 'attached-twice', volume, times: others.length + 1 });
+}
 
 function wrongSnapshot(plain: AssistedRequest, view: SnapshotView): Refusal | null {
   const { snapshot } = plain;
