@@ -4,7 +4,7 @@ import type { Clock } from '#ports/clock.ts';
 import type { SimCinder } from './cinder.ts';
 import { type Info, infoText, readInfo, snapshotOf, without } from './cinder-info.ts';
 import type { CinderLife } from './cinder-life.ts';
-import { deleteOffline } from './cinder-offline.ts';
+import { deleteOffline, finishMerge } from './cinder-offline.ts';
 import type { Assist, FoundVolume, SnapshotRow, VolumeRow } from './cinder-rows.ts';
 import type { Gone, Torn } from './cinder-volume.ts';
 import { awaitCreated, awaitDeleted } from './cinder-waits.ts';
@@ -57,6 +57,8 @@ export class RemoteFsDriver {
 
   /** _delete_snapshot. */
   async delete(row: SnapshotRow, { volume, attachment }: FoundVolume): Promise<string | null> {
+    const unfinished = await finishMerge({ ...this.#world, row, volume });
+    if (unfinished !== null) return unfinished;
     const read = this.#read(volume);
     if (!read.ok) return read.error;
     const info = read.value ?? { active: volume.name };

@@ -1,8 +1,11 @@
-import { type FileName, type Format, QCOW2, RAW } from '#domain/ids.ts';
+import { type FileName, type Format, QCOW2, RAW, type VolumeId } from '#domain/ids.ts';
+import type { SimCinder } from './cinder.ts';
 import type { DriverWorld, RemoteFsDriver } from './cinder-driver.ts';
 import { type Info, snapshotOf, without } from './cinder-info.ts';
 import type { SnapshotRow, VolumeRow } from './cinder-rows.ts';
+import type { Merging } from './cinder-volume.ts';
 import { commit, rebase } from './qemu-img.ts';
+import type { SimShare } from './share.ts';
 
 export interface OfflineDelete extends DriverWorld {
   readonly driver: RemoteFsDriver;
@@ -22,7 +25,8 @@ export interface OfflineLayers {
 /**
  * _delete_snapshot of a volume that nobody has attached: always a commit into the file below, and
  * here a file goes before `.info` is written. Nothing names a format to qemu-img but the headers.
- * Our driver writes `.info` first: whoever kills it leaves the chain whole.
+ * Our driver writes `.info` first, and a note before that: whoever kills it leaves the chain whole,
+ * and what is left to do to whoever comes next.
  */
 export async function deleteOffline(it: OfflineDelete): Promise<string | null> {
   const { life, share, cinder, row, volume, info, layers, driver } = it;
@@ -44,22 +48,59 @@ export async function deleteOffline(it: OfflineDelete): Promise<string | null> {
     await life.step('before it writes .info', row.id);
     await driver.write(row, after);
   };
-  const rebased = async () => {
-    if (file === null) return null;
-    await life.step('before a rebase of its own', row.id);
-    return rebase(share, file, base, format);
-  };
   if (cinder.careful) {
+    cinder.merges.set(volume.id, { file: overlay, into: base, above });
     await settle();
-    const problem = await rebased();
-    if (problem === null) share.files.delete(overlay);
-    return problem;
+    return finishMerge(it);
   }
   driver.tear(volume.id, { id: row.id, file: overlay, into: base, above });
   share.files.delete(overlay);
-  const problem = await rebased();
+  if (file !== null) await life.step('before a rebase of its own', row.id);
+  const problem = file === null ? null : rebase(share, file, base, format);
   if (problem === null) await settle();
   return problem;
+}
+
+/** Our driver: what is left of a merge, once `.info` names its file no more. */
+export async function finishMerge(
+  it: Pick<OfflineDelete, 'life' | 'share' | 'cinder' | 'row' | 'volume'>,
+): Promise<string | null> {
+  const { life, share, cinder, row, volume } = it;
+  if (unfinished(cinder, volume.id)?.above) await life.step('before a rebase of its own', row.id);
+  const problem = rebaseAbove(cinder, share, volume.id);
+  if (problem !== null) return problem;
+  if (unfinished(cinder, volume.id)) await life.step('before it removes a file', row.id);
+  removeMerged(cinder, share, volume.id);
+  return null;
+}
+
+/** As part of initialize_connection, which no other process of the driver outlives. */
+export function finishAtOnce(cinder: SimCinder, share: SimShare, id: VolumeId): string | null {
+  const problem = rebaseAbove(cinder, share, id);
+  if (problem === null) removeMerged(cinder, share, id);
+  return problem;
+}
+
+/** While a guest has the volume nothing is; one that `.info` still names will be done anew. */
+function unfinished(cinder: SimCinder, id: VolumeId): Merging | null {
+  const merge = cinder.merges.get(id);
+  if (merge === undefined || cinder.attachmentsOf(id).length > 0) return null;
+  if (!Object.values(cinder.info(id) ?? {}).includes(merge.file)) return merge;
+  cinder.merges.delete(id);
+  return null;
+}
+
+function rebaseAbove(cinder: SimCinder, share: SimShare, id: VolumeId): string | null {
+  const { file, into, above = null } = unfinished(cinder, id) ?? {};
+  if (above === null || share.file(above.file)?.header?.backing !== file) return null;
+  return rebase(share, above.file, into as FileName, above.format);
+}
+
+function removeMerged(cinder: SimCinder, share: SimShare, id: VolumeId): void {
+  const merge = unfinished(cinder, id);
+  if (merge === null) return;
+  share.files.delete(merge.file);
+  cinder.merges.delete(id);
 }
 
 /** _get_higher_image_path: whose header names the overlay, from the active file down. */

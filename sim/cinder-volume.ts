@@ -161,8 +161,12 @@ export interface Torn {
 }
 
 /** A snapshot's file that is gone while `.info` names it, and the file that has what was in it. */
-export interface Gone {
+export interface Gone extends Merging {
   readonly id: SnapshotId;
+}
+
+/** A merge of Cinder's own. Our driver keeps a note of it on the share. */
+export interface Merging {
   readonly file: FileName;
   readonly into: FileName;
   /** The file above it, which may still name it, and the format to write there. */

@@ -3,6 +3,7 @@ import { err, ok, type Result } from '#domain/result.ts';
 import type { Dialect } from '#domain/status.ts';
 import type { Clock } from '#ports/clock.ts';
 import { type Info, readInfo } from './cinder-info.ts';
+import { finishAtOnce } from './cinder-offline.ts';
 import type {
   Assist,
   AttachmentRow,
@@ -13,7 +14,7 @@ import type {
   VolumeRow,
 } from './cinder-rows.ts';
 import { judgeBody, schemaProblem } from './cinder-status.ts';
-import { VolumeService } from './cinder-volume.ts';
+import { type Merging, VolumeService } from './cinder-volume.ts';
 import { inspect } from './qemu-img.ts';
 import type { SimShare } from './share.ts';
 
@@ -43,6 +44,8 @@ export class SimCinder {
    * after that. It comes with the filter, which takes formats and keeps stock's statuses.
    */
   readonly careful: boolean;
+  /** What that driver notes on the share of a merge of its own, until it is over. */
+  readonly merges = new Map<VolumeId, Merging>();
   readonly knows: Dialect;
   readonly service: VolumeService;
   readonly #clock: Clock;
@@ -72,8 +75,10 @@ export class SimCinder {
    */
   connect(id: VolumeId, server: ServerId): Result<{ row: AttachmentRow; format: Format }, string> {
     const volume = this.volumes.get(id);
-    const info = readInfo(this.infoFiles.get(id));
     if (volume === undefined) return err('no such volume');
+    const problem = finishAtOnce(this, this.#share, id);
+    if (problem !== null) return err(problem);
+    const info = readInfo(this.infoFiles.get(id));
     if (!info.ok) return info;
     const file = info.value?.active ?? volume.name;
     const format = this.formats?.get(file) ?? volume.format;

@@ -71,6 +71,8 @@ LOG = logging.getLogger(__name__)
 
 OVERLAY = 'qcow2'
 QCOW2_MAGIC = b'QFI\xfb'
+# Beside a volume's file: a merge of its chain that is not over.
+NOTE = '.info.merge'
 
 
 class NfsDriver(nfs.NfsDriver):
@@ -80,9 +82,6 @@ class NfsDriver(nfs.NfsDriver):
         super(NfsDriver, self).__init__(*args, **kwargs)
         # By snapshot: what was true before its merge began.
         self._before = {}
-        # By volume: a file that was committed, and how the one above it is
-        # to be rebased once .info names the first no more.
-        self._committed = {}
 
     # What a file is.
 
@@ -223,6 +222,7 @@ class NfsDriver(nfs.NfsDriver):
         The guest's QEMU will believe them.
         """
         self._settle(volume)
+        self._finish(volume)
         now = _now(volume)
         chain = self._chain(self._local_path_active_image(now), now)
         for (path, info), (_below, truth) in zip(chain, chain[1:]):
@@ -306,6 +306,17 @@ class NfsDriver(nfs.NfsDriver):
         super(NfsDriver, self)._nova_assisted_vol_snap_delete(
             context, snapshot, delete_info)
 
+    # A merge of Cinder's own: first the data, then .info, then the pointer,
+    # and last the file goes. What is yet to be done lies beside .info, for
+    # whoever comes after one that was killed.
+
+    def _delete_snapshot(self, snapshot):
+        if snapshot.volume.encryption_key_id:
+            return super(NfsDriver, self)._delete_snapshot(snapshot)
+        self._finish(snapshot.volume)
+        super(NfsDriver, self)._delete_snapshot(snapshot)
+        self._finish(snapshot.volume)
+
     def _img_commit(self, path, passphrase_file=None, backing_file=None):
         if passphrase_file:
             return super(NfsDriver, self)._img_commit(path, passphrase_file,
@@ -315,7 +326,8 @@ class NfsDriver(nfs.NfsDriver):
                       self._image(path, _owner(path)),
                       run_as_root=self._execute_as_root)
         # As long as the overlay above or .info names it, it must be there.
-        self._committed[path.rpartition('.')[0]] = (path, None)
+        self._note(path.rpartition('.')[0],
+                   {'file': os.path.basename(path), 'above': None})
 
     def _rebase_img(self, image, backing_file, volume_format,
                     passphrase_file=None):
@@ -323,9 +335,49 @@ class NfsDriver(nfs.NfsDriver):
             return super(NfsDriver, self)._rebase_img(
                 image, backing_file, volume_format, passphrase_file)
         volume_path = image.rpartition('.')[0]
-        path, _rebase = self._committed[volume_path]
-        self._committed[volume_path] = (
-            path, (image, backing_file, volume_format))
+        self._note(volume_path, dict(
+            _read_note(volume_path), above=os.path.basename(image),
+            into=backing_file))
+
+    def _note(self, volume_path, merge):
+        with open(volume_path + NOTE, 'w') as note:
+            json.dump(merge, note)
+        _sync(volume_path + NOTE)
+        _sync(os.path.dirname(volume_path))
+
+    def _finish(self, volume):
+        """Does what is left of a merge, once .info names its file no more.
+
+        Nobody else may work on the volume. While a guest has it nothing is
+        done, nor to a chain that is not the one that was noted.
+        """
+        now = _now(volume)
+        own = self._local_path_volume(now)
+        merge = _read_note(own)
+        if merge is None or self._is_volume_attached(now):
+            return
+        info = self._read_info_file(own + '.info')
+        # Else it did not come to .info, and will be done anew.
+        if merge and merge['file'] not in info.values():
+            self._end_merge(now, **merge)
+        self._delete(own + NOTE)
+
+    def _end_merge(self, volume, file, above, into=None):
+        folder = self._local_volume_dir(volume)
+        chain = [os.path.basename(path) for path, _info in self._chain(
+            self._local_path_active_image(volume), volume)]
+        at = chain.index(file) if file in chain else 0
+        if at and chain[at - 1:at + 2] == [above, file, into]:
+            self._set_backing(
+                os.path.join(folder, above), into,
+                self._format_of(os.path.join(folder, into), volume))
+            del chain[at]
+        if file not in chain and (above is None or above in chain):
+            self._delete(os.path.join(folder, file))
+        else:
+            LOG.warning('%(file)s of volume %(id)s was merged, and is left '
+                        'where it is: the chain is %(chain)s', {
+                            'file': file, 'id': volume.id, 'chain': chain})
 
     def _set_backing(self, image, backing_file, volume_format):
         self._execute('qemu-img', 'rebase', '-u', '-f', OVERLAY,
@@ -336,10 +388,8 @@ class NfsDriver(nfs.NfsDriver):
         """Changes Cinder's record of the chain in one step.
 
         Whoever is killed leaves the old one or the new one, and the guest
-        has all its data by each. At worst a file that was committed stays
-        below another: then it is part of what that snapshot stands on.
+        has all its data by each.
         """
-        volume_path = info_path[:-len('.info')]
         volume = _owner(info_path)
         if 'active' in snap_info and not volume.encryption_key_id:
             active = os.path.join(os.path.dirname(info_path),
@@ -351,11 +401,6 @@ class NfsDriver(nfs.NfsDriver):
         self._execute('mv', '-f', '-T', new_path, info_path,
                       run_as_root=self._execute_as_root)
         _sync(os.path.dirname(info_path))
-        path, rebase = self._committed.pop(volume_path, (None, None))
-        if path and os.path.basename(path) not in snap_info.values():
-            if rebase:
-                self._set_backing(*rebase)
-            self._delete(path)
 
     # Copies, and the volume itself.
 
@@ -509,6 +554,20 @@ def _store(volume, formats):
     # it takes all else away.
     volume.admin_metadata = dict(stored, **formats)
     volume.obj_reset_changes(['admin_metadata'])
+
+
+def _read_note(volume_path):
+    """What is left of a merge; None where there is none.
+
+    Empty where one was killed who was writing it, before .info.
+    """
+    try:
+        with open(volume_path + NOTE) as note:
+            return json.load(note)
+    except FileNotFoundError:
+        return None
+    except ValueError:
+        return {}
 
 
 def _compressed(image_format):

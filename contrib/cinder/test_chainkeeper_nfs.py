@@ -16,6 +16,7 @@ Cinder's own objects over a database in a file, and real images on a folder
 that is taken for a share; only Nova, Glance and root are missing.
 """
 
+import contextlib
 import hashlib
 import json
 import os
@@ -734,39 +735,171 @@ class RecordTest(DriverTest):
         self.assertEqual(3, len(self._info()))
         self.assertFalse(os.path.exists(self.path + '.info.new'))
 
+    DEATHS = ('_rebase_img', '_note', '_write_info_file', '_finish',
+              '_set_backing', '_delete')
+
+    def _killed_in_a_merge(self, death):
+        """A delete below another snapshot, and who does not survive it."""
+        self.volume = self._volume()
+        self.path = self._path(self.volume.name)
+        one = self._taken(('8M', 1))
+        two = self._taken(('16M', 2))
+        below, top = [self._path('%s.%s' % (self.volume.name, taken.id))
+                      for taken in (one, two)]
+        before = self._seen(top, 'qcow2')
+        with contextlib.ExitStack() as stack:
+            if death == '_finish':  # not the one that comes before it
+                stack.enter_context(mock.patch.object(
+                    self.driver, '_finish',
+                    side_effect=[None, KeyboardInterrupt]))
+            else:
+                stack.enter_context(self._dies(
+                    'chainkeeper_nfs.NfsDriver.' + death))
+            with self.assertRaises(KeyboardInterrupt):
+                self.driver.delete_snapshot(one)
+        self.assertEqual(before, self._seen(top, 'qcow2'))
+        self.assertTrue(os.path.exists(below))
+        self.assertEqual(self.DEATHS.index(death) < 3, one.id in self._info())
+        return one, two, top, before
+
+    def _whole(self, top, below):
+        """The chain is what .info says, and nothing else is there."""
+        self.assertEqual((os.path.basename(below), 'qcow2') if below else
+                         (self.volume.name, 'raw'), self._header(top))
+        self.assertEqual(
+            {self.volume.name, self.volume.name + '.info',
+             *self._info().values()},
+            {name for name in os.listdir(self.folder)
+             if name.startswith(self.volume.name)})
+
     def test_death_in_a_merge(self):
         """Wherever it comes, the guest has its data, and it can be retried."""
-        for death in ('_write_info_file', '_set_backing', '_delete'):
-            self.volume = self._volume()
-            self.path = self._path(self.volume.name)
-            one = self._taken(('8M', 1))
-            two = self._taken(('16M', 2))
-            below, top = [self._path('%s.%s' % (self.volume.name, taken.id))
-                          for taken in (one, two)]
-            before = self._seen(top, 'qcow2')
-            with self._dies('chainkeeper_nfs.NfsDriver.' + death):
-                with self.assertRaises(KeyboardInterrupt):
-                    self.driver.delete_snapshot(one)
-            self.assertEqual(before, self._seen(top, 'qcow2'))
-            self.assertTrue(os.path.exists(below))
-            named = death == '_write_info_file'
-            self.assertEqual(named, one.id in self._info())
-            self.driver._committed.clear()  # another process
-            self.driver.delete_snapshot(one)
-            self.assertEqual(before, self._seen(top, 'qcow2'))
-            self.assertEqual({'active', two.id}, set(self._info()))
-            self.assertEqual(not named, os.path.exists(below))
-            # And all the rest of the volume's life.
+        for death in self.DEATHS:
+            with self.subTest(death):
+                one, two, top, before = self._killed_in_a_merge(death)
+                self.driver.delete_snapshot(one)
+                self.assertEqual(before, self._seen(top, 'qcow2'))
+                self.assertEqual({'active', two.id}, set(self._info()))
+                self._whole(top, None)
+                # And all the rest of the volume's life.
+                self.driver.delete_snapshot(two)
+                info = self.driver.initialize_connection(self.volume, {})
+                self.assertEqual(before, self._seen(
+                    self._path(info['data']['name']), info['data']['format']))
+
+    def test_merge_is_finished_before_a_guest_has_the_volume(self):
+        """Or the snapshot above could not be deleted while it runs."""
+        for death in self.DEATHS[2:]:
+            with self.subTest(death):
+                one, _two, top, before = self._killed_in_a_merge(death)
+                below = self._info().get(one.id)
+                self._attach()
+                self.assertEqual(before, self._seen(top, 'qcow2'))
+                self._whole(top, below)
+
+    def test_delete_of_the_topmost_snapshot_that_was_killed(self):
+        one = self._taken(('8M', 1))
+        overlay = self._path('%s.%s' % (self.volume.name, one.id))
+        before = self._seen(overlay, 'qcow2')
+        with self._dies('chainkeeper_nfs.NfsDriver._delete'):
+            with self.assertRaises(KeyboardInterrupt):
+                self.driver.delete_snapshot(one)
+        self.assertTrue(os.path.exists(overlay))
+        info = self.driver.initialize_connection(self.volume, {})['data']
+        self.assertEqual((self.volume.name, 'raw'),
+                         (info['name'], info['format']))
+        self.assertEqual(before, self._hash(self.path))
+        self.assertEqual({self.volume.name, self.volume.name + '.info'},
+                         set(os.listdir(self.folder)))
+
+    def test_no_merge_is_finished_while_a_guest_has_the_volume(self):
+        _one, two, top, _before = self._killed_in_a_merge('_set_backing')
+        self.volume.update({'status': 'in-use', 'attach_status': 'attached'})
+        self.volume.save()
+        left = set(os.listdir(self.folder))
+        header = self._header(top)
+        self.driver.ensure_export(self.context, self.volume)
+        self.driver.initialize_connection(self.volume, {})
+        self._nova_says('error_deleting')
+        two = objects.Snapshot.get_by_id(self.context, two.id)
+        with self.assertRaises(exception.RemoteFSException):
             self.driver.delete_snapshot(two)
-            info = self.driver.initialize_connection(self.volume, {})['data']
-            self.assertEqual(before, self._seen(self._path(info['name']),
-                                                info['format']))
+        self.assertEqual((left, header), (set(os.listdir(self.folder)),
+                                          self._header(top)))
+
+    def test_only_the_chain_that_was_noted_is_changed(self):
+        """Another driver has worked on it meanwhile, or a person."""
+        one, two, top, _before = self._killed_in_a_merge('_set_backing')
+        below = self._path('%s.%s' % (self.volume.name, one.id))
+        processutils.execute('qemu-img', 'commit', '-q', '-d', top)
+        third = self._path(self.volume.name + '.' + SOME_ID)
+        os.rename(top, third)
+        os.unlink(self.path + '.info')
+        with open(self.path + '.info', 'w') as info:
+            name = os.path.basename(third)
+            json.dump({'active': name, SOME_ID: name}, info)
+        self._write(third, '20M', 3)
+        self._write(below, '22M', 4)  # which is committed no more
+        before = self._seen(third, 'qcow2')
+        with self.assertLogs('chainkeeper_nfs', 'WARNING'):
+            self.driver.initialize_connection(self.volume, {})
+        self.assertEqual(before, self._seen(third, 'qcow2'))
+        self.assertFalse(os.path.exists(self.path + '.info.merge'))
+
+    def test_file_that_stands_on_another_than_was_noted_is_left_in_the_chain(
+            self):
+        one, _two, top, before = self._killed_in_a_merge('_set_backing')
+        below = self._path('%s.%s' % (self.volume.name, one.id))
+        base = self._path('%s.%s' % (self.volume.name, SOME_ID))
+        os.rename(self.path, base)
+        processutils.execute('qemu-img', 'create', '-u', '-f', 'qcow2', '-b',
+                             os.path.basename(base), '-F', 'raw', self.path,
+                             '1G')
+        processutils.execute('qemu-img', 'rebase', '-u', '-f', 'qcow2', '-b',
+                             os.path.basename(base), '-F', 'raw', below)
+        with open(self.path + '.info') as info:
+            names = json.load(info)
+        self.driver._format_of = mock.Mock(side_effect=lambda path, _volume: (
+            'raw' if path == base else 'qcow2'))
+        with self.assertLogs('chainkeeper_nfs', 'WARNING'):
+            self.driver.initialize_connection(self.volume, {})
+        self.assertEqual(names, self._info())
+        self.assertEqual(before, self._seen(top, 'qcow2'))
+
+    def test_file_stays_where_the_one_above_is_out_of_sight(self):
+        """Its pointer may still lead there: .info is an old one again."""
+        one, _two, top, before = self._killed_in_a_merge('_set_backing')
+        with open(self.path + '.info', 'w') as info:
+            json.dump({'active': self.volume.name}, info)
+        with self.assertLogs('chainkeeper_nfs', 'WARNING'):
+            self.driver.initialize_connection(self.volume, {})
+        self.assertEqual(before, self._seen(top, 'qcow2'))
+
+    def test_note_that_is_torn(self):
+        """Its writer died before .info, which still has everything."""
+        one = self._taken(('8M', 1))
+        overlay = self._path('%s.%s' % (self.volume.name, one.id))
+        before = self._seen(overlay, 'qcow2')
+        with open(self.path + '.info.merge', 'w') as note:
+            note.write('{"file": "')
+        self.driver.initialize_connection(self.volume, {})
+        self.assertEqual(before, self._seen(overlay, 'qcow2'))
+        self._whole(overlay, None)
 
     def test_committed_file_is_kept_by_whoever_still_names_it(self):
         one = self._taken(('8M', 1))
-        with mock.patch('json.dump', side_effect=OSError):
+        overlay = self._path('%s.%s' % (self.volume.name, one.id))
+        with mock.patch('chainkeeper_nfs.NfsDriver._write_info_file',
+                        side_effect=OSError):
             self.assertRaises(OSError, self.driver.delete_snapshot, one)
+        # What was noted holds no more once a guest has written to it.
+        self.driver.initialize_connection(self.volume, {})
+        self._write(overlay, '16M', 2)
         self._taken()
+        before = self._seen(self._path(self._info()['active']), 'qcow2')
+        self.driver.initialize_connection(self.volume, {})
+        self.assertEqual(
+            before, self._seen(self._path(self._info()['active']), 'qcow2'))
         for name in self._info().values():
             self.assertTrue(os.path.exists(self._path(name)))
 

@@ -96,6 +96,7 @@ test.each([
   ['before it writes .info', true, true],
   ['while it writes .info', true, true],
   ['before a rebase of its own', true, false],
+  ['before it removes a file', true, false],
   ['before it saves the status', false, false],
 ] as const)('our driver, killed %s, leaves the chain whole', async (at, file, record) => {
   const it = coming('format');
@@ -113,9 +114,55 @@ test.each([
   expect(it.cinder.service.torn.size).toBe(0);
   it.cinder.service.at = () => {};
   it.cinder.service.start();
-  await it.cinder.forceDelete(ID);
+  if (at !== 'before it saves the status') await it.cinder.forceDelete(ID);
+  expect(it.share.files.has(it.file(ID))).toBe(false);
+  expect(it.header(NEXT)).toMatchObject({ backing: it.base, format: 'raw' });
   expect(it.attach().ok).toBe(true);
   expect(it.disk.view().slice(0, 3)).toEqual([1, 2, 3]);
+});
+
+test.each([
+  'after a commit of its own',
+  'before it writes .info',
+  'before a rebase of its own',
+  'before it removes a file',
+] as const)('our driver, killed %s, hands the volume out with nothing half done', async (at) => {
+  const it = coming('format');
+  for (const [cluster, id] of [ID, NEXT].entries()) {
+    it.disk.write(cluster, cluster + 1);
+    await it.take(id);
+  }
+  it.detach();
+  it.cinder.service.at = (step) => step === at && it.cinder.service.kill();
+  await it.remove(ID);
+  expect(it.attach().ok).toBe(true);
+  expect(it.disk.view().slice(0, 2)).toEqual([1, 2]);
+  const files = [...it.share.files.keys()].filter((file) => file.startsWith(it.base));
+  const named = Object.values(it.cinder.info(it.volume) ?? {});
+  expect(new Set(files)).toEqual(new Set([it.base, ...named]));
+  for (let on = it.disk.chain().on; on !== null; on = on.on) {
+    if (on.file !== it.base) expect(named).toContain(on.file);
+  }
+});
+
+test('our driver finishes nothing while a guest has the volume', async () => {
+  const it = coming('format');
+  for (const id of [ID, NEXT]) await it.take(id);
+  it.detach();
+  it.cinder.service.at = (step) =>
+    step === 'before a rebase of its own' && it.cinder.service.kill();
+  await it.remove(ID);
+  const note = it.cinder.merges.get(it.volume)!;
+  it.cinder.merges.clear();
+  expect(it.attach().ok).toBe(true);
+  it.cinder.merges.set(it.volume, note);
+  // QEMU's locks would refuse it; one that is off has it all the same.
+  it.cloud.guest.end('stopped');
+  it.cinder.service.at = () => {};
+  it.cinder.service.start();
+  await it.cinder.forceDelete(ID);
+  expect(it.share.files.has(it.file(ID))).toBe(true);
+  expect(it.header(NEXT)).toMatchObject({ backing: it.file(ID) });
 });
 
 test('what was requested of an attached volume is asked of us after it is detached', async () => {
