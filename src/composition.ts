@@ -29,6 +29,7 @@ import { look } from './look.ts';
 import { Meter } from './measures.ts';
 import { Operator } from './operate.ts';
 import { ProgressBook } from './progress.ts';
+import { Pulls } from './pulls.ts';
 import { Runner } from './runner.ts';
 import { Sender } from './sender.ts';
 import { Service } from './service.ts';
@@ -66,6 +67,7 @@ export const TOKEN = {
   inspect: token<Inspect>('Inspect'),
   progress: token<ProgressBook>('ProgressBook'),
   meter: token<Meter>('Meter'),
+  pulls: token<Pulls>('Pulls'),
 };
 
 /** The only wiring verb: `it`, made once, from these, like so. */
@@ -88,6 +90,7 @@ export const core = new ContainerModule(({ bind }) => {
   provide(bind, TOKEN.meter, [clock, TOKEN.progress], (clock, progress) => {
     return new Meter({ metrics: new Metrics(), progress, clock, version: version() });
   });
+  provide(bind, TOKEN.pulls, [clock], (clock) => new Pulls(clock));
   provide(bind, sender, [volumes, journal, clock, telemetry], (...ports) => {
     const [volumes, journal, clock, telemetry] = ports;
     return new Sender({ volumes, journal, clock, telemetry });
@@ -209,8 +212,10 @@ export async function compose(...modules: readonly ContainerModule[]): Promise<H
   await using building = new AsyncDisposableStack();
   const meter = await container.getAsync<Meter>(TOKEN.meter);
   building.defer(() => meter.stop());
+  const pulls = await container.getAsync<Pulls>(TOKEN.pulls);
   // Outermost: what is measured is what the program waits for.
   await container.load(
+    wrapped(TOKEN.hypervisor, (made) => pulls.guard(made)),
     wrapped(TOKEN.hypervisor, (made) => meter.hypervisor(made)),
     wrapped(TOKEN.journal, (made) => meter.journal(made)),
     wrapped(TOKEN.images, (made) => meter.images(made)),
@@ -243,7 +248,7 @@ export async function compose(...modules: readonly ContainerModule[]): Promise<H
     runner,
     hypervisor,
   };
-  await runner.resume();
+  await runner.resume((open) => pulls.expect(open));
   await aftercare.resume();
   housekeeping.start();
   const running = building.move();

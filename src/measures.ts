@@ -8,6 +8,7 @@ import type { Hypervisor } from '#ports/hypervisor.ts';
 import type { Images } from '#ports/images.ts';
 import type { Entry, Journal, Notice } from '#ports/journal.ts';
 import type { Measures } from '#ports/measures.ts';
+import { over } from './over.ts';
 import type { ProgressBook } from './progress.ts';
 
 /** So many volumes' depths are remembered; a host has hundreds. */
@@ -214,14 +215,3 @@ const OUTCOMES: readonly Outcome[] = [
 ];
 
 const outcomeOf = (saga: Saga): string => (saga.at === 'end' ? saga.outcome : '');
-
-/** The port with some of its methods in other hands; the rest is called on the port itself. */
-function over<T extends object>(port: T, methods: Partial<T>): T {
-  return new Proxy(port, {
-    get: (_, name) => {
-      const mine = Object.hasOwn(methods, name) ? Reflect.get(methods, name) : undefined;
-      const value = mine ?? Reflect.get(port, name, port);
-      return typeof value === 'function' && mine === undefined ? value.bind(port) : value;
-    },
-  });
-}

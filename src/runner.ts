@@ -48,11 +48,15 @@ export class Runner {
     this.#world = world;
   }
 
-  /** Takes up what an earlier process left. Those that had begun come before those that wait. */
-  async resume(): Promise<void> {
+  /**
+   * Takes up what an earlier process left. Those that had begun come before those that wait.
+   * `hear` is told of all of them before the first one begins.
+   */
+  async resume(hear: (open: readonly Operation[]) => void = () => {}): Promise<void> {
     // First what was left unsaid: what is taken up below writes notices of its own.
     await this.#world.sender.resume();
     const open = await this.#world.journal.unfinished();
+    hear(open);
     const begun = (operation: Operation) => operation.saga.at !== 'waiting';
     for (const one of open.filter(begun)) this.start(one);
     for (const one of open.filter((operation) => !begun(operation))) this.start(one);

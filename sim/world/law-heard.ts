@@ -9,6 +9,8 @@ import type { World } from './world.ts';
 
 /** Every second something is looked at that has not ended; see `pollMs`. */
 const LEFT_ALONE_MS = 5_000;
+/** As long as a create waits for a pull of another disk of the guest (docs/HAZARDS.md, F14). */
+const BESIDE_A_PULL_MS = 10_000;
 /** The longest that a set-back which was due can take to be sent. */
 const A_WHILE_MS = 400_000;
 
@@ -31,7 +33,7 @@ export class HeardLaws implements Watcher {
   /** Snapshots about which something is being said just now. */
   readonly #saying = new Set<SnapshotId>();
   /** By volume: the calls that have no answer yet, and when the last one was made or answered. */
-  readonly #calls = new Map<VolumeId, { open: number; last: number }>();
+  readonly #calls = new Map<VolumeId, { open: number; last: number; beside: number }>();
   /** The volume that a call was about when it was made. */
   readonly #about = new WeakMap<SeenCall, VolumeId>();
   readonly #refused = new Set<string>();
@@ -129,11 +131,26 @@ export class HeardLaws implements Watcher {
     for (const { accepted, saga } of journal.all) {
       if (!accepted || saga.at === 'end') continue;
       const { volume } = saga.request;
-      const { open, last } = this.#of(volume);
-      if (open > 0 || clock.now() - last <= LEFT_ALONE_MS) continue;
+      const known = this.#of(volume);
+      if (this.#pulledBeside(volume)) known.beside = clock.now();
+      const { open, last, beside } = known;
+      const allowed = LEFT_ALONE_MS + (beside >= last ? BESIDE_A_PULL_MS : 0);
+      if (open > 0 || clock.now() - last <= allowed) continue;
       this.#world.break(22, `${volume} is left alone, and has a ${saga.kind} to do`, volume);
       this.#calls.delete(volume);
     }
+  }
+
+  /** Whether a pull of another disk of the guest is at work, or was asked for. */
+  #pulledBeside(volume: VolumeId): boolean {
+    const { cloud, journal } = this.#world;
+    const mine = cloud.disks.find((one) => one.volume === volume);
+    const beside = cloud.disks.filter((one) => one !== mine && one.guest === mine?.guest);
+    const asked = journal.all.filter(({ saga }) => saga.kind === 'delete' && saga.at === 'merging');
+    return beside.some(
+      ({ disk, volume }) =>
+        disk.job?.kind === 'pull' || asked.some(({ saga }) => saga.request.volume === volume),
+    );
   }
 
   /** Law 27: a progress is set back for a request that is written down. */
@@ -181,7 +198,7 @@ export class HeardLaws implements Watcher {
 
   #of(volume: VolumeId) {
     const last = this.#world.clock.now();
-    const known = this.#calls.get(volume) ?? { open: 0, last };
+    const known = this.#calls.get(volume) ?? { open: 0, last, beside: 0 };
     this.#calls.set(volume, known);
     return known;
   }

@@ -2,6 +2,7 @@ import { Aftercare } from '#app/aftercare.ts';
 import { Inspector } from '#app/inspect.ts';
 import { look } from '#app/look.ts';
 import { Operator } from '#app/operate.ts';
+import { Pulls } from '#app/pulls.ts';
 import { Runner } from '#app/runner.ts';
 import { Sender } from '#app/sender.ts';
 import { Service } from '#app/service.ts';
@@ -48,8 +49,10 @@ export const CREATE_TIMEOUT_MS = 540_000;
 export const MAX_CHAIN_DEPTH = 64;
 
 /** The program over these ports; `die` is what ends its process when it contradicts itself. */
-export function program(ports: Ports, quiesce: Quiesce, die: (defect: unknown) => void): Program {
-  const { clock } = ports;
+export function program(bare: Ports, quiesce: Quiesce, die: (defect: unknown) => void): Program {
+  const { clock } = bare;
+  const pulls = new Pulls(clock);
+  const ports = { ...bare, hypervisor: pulls.guard(bare.hypervisor) };
   const sender = new Sender(ports);
   const settings = { createTimeoutMs: CREATE_TIMEOUT_MS, pollMs: 1000, die };
   const runner = new Runner({ ...ports, sender, ...settings });
@@ -59,7 +62,7 @@ export function program(ports: Ports, quiesce: Quiesce, die: (defect: unknown) =
   const operator = new Operator({ ...ports, runner, sender, service });
   const inspector = new Inspector({ ...ports, look, limits });
   const resume = async () => {
-    await runner.resume();
+    await runner.resume((open) => pulls.expect(open));
     await aftercare.resume();
   };
   const stop = async () => {

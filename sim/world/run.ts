@@ -12,6 +12,7 @@ import { HeardLaws } from './law-heard.ts';
 import { LastingLaws } from './law-lasting.ts';
 import { OfflineLaws } from './law-offline.ts';
 import { PromiseLaws } from './law-promises.ts';
+import { PullLaws } from './law-pulls.ts';
 import { RequestLaws } from './law-requests.ts';
 import { RestLaws } from './law-rest.ts';
 import { WordLaws } from './law-words.ts';
@@ -75,6 +76,7 @@ export async function run(seed: number, options: RunOptions = {}): Promise<Told>
     new CancelledMirrors(world),
   );
   world.watchers.push(new HeardLaws(world), new PromiseLaws(world), new FrozenLaws(world));
+  world.watchers.push(new PullLaws(world, guests));
   try {
     await world.clock.until(history(world, guests, people, options.tale ?? chaos), LONGEST_MS);
   } catch (error) {
@@ -157,12 +159,16 @@ async function rest(world: World): Promise<void> {
   world.break(17, 'the faults are over, and there is still something to do or to say', null);
 }
 
-/** A switch that was never answered, and that nothing would keep from being made twice. */
-const isWaitedFor = ({ cloud }: World, { saga }: Operation): boolean =>
-  saga.kind === 'create' &&
-  saga.at === 'switching' &&
-  saga.pending &&
-  cloud.share.home(null) !== saga.plan.directory;
+/**
+ * A switch that was never answered, and that nothing would keep from being made twice; or of an
+ * encrypted volume whose guest is off, which nobody can switch then: until Cinder waits no more.
+ */
+const isWaitedFor = ({ cloud }: World, { saga }: Operation): boolean => {
+  if (saga.kind !== 'create' || saga.at !== 'switching' || !saga.pending) return false;
+  const disk = cloud.disks.find(({ volume }) => volume === saga.request.volume)?.disk;
+  const sealed = disk?.top === null && disk.keys.size > 0;
+  return sealed || cloud.share.home(null) !== saga.plan.directory;
+};
 
 /** Law 17: with nothing in the way a snapshot can be taken, unless the volume is one we refuse. */
 async function works(world: World, people: People, disk: CloudDisk): Promise<void> {

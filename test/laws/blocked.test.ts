@@ -1,5 +1,5 @@
 import { expect, test, vi } from 'vitest';
-import type { VolumeId } from '#domain/ids.ts';
+import { RAW, type VolumeId } from '#domain/ids.ts';
 import { Life, wrapped } from '#sim/faulty.ts';
 import { World } from './world.ts';
 
@@ -35,7 +35,9 @@ async function tell(nth: number): Promise<{ made: number; tookMs: number }> {
   const life = new Hanging(nth);
   const world = new World({ lives: [life] });
   const { cinder, volume, disks } = world.cloud;
-  const other = disks.find((one) => one.volume !== volume)?.volume as VolumeId;
+  // Of another guest: of one guest's disks none is touched while another one is being pulled.
+  const guest = world.cloud.addGuest([RAW]);
+  const other = disks.find((one) => one.guest === guest)?.volume as VolumeId;
   await world.clock.until(world.boot());
   const first = async () => {
     const { snapshot, status } = await cinder.createSnapshot(volume);

@@ -51,4 +51,24 @@ export const EDGE_BUGS: readonly Bug[] = [
       put: 'if ((await journal.defect(operation.id)) >= 1e9) {',
     },
   },
+  {
+    name: 'something is begun on one disk while a pull of another one of the guest ends',
+    habit: 'Nova',
+    laws: [21],
+    edit: {
+      file: 'src/pulls.ts',
+      find: 'if (others.length === 0) {',
+      put: 'if (others.length >= 0) {',
+    },
+  },
+  {
+    name: 'a pull that an earlier process began is forgotten by the next one',
+    habit: 'ours',
+    suite: 'test/pulls.test.ts',
+    edit: {
+      file: 'src/pulls.ts',
+      find: "if (pulling) this.#set(saga.request, 'pull');",
+      put: '',
+    },
+  },
 ];

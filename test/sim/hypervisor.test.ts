@@ -1,5 +1,6 @@
 import { expect, test } from 'vitest';
 import { type FileName, QCOW2, RAW, type ServerId, type VolumeId } from '#domain/ids.ts';
+import { ok } from '#domain/result.ts';
 import type { Happening } from '#ports/hypervisor.ts';
 import { SimClock } from '#sim/clock.ts';
 import { SimCloud } from '#sim/cloud.ts';
@@ -116,6 +117,35 @@ test('names that are not relative cannot be kept so', async () => {
   const merge = { kind: 'pull', onto: base } as const;
   const asked = hypervisor.merge({ ...order, merge, chain: [file, overlay, base] });
   expect(await asked).toMatchObject({ error: { kind: 'rejected', code: 55 } });
+});
+
+test('F14: what begins on another disk while a pull ends kills the guest', async () => {
+  const kinds = ['pull', 'snapshot'] as const;
+  for (const [kind, ms] of kinds.flatMap((kind) => [
+    [kind, 500] as const,
+    [kind, 1_000] as const,
+  ])) {
+    const { clock, cloud, merge, order, base, overlay } = await world();
+    const { hypervisor, share, guest, root } = cloud;
+    const { directory } = share;
+    const beside = { ...order, volume: root.volume, target: 'vda' };
+    const active = root.xml.file;
+    const [one, two] = ['one', 'two'] as FileName[];
+    for (const [file, on] of [[one!, active] as const, [two!, one!] as const]) {
+      share.create(file, { backing: on, backingFormat: on === active ? RAW : QCOW2 });
+    }
+    await hypervisor.snapshot({ ...beside, directory, file: one!, active });
+    expect(await merge()).toEqual(ok(null));
+    await clock.advance(ms);
+    const asked =
+      kind === 'pull'
+        ? hypervisor.merge({ ...beside, merge: { kind, onto: null }, chain: [one!, active] })
+        : hypervisor.snapshot({ ...beside, directory, file: two!, active: one! });
+    if (ms === 500) expect(await asked).toEqual(ok(null));
+    else expect(await asked).toMatchObject({ error: { kind: 'rejected', code: 38 } });
+    expect(guest.process === null).toBe(ms !== 500);
+    expect(share.file(overlay)?.header?.backing ?? null).toBe(ms === 500 ? base : null);
+  }
 });
 
 test('two disks with one serial are told apart by nobody', async () => {

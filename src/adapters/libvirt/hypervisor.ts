@@ -24,7 +24,6 @@ import { changed, done, faultOf, isGone, restarted, unreadable } from './faults.
 import { Finder, type Found } from './finder.ts';
 import type { GuestCalls, JobInfo } from './guest-calls.ts';
 import { Lanes } from './lanes.ts';
-import { Pulls } from './pulls.ts';
 import { Recent } from './recent.ts';
 import { patiently } from './remote-disk.ts';
 import { Sizes } from './sizes.ts';
@@ -64,7 +63,6 @@ export class LibvirtHypervisor implements Hypervisor {
   readonly #events: LibvirtEvents;
   readonly #finder: Finder;
   readonly #sizes = new Sizes();
-  readonly #pulls = new Pulls((server, target) => this.#lanes.jobInfo(server, target));
   /** Where a disk was when it was last looked at. */
   readonly #last = new Recent<Pick<Found, 'process'> & { readonly target: string }>(MOST_DISKS);
 
@@ -125,7 +123,6 @@ export class LibvirtHypervisor implements Hypervisor {
     const { domain, disk, process } = found;
     const saved = process !== null ? ok(false) : await calls.isSaved();
     if (!saved.ok) return err(faultOf(saved.error));
-    if (process !== null) this.#pulls.note(domain.uuid, disk.target, job);
     // Asked at the end of a pull, QEMU 7.2.22 dies (10 of 10): libvirt reads all nodes for it.
     const size = job === null ? await this.#sizes.of(calls, found) : ok(null);
     if (!size.ok) return err(faultOf(size.error));
@@ -163,7 +160,7 @@ export class LibvirtHypervisor implements Hypervisor {
       return done(await quiescedSnapshot(calls, xml, SNAPSHOT_FLAGS, this.#options));
     };
     // Cinder waits for a create for ten minutes, and for a delete for two hours.
-    return this.#pulls.snapshot(order, () => this.#change(order, change, FIRST));
+    return this.#change(order, change, FIRST);
   }
 
   thaw(seen: SeenGuest): Promise<Result<null, Fault>> {
@@ -190,7 +187,7 @@ export class LibvirtHypervisor implements Hypervisor {
       const top = locate(disk, merge.top);
       return done(await calls.blockCommit(target, base, top, bandwidthMib, COMMIT_RELATIVE));
     };
-    return this.#pulls.merge(order, merge.kind, () => this.#change(order, change));
+    return this.#change(order, change);
   }
 
   commitActive(order: ActiveCommitOrder): Promise<Result<null, Fault>> {
@@ -201,7 +198,7 @@ export class LibvirtHypervisor implements Hypervisor {
       const { bandwidthMib } = this.#options;
       return done(await calls.blockCommit(order.target, into, null, bandwidthMib, COMMIT_ACTIVE));
     };
-    return this.#pulls.merge(order, 'commit', () => this.#change(order, change));
+    return this.#change(order, change);
   }
 
   pivot(order: ActiveCommitOrder): Promise<Result<null, Fault>> {

@@ -3,9 +3,11 @@ import { randomUUID } from 'node:crypto';
 import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { afterAll, beforeAll, expect, test } from 'vitest';
-import type { LibvirtHypervisor } from '#adapters/libvirt/hypervisor.ts';
+import { systemClock } from '#adapters/system/clock.ts';
+import { Pulls } from '#app/pulls.ts';
 import type { FileName, ServerId, VolumeId } from '#domain/ids.ts';
 import type { DiskView } from '#domain/sight.ts';
+import type { Hypervisor } from '#ports/hypervisor.ts';
 import type { Guest } from '../../live/lab/guest.ts';
 import { hypervisorOfLab } from '../../live/lab/hypervisor.ts';
 import { createImage, createOverlay } from '../../live/lab/images.ts';
@@ -15,11 +17,11 @@ const MIB = 1024 * 1024;
 const DISKS = 8;
 
 let lab: Lab<null>;
-let hypervisor: LibvirtHypervisor;
+let hypervisor: Hypervisor;
 
 beforeAll(async () => {
   lab = await openLab({ cinder: false });
-  hypervisor = lab.keep(await hypervisorOfLab());
+  hypervisor = new Pulls(systemClock).guard(lab.keep(await hypervisorOfLab()));
 });
 afterAll(() => lab?.[Symbol.asyncDispose]());
 
