@@ -13,7 +13,7 @@ import { Mailbox } from './mailbox.ts';
 import { Page, type Written } from './page.ts';
 import { perform } from './perform.ts';
 import type { Sender } from './sender.ts';
-import { contextOf, sameEvidence, writeStep } from './step.ts';
+import { contextOf, knownAfter, sameEvidence, writeStep } from './step.ts';
 
 export interface RunnerWorld extends LookWorld {
   readonly sender: Sender;
@@ -231,9 +231,10 @@ export class Runner {
     try {
       if ((await journal.defect(operation.id)) >= MAX_DEFECTS) {
         const why = `chainkeeper met a defect of its own here twice: ${reason.split('\n')[0]}`;
+        // The step is the one in which this process took it up: another one would count anew.
         const saga = parked(operation.saga, why);
-        const nothing = { evidence: [], tell: null, formats: [], chain: null };
-        await journal.commit(operation.id, { saga, ...nothing });
+        const chain = await knownAfter(journal, operation.saga, saga);
+        await journal.commit(operation.id, { saga, evidence: [], tell: null, formats: [], chain });
       }
     } finally {
       die(defect);

@@ -1,6 +1,6 @@
 import type { FileFormat } from '#domain/chain.ts';
 import type { Fault } from '#domain/failure.ts';
-import { knownBy } from '#domain/known-chain.ts';
+import { type KnownChain, keeping, knownBy } from '#domain/known-chain.ts';
 import type { Result } from '#domain/result.ts';
 import type { Event, Evidence, Next, Outcome, Saga } from '#domain/saga.ts';
 import type { Journal, Operation } from '#ports/journal.ts';
@@ -30,7 +30,7 @@ function logStep(
 }
 
 export interface WriteWorld {
-  readonly journal: Pick<Journal, 'commit'>;
+  readonly journal: Pick<Journal, 'commit' | 'chain'>;
   readonly sender: Pick<Sender, 'post'>;
   readonly telemetry: Telemetry;
 }
@@ -45,7 +45,7 @@ export async function writeStep(
   { saga, evidence, tell }: Pick<Next<Saga>, 'saga' | 'evidence' | 'tell'>,
   formats: readonly FileFormat[],
 ): Promise<void> {
-  const chain = knownBy(operation.saga, saga);
+  const chain = await knownAfter(journal, operation.saga, saga);
   const notice = await journal.commit(operation.id, { saga, evidence, tell, formats, chain });
   if (notice !== null) sender.post(notice);
   logStep(telemetry, operation, evidence, saga);
@@ -53,6 +53,17 @@ export async function writeStep(
 
 const GOOD: readonly Outcome[] = ['created', 'merged', 'undone'];
 const levelOf = (outcome: Outcome) => (GOOD.includes(outcome) ? 'info' : 'warning');
+
+/** What the boot guard goes by from now on; null when the step teaches nothing of the chain. */
+export async function knownAfter(
+  journal: Pick<Journal, 'chain'>,
+  before: Saga,
+  now: Saga,
+): Promise<KnownChain | null> {
+  const known = knownBy(before, now);
+  if (known === null || known.process !== null) return known;
+  return keeping(await journal.chain(now.request.volume), known);
+}
 
 export const contextOf = (operation: Operation) => ({
   operation: operation.id,

@@ -50,6 +50,28 @@ const outcome = async (desk: Desk, id: OperationId): Promise<string> => {
   return saga === undefined ? 'gone' : saga.at === 'end' ? saga.outcome : saga.at;
 };
 
+test('a create of a guest that is off lets no chain go that is held', async () => {
+  const desk = new Desk();
+  const { volume, server, hypervisor, share } = desk.cloud;
+  const asked = createAt(desk, 'accepted');
+  hypervisor.end(server, 'stopped');
+  const { directory } = share;
+  const files = [`volume-${volume}` as FileName];
+  const chain = { directory, files, held: 'all', process: 'a QEMU that was killed' } as const;
+  const before = await left(desk, 'before', await createAt(desk, 'waiting'));
+  const saga = { ...asked, at: 'end', outcome: 'withdrawn', reason: 'over', formats: [] } as Saga;
+  await desk.journal.commit(before, { saga, evidence: [], tell: null, formats: [], chain });
+  await left(desk, 'create', asked);
+  await desk.boot();
+  await desk.idle();
+  expect(await outcome(desk, 'create' as OperationId)).toBe('created');
+  const { newFile } = asked.request as { newFile?: FileName };
+  expect(await desk.journal.chain(volume)).toMatchObject({
+    files: [newFile, ...files],
+    held: 'all',
+  });
+});
+
 describe('order', () => {
   test('operations of one volume run one after the other, as they were accepted', async () => {
     const desk = new Desk({ tickMs: 1_000 });
@@ -248,6 +270,34 @@ describe('a defect', () => {
       ['error', id],
       ['error', id],
     ]);
+  });
+
+  test('in a merge keeps the chain held, until a person has settled it', async () => {
+    const desk = new Desk();
+    const id = await left(desk, 'poisoned', await deleteAt(desk, 'accepted'));
+    let merging = false;
+    desk.between = (port, method, call) => {
+      if (port === 'libvirt' && method === 'merge') merging = true;
+      if (merging && method === 'look') throw new Error('planted');
+      return call();
+    };
+    for (const _ of [1, 2]) {
+      await desk.boot();
+      await desk.clock.advance(5_000);
+    }
+    expect(await desk.journal.operation(id)).toMatchObject({
+      saga: { at: 'end', outcome: 'unknown', plan: expect.anything() },
+    });
+    const { server, volume } = desk.cloud;
+    expect(await desk.journal.chain(volume)).toMatchObject({ held: 'all' });
+    merging = false;
+    desk.between = (_port, _method, call) => call();
+    await desk.boot();
+    await desk.clock.advance(60_000);
+    desk.cloud.hypervisor.end(server, 'stopped');
+    const settled = await desk.clock.until(desk.operator.settle(id, 'failed'));
+    expect(settled).toMatchObject({ ok: true });
+    expect(await desk.journal.chain(volume)).toMatchObject({ held: 'nothing' });
   });
 
   test('in two different steps is no second one', async () => {

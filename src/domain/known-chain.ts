@@ -37,6 +37,14 @@ export function knownBy(before: Saga, now: Saga): KnownChain | null {
   }
 }
 
+/**
+ * What is known after a step that taught `now`. What is done to the files of a guest that is off
+ * shows nobody that a held chain is whole: it stays held, with whatever has come on top.
+ */
+export function keeping(before: KnownChain | null, now: KnownChain): KnownChain {
+  return before?.held === 'all' && now.process === null ? { ...now, held: 'all' } : now;
+}
+
 function byCreate(before: Saga, now: CreateSaga): KnownChain | null {
   if (now.at === 'switching') {
     const { plan, asking, pending, begun } = now;
@@ -58,8 +66,9 @@ const maybeOf = (saga: Saga): Made | undefined =>
   saga.kind === 'create' && saga.at === 'end' ? saga.maybe : undefined;
 
 /**
- * A merge never changes which file is active. Of an outcome that is unknown nothing is held: QEMU
- * has written all of it when it is told to end, and a person has been asked to look.
+ * A merge never changes which file is active. One whose outcome is unknown holds the chain until a
+ * person has settled it: its QEMU may yet be killed with the clusters of a rewritten header in its
+ * memory only.
  */
 function byDelete(before: Saga, now: DeleteSaga): KnownChain | null {
   switch (now.at) {
@@ -73,7 +82,8 @@ function byDelete(before: Saga, now: DeleteSaga): KnownChain | null {
     case 'end': {
       const plan = 'plan' in before && before.kind === 'delete' ? before.plan : undefined;
       if (plan === undefined) return null;
-      if (now.unseen) return known(plan, plan.before, 'all');
+      const unknown = now.outcome === 'unknown' && plan.process !== null;
+      if (now.unseen || unknown) return known(plan, plan.before, 'all');
       return known(plan, now.outcome === 'merged' ? plan.after : plan.before);
     }
     case 'waiting':
