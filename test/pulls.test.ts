@@ -85,7 +85,7 @@ test('a pull whose end nobody saw is looked at', async () => {
   expect(begun).toEqual(['pull a', 'pull b']);
 });
 
-test('a look that began before the pull was, or before its answer, does not say it is over', async () => {
+test('a look that began before the pull, or before its answer, does not end it', async () => {
   const { clock, begun, answers, looks, at, pull, commit, look } = stage({ a: JOB });
   const early = Promise.withResolvers<Result<GuestView, Fault>>();
   looks.set('a', early.promise);

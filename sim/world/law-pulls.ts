@@ -47,7 +47,7 @@ export class PullLaws implements Watcher {
       this.#world.saw('QEMU dies of what begins at the end of a pull');
       return;
     }
-    const words = `QEMU dies: ${this.#call?.method} of ${begun.target}, a pull of ${pulled.target} ends`;
-    this.#world.break(21, words, begun.volume);
+    const what = `${this.#call?.method} of ${begun.target}`;
+    this.#world.break(21, `QEMU dies: ${what}, a pull of ${pulled.target} ends`, begun.volume);
   }
 }
