@@ -110,10 +110,11 @@ export class Inspector implements Inspect {
   async operations(state: 'open' | 'ended' | 'all', limit: number): Promise<readonly Operation[]> {
     const { journal } = this.#world;
     if (state === 'all') return journal.operations({ limit });
-    const wanted = ({ saga }: Operation) => (saga.at === 'end') === (state === 'ended');
+    // They are few, wherever in the journal they are.
+    if (state === 'open') return (await journal.unfinished()).toReversed().slice(0, limit);
     for (let size = Math.max(2 * limit, 100); ; size *= 2) {
       const newest = await journal.operations({ limit: size });
-      const found = newest.filter(wanted);
+      const found = newest.filter(({ saga }) => saga.at === 'end');
       if (found.length >= limit || newest.length < size) return found.slice(0, limit);
     }
   }

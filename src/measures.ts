@@ -1,7 +1,7 @@
 import { monitorEventLoopDelay } from 'node:perf_hooks';
 import type { Metrics } from '#adapters/operator/prometheus.ts';
 import { layersOf } from '#domain/chain.ts';
-import type { VolumeId } from '#domain/ids.ts';
+import type { OperationId, VolumeId } from '#domain/ids.ts';
 import type { Outcome, Saga } from '#domain/saga.ts';
 import type { Clock } from '#ports/clock.ts';
 import type { Hypervisor } from '#ports/hypervisor.ts';
@@ -32,6 +32,8 @@ export class Meter implements Measures {
   /** When each last word that Cinder has not heard was written, by its number. */
   readonly #unheard = new Map<number, { readonly at: number; readonly update: string }>();
   readonly #lag = monitorEventLoopDelay({ resolution: HOW_OFTEN_MS });
+  /** When each operation that is not over was asked for. */
+  readonly #asked = new Map<OperationId, number>();
   #journal: Journal | null = null;
   #hypervisor: Hypervisor | null = null;
   #calls = 0;
@@ -52,6 +54,19 @@ export class Meter implements Measures {
   journal(journal: Journal): Journal {
     this.#journal = journal;
     return over(journal, {
+      ask: (operation) => {
+        this.#asked.set(operation.id, operation.askedAt);
+        return journal.ask(operation);
+      },
+      drop: (id) => {
+        this.#asked.delete(id);
+        return journal.drop(id);
+      },
+      unfinished: async () => {
+        const open = await journal.unfinished();
+        for (const { id, askedAt } of open) this.#asked.set(id, askedAt);
+        return open;
+      },
       commit: async (id, entry) => {
         const notice = await journal.commit(id, entry);
         await this.#committed(journal, id, entry, notice);
@@ -195,9 +210,11 @@ export class Meter implements Measures {
     if (saga.outcome === 'unknown') {
       metrics.add('chainkeeper_verdict_mismatches_total', { kind: saga.kind });
     }
-    const operation = await journal.operation(id);
-    if (operation === null) return;
-    const seconds = Math.max(0, (operation.updatedAt - operation.askedAt) / 1000);
+    // One that was over before, as when a person settles it, is in the journal alone.
+    const askedAt = this.#asked.get(id) ?? (await journal.operation(id))?.askedAt;
+    this.#asked.delete(id);
+    if (askedAt === undefined) return;
+    const seconds = Math.max(0, (clock.now() - askedAt) / 1000);
     metrics.observe('chainkeeper_operation_seconds', seconds, { kind: saga.kind });
   }
 

@@ -69,17 +69,22 @@ function inspector(says: Partial<Seen> = {}) {
       return ok(seen.headers[name] ?? err({ kind: 'missing', says: 'it is not there' }));
     },
   };
+  /** How many operations each question to the whole journal was for. */
+  const listed: number[] = [];
   const journal: Partial<Journal> = {
     formats: async () => seen.known,
     chain: async () => null,
-    unfinished: async () => seen.operations.filter(({ saga }) => saga.at !== 'end'),
-    operations: async ({ limit }) => seen.operations.slice(0, limit),
+    unfinished: async () => seen.operations.filter(({ saga }) => saga.at !== 'end').toReversed(),
+    operations: async ({ limit }) => {
+      listed.push(limit);
+      return seen.operations.slice(0, limit);
+    },
     operation: async (id) => seen.operations.find((it) => it.id === id) ?? null,
     evidence: async () => [{ seq: 1, at: 0, kind: 'decided', detail: 'x' }],
     notices: async () => [],
   };
   const world = { hypervisor, volumes, images, journal } as unknown as Parameters<typeof look>[0];
-  return { read, it: new Inspector({ ...world, look, limits: { maxChainDepth: 4 } }) };
+  return { read, listed, it: new Inspector({ ...world, look, limits: { maxChainDepth: 4 } }) };
 }
 
 describe('chain', () => {
@@ -318,7 +323,7 @@ describe('plans', () => {
 describe('operations', () => {
   const ended = Array.from({ length: 150 }, (_, at) => operation(`e${at}`, 'end'));
   const operations = [...ended, operation('o1', 'accepted'), operation('o2', 'waiting')];
-  const { it } = inspector({ operations });
+  const { it, listed } = inspector({ operations });
   const ids = async (state: 'open' | 'ended' | 'all', limit: number) =>
     (await it.operations(state, limit)).map(({ id }) => id);
 
@@ -326,6 +331,9 @@ describe('operations', () => {
     expect(await ids('all', 2)).toEqual(['e0', 'e1']);
     expect(await ids('ended', 2)).toEqual(['e0', 'e1']);
     expect(await ids('open', 2)).toEqual(['o1', 'o2']);
+    const before = [...listed];
+    expect(await ids('open', 1)).toEqual(['o1']);
+    expect(listed).toEqual(before);
     expect(await ids('ended', 1000)).toHaveLength(150);
   });
 

@@ -11,6 +11,7 @@ import { err, ok } from '#domain/result.ts';
 import type { Clock } from '#ports/clock.ts';
 import type { Hypervisor } from '#ports/hypervisor.ts';
 import type { CopyOrder, Images } from '#ports/images.ts';
+import { SimClock } from '#sim/clock.ts';
 import { SimJournal } from '#sim/journal.ts';
 import { SimulatedHost } from '#sim/simulated-host.ts';
 import { END, operation } from './contract/journal.ts';
@@ -55,6 +56,45 @@ function reading(from: string, series: string): number {
   const line = from.split('\n').find((one) => one.startsWith(`${series} `));
   return line === undefined ? Number.NaN : Number(line.slice(series.length + 1));
 }
+
+test('how long an operation took is known without reading the journal, and forgotten', async () => {
+  const clock = new SimClock({ start: 1_000 });
+  const sim = new SimJournal(clock);
+  const reads: string[] = [];
+  const read = sim.operation.bind(sim);
+  sim.operation = (id) => {
+    reads.push(id);
+    return read(id);
+  };
+  const metrics = new Metrics();
+  const progress = new ProgressBook(() => clock.monotonic());
+  const meter = new Meter({ metrics, progress, clock, version: '1' });
+  const took = () => {
+    const text = metrics.text();
+    return ['count', 'sum'].map((what) =>
+      reading(text, `chainkeeper_operation_seconds_${what}{kind="create"}`),
+    );
+  };
+  const journal = meter.journal(sim);
+  const entry = { saga: END, evidence: [], tell: null, formats: [], chain: null };
+  const one = { ...operation('one'), askedAt: clock.now() };
+  await journal.ask(one);
+  await journal.accept(one.id);
+  await clock.advance(3_000);
+  await journal.commit(one.id, entry);
+  expect([took(), reads]).toEqual([[1, 3], []]);
+  // What an earlier process was asked is heard of when it is taken up.
+  await sim.ask({ ...operation('two'), askedAt: clock.now() });
+  await sim.accept('two' as OperationId);
+  await journal.unfinished();
+  await clock.advance(4_000);
+  await journal.commit('two' as OperationId, entry);
+  expect([took(), reads]).toEqual([[2, 7], []]);
+  // A person settles it, long after its end.
+  await journal.commit('two' as OperationId, entry);
+  expect([took(), reads]).toEqual([[3, 11], ['two']]);
+  meter.stop();
+});
 
 test('what was done is counted, by kind and outcome', () => {
   const ended = (kind: string, outcome: string) =>
