@@ -19,6 +19,7 @@ const programs = {
   mutation: 'scripts/mutation/main.mjs',
   bench: 'bench/main.ts',
   openapi: 'scripts/openapi.mjs',
+  deb: 'scripts/deb.mjs',
 };
 const suites = {
   test: (args) => [

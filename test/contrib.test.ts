@@ -4,6 +4,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { describe, expect, test } from 'vitest';
 import { parse } from 'yaml';
+import { parsePolicy } from '#adapters/nova-api/policy.ts';
 import { EXIT, programFor } from '#adapters/operator/cli.ts';
 import { type CliIo, Run } from '#adapters/operator/cli-run.ts';
 import { commandFacts } from '#adapters/operator/command-facts.ts';
@@ -139,4 +140,23 @@ test('contrib/kolla starts the service, with a configuration that it can use', (
   const files = ['contrib/kolla/chainkeeper.conf'];
   const env = { OS_DEFAULT__LOG_FILE: join(tmpdir(), 'chainkeeper.log') };
   expect(loadConfig({ files, env })).toMatchObject({ ok: true, warnings: [] });
+});
+
+describe('contrib/debian', () => {
+  test('the sample of the policy says what holds without it', () => {
+    const sample = read('debian/policy.yaml');
+    const said = sample.replaceAll(/^#(?=")/gm, '');
+    expect(Object.keys(parse(said))).toHaveLength(6);
+    expect(parsePolicy(said)).toEqual(parsePolicy(''));
+    expect(parse(sample)).toBeNull();
+  });
+
+  test('the configuration that is installed sets nothing, and names commands that there are', () => {
+    const installed = read('debian/chainkeeper.conf');
+    expect(installed.split('\n').filter((line) => /^[^#]/.test(line))).toEqual([]);
+    for (const command of commandsIn(installed.replaceAll(/^# /gm, ''))) {
+      if (!command.startsWith('config ')) continue;
+      expect(COMMANDS, command).toContain(command);
+    }
+  });
 });
