@@ -27,7 +27,7 @@ const PACKAGES = {
     // Versions: what the Node binary asks of the C and C++ libraries. python3 is what the boot guard
     // is run by: without it libvirt would start no guest at all.
     Depends:
-      'adduser, libc6 (>= 2.28), libgcc-s1, libstdc++6 (>= 8), libvirt0 (>= 6.0), python3, qemu-utils',
+      'adduser, libc6 (>= 2.28), libgcc-s1, libstdc++6 (>= 8), libvirt0 (>= 6.0), procps, python3, qemu-utils',
     Recommends: 'libvirt-daemon-system, libvirt-clients',
     Suggests: 'chainkeeper-nova, prometheus',
     Description: `snapshots of Cinder volumes attached to running guests

@@ -52,6 +52,14 @@ const BROWSER = {
   '/usr/bin/chromium': ['chromium'],
 } as const;
 
+/** For a Debian of its own, as it is right after its installation. */
+const CLEAN = {
+  '/usr/bin/mmdebstrap': ['mmdebstrap'],
+  '/usr/bin/systemd-nspawn': ['systemd-container'],
+  '/usr/bin/cinder': ['python3-cinderclient'],
+  '/usr/bin/uuidgen': ['uuid-runtime'],
+} as const;
+
 export interface Wanted {
   readonly cinder: boolean;
   readonly nova?: boolean;
@@ -59,6 +67,7 @@ export interface Wanted {
   readonly keystone?: boolean;
   readonly browser?: boolean;
   readonly clients?: boolean;
+  readonly clean?: boolean;
 }
 
 /**
@@ -74,6 +83,7 @@ export async function ensurePackages(wanted: Wanted): Promise<readonly string[]>
     ...(wanted.keystone && KEYSTONE),
     ...(wanted.browser && BROWSER),
     ...(wanted.clients && CLIENTS),
+    ...(wanted.clean && CLEAN),
   };
   const missing = Object.keys(table)
     .filter((file) => !existsSync(file))
