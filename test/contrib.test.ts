@@ -151,7 +151,7 @@ describe('contrib/debian', () => {
     expect(parse(sample)).toBeNull();
   });
 
-  test('the configuration that is installed sets nothing, and names commands that there are', () => {
+  test('the configuration that is installed sets nothing, and its commands are there', () => {
     const installed = read('debian/chainkeeper.conf');
     expect(installed.split('\n').filter((line) => /^[^#]/.test(line))).toEqual([]);
     for (const command of commandsIn(installed.replaceAll(/^# /gm, ''))) {

@@ -1,7 +1,7 @@
 /**
  * A Debian of this machine's release as it is right after its installation, with systemd as PID 1:
- * a folder and a container of its own, on the network of this machine. Units run in it as they do on
- * a host, hardening and all.
+ * a folder and a container of its own, on the network of this machine. Units run in it as they do
+ * on a host, hardening and all.
  */
 import { chmod, mkdir, readdir, readFile, rm, rmdir, writeFile } from 'node:fs/promises';
 import { basename, dirname, join } from 'node:path';
