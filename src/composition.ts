@@ -8,6 +8,7 @@ import { OsloLog } from '#adapters/operator/log.ts';
 import { Metrics } from '#adapters/operator/prometheus.ts';
 import { version } from '#adapters/operator/version.ts';
 import { SqliteJournal } from '#adapters/sqlite/journal.ts';
+import { codeOf, whyNot } from '#adapters/system/access.ts';
 import { systemClock } from '#adapters/system/clock.ts';
 import type { Limits } from '#domain/plan-create.ts';
 import type { AssistedSnapshots } from '#ports/assisted-snapshots.ts';
@@ -188,8 +189,8 @@ function openLog(config: Config): OsloLog {
   try {
     return new OsloLog({ ...config, file: config.logFile });
   } catch (error) {
-    const why = error instanceof Error ? error.message : String(error);
-    throw new StartupProblem(`The log_file ${config.logFile} cannot be written to: ${why}`);
+    const why = whyNot(codeOf(error));
+    throw new StartupProblem(`The log_file ${config.logFile} cannot be written to: ${why}.`);
   }
 }
 

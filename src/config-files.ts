@@ -1,6 +1,6 @@
-import { readdirSync, readFileSync } from 'node:fs';
+import { readdirSync } from 'node:fs';
 import { dirname, join, resolve } from 'node:path';
-import { codeOf } from '#adapters/system/access.ts';
+import { readText } from './config-text.ts';
 import { mergeSections, parseOslo, type Sections } from './oslo-config.ts';
 
 /** The files of a configuration, read. */
@@ -29,15 +29,16 @@ export function readFiles(files: readonly string[] = [], etc = ETC): Read {
   const found: string[] = [];
   const named = files.length > 0;
   const sections = (named ? files : defaultFiles(etc)).flatMap((file) => {
-    try {
-      const text = readFileSync(file, 'utf8');
-      found.push(file);
-      const parsed = parseOslo(text, file);
-      if (parsed.ok) return [parsed.value];
-      mistakes.push(...parsed.error);
-    } catch (error) {
-      if (named || codeOf(error) !== 'ENOENT') mistakes.push(unread(file, codeOf(error)));
+    const text = readText(file);
+    if (!text.ok) {
+      const { code, sentence } = text.error;
+      if (named || code !== 'ENOENT') mistakes.push(`${file}: ${sentence}`);
+      return [];
     }
+    found.push(file);
+    const parsed = parseOslo(text.value, file);
+    if (parsed.ok) return [parsed.value];
+    mistakes.push(...parsed.error);
     return [];
   });
   const usual = [join(etc, 'chainkeeper.conf'), join(etc, 'chainkeeper.conf.d/*.conf')];
@@ -47,15 +48,6 @@ export function readFiles(files: readonly string[] = [], etc = ETC): Read {
     folder: dirname(resolve(files[0] ?? join(etc, '_'))),
     places: { sought: named ? files : usual, found, none: found.length + mistakes.length === 0 },
   };
-}
-
-function unread(file: string, code: string): string {
-  const todo: Readonly<Record<string, string>> = {
-    ENOENT: 'there is no such file',
-    EACCES: 'run it as a user, or in a group, that may read it',
-    EISDIR: 'it is a folder: name the files in it',
-  };
-  return `${file}: cannot be read (${code})${todo[code] ? `: ${todo[code]}` : ''}`;
 }
 
 function defaultFiles(etc: string): readonly string[] {

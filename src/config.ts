@@ -1,8 +1,6 @@
-import { constants } from 'node:fs';
 import { isIP } from 'node:net';
 import { hostname } from 'node:os';
-import { dirname, isAbsolute } from 'node:path';
-import { inaccessible } from '#adapters/system/access.ts';
+import { isAbsolute } from 'node:path';
 import { err, ok, type Result } from '#domain/result.ts';
 import { withCloud } from './config-cloud.ts';
 import { type Places, readFiles } from './config-files.ts';
@@ -14,7 +12,7 @@ import {
   sectionOf,
   wantedIn,
 } from './config-keystone.ts';
-import { absolute, readable, tlsIn, tlsOfApi, urlOf } from './config-places.ts';
+import { absolute, readable, tlsIn, tlsOfApi, urlOf, writable } from './config-places.ts';
 import { Secret } from './config-secret.ts';
 import type {
   ApiConfig,
@@ -65,7 +63,7 @@ export function loadConfig(sources: Sources = {}): Loaded {
     host: options.text('DEFAULT', 'host') ?? '',
     statePath: absolute(options, 'DEFAULT', 'state_path') ?? '',
     debug: options.flag('DEFAULT', 'debug'),
-    logFile: logFile(options),
+    logFile: writable(options, 'DEFAULT', 'log_file'),
     useJson: options.flag('DEFAULT', 'use_json'),
     api: api(options),
     libvirt: libvirt(options),
@@ -241,15 +239,6 @@ function host(options: Options, group: string, auth: string | null): string {
     options.wrong(group, 'bind_host', `${sentence}: set it to 127.0.0.1, or use http_basic`);
   }
   return text;
-}
-
-function logFile(options: Options): string | null {
-  const path = absolute(options, 'DEFAULT', 'log_file');
-  const problem = path === null ? null : inaccessible(dirname(path), constants.W_OK);
-  if (problem !== null) {
-    options.wrong('DEFAULT', 'log_file', `lies in a folder that cannot be written to (${problem})`);
-  }
-  return path;
 }
 
 /** Cinder gives a create up after 600 s (remotefs.py), and a freeze may begin at the last. */

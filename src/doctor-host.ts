@@ -108,7 +108,7 @@ function journal(path: string, runs: boolean, holder: Holder | null): Check {
 
 function todoOf(problem: string, path: string): string {
   if (problem.startsWith('a newer')) return 'run that one';
-  if (problem.startsWith('it is a folder')) return `mv ${path} ${path}.old`;
+  if (problem.endsWith('the journal is one file')) return `mv ${path} ${path}.old`;
   if (problem.includes('something else')) return 'name another [DEFAULT] state_path';
   return `restore ${path}, or move it away and see 'chainkeeper chain show' of each volume`;
 }

@@ -1,4 +1,3 @@
-import { mkdirSync, statSync } from 'node:fs';
 import { headerAt } from '#adapters/images/images.ts';
 import { exitNow } from '#adapters/libvirt/ffi.ts';
 import { EXIT, runCli } from '#adapters/operator/cli.ts';
@@ -10,6 +9,7 @@ import { configSample, describedOptions } from './config-sample.ts';
 import { configChecks, doctor } from './doctor.ts';
 import { listen } from './listen.ts';
 import { StartupProblem } from './startup-problem.ts';
+import { makeStatePath } from './state-path.ts';
 import { stopAsked } from './stop.ts';
 import { supervised } from './supervision.ts';
 
@@ -48,16 +48,6 @@ export async function serve(files: readonly string[]): Promise<number> {
 /** Which files there might have been: whoever starts it for the first time has none. */
 function nowhere({ places: { none, sought } }: Loaded): readonly string[] {
   return none ? [`there is no file: neither ${sought.join(' nor ')}`] : [];
-}
-
-/** One level only: a parent that is not there is a mistake, or a file system not yet mounted. */
-function makeStatePath(path: string): void {
-  try {
-    if (!statSync(path, { throwIfNoEntry: false })?.isDirectory()) mkdirSync(path, 0o750);
-  } catch (error) {
-    const why = error instanceof Error ? error.message : String(error);
-    throw new StartupProblem(`The state_path ${path} cannot be made (${why}): make the folder.`);
-  }
 }
 
 /** A defect: the journal has it, and a fresh process begins from what is true. */

@@ -21,7 +21,7 @@ export type Sections = ReadonlyMap<string, ReadonlyMap<string, readonly Assigned
 export function parseOslo(text: string, file: string): Result<Sections, readonly string[]> {
   const reader = new Reader(file);
   // Python opens files with universal newlines.
-  for (const line of text.split(/\r\n|\r|\n/)) reader.take(line);
+  for (const line of reader.unmarked(text).split(/\r\n|\r|\n/)) reader.take(line);
   reader.flush();
   return reader.errors.length > 0 ? err(reader.errors) : ok(reader.sections);
 }
@@ -90,6 +90,13 @@ class Reader {
 
   constructor(file: string) {
     this.#file = file;
+  }
+
+  /** Python takes the mark for a part of the first line; so does nobody who looks at the file. */
+  unmarked(text: string): string {
+    if (!text.startsWith('\uFEFF')) return text;
+    this.#error(1, 'it begins with a byte order mark: save it as UTF-8 without one');
+    return text.slice(1);
   }
 
   take(raw: string): void {

@@ -29,6 +29,11 @@ export class Options {
   text(group: string, option: string): string | null {
     const found = this.#resolve(group, option, []);
     if (!found.ok) this.#mistake(group, `${this.#name(group, option)}: ${found.error}`);
+    // oslo.config takes it; no path, name or password of ours can have one.
+    if (found.ok && found.value.includes('\0')) {
+      this.wrong(group, option, 'has a NUL byte in it: save the file as UTF-8 text');
+      return null;
+    }
     return found.ok && found.value !== '' ? found.value : null;
   }
 

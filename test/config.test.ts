@@ -1,3 +1,4 @@
+import { execFileSync } from 'node:child_process';
 import { mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
@@ -49,6 +50,15 @@ username = chainkeeper
 user_domain_id = default
 application_credential_secret = hunter22
 `;
+/** A certificate and its key. */
+function pair(name: string): readonly [cert: string, key: string] {
+  const [cert, key] = [join(folder, `${name}.pem`), join(folder, `${name}.key`)];
+  const kind = '-newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes -subj /CN=x';
+  const words = `req -x509 ${kind} -keyout ${key} -out ${cert}`;
+  execFileSync('openssl', words.split(' '), { stdio: 'ignore' });
+  return [cert, key];
+}
+
 const load = (text: string, env = {}) => loadConfig({ files: [file(text)], env });
 
 function loaded(text: string, env = {}) {
@@ -268,12 +278,14 @@ socket = $nobody
     expect(mistakes(text)).toEqual([
       "a.conf:3: [DEFAULT] state_path is 'here': give an absolute path",
       "a.conf:2: [DEFAULT] debug is 'perhaps': give true or false",
-      'a.conf:4: [DEFAULT] log_file lies in a folder that cannot be written to (ENOENT)',
+      'a.conf:4: [DEFAULT] log_file is /nowhere/at/all.log, and nothing can be written to the ' +
+        'folder /nowhere/at: it is not there: make it, or name another',
       'a.conf:7: [api] bind_host is 0.0.0.0, and [api] auth_strategy noauth answers only on this ' +
         'machine: set it to 127.0.0.1, or use http_basic',
       "a.conf:8: [api] bind_port is '99999': give a whole number from 0 to 65535",
       'a.conf:10: [api] public_endpoint is no plain http or https URL',
-      'a.conf:9: [api] cert_file is /nowhere, which cannot be read (ENOENT)',
+      'a.conf:9: [api] cert_file is /nowhere, and cannot be read: it is not there: make it, or ' +
+        'name another',
       '[api] key_file is needed for TLS, which the others beside it ask for',
       'a.conf:14: [libvirt] volume_directories names mnt: give absolute paths',
       "a.conf:12: [libvirt] quiesce is 'sometimes': give one of auto, required, never",
@@ -324,7 +336,7 @@ socket = $nobody
   });
 
   test('TLS needs a certificate and its key', () => {
-    const [cert, key] = [file('c', 'cert.pem'), file('k', 'key.pem')];
+    const [cert, key] = pair('cert');
     const tls = (text: string) => GOOD.replace('[api]', `[api]\n${text}`);
     expect(loaded(GOOD).api.tls).toBe(null);
     expect(loaded(tls(`cert_file = ${cert}\nkey_file = ${key}`)).api.tls).toEqual({
@@ -335,6 +347,11 @@ socket = $nobody
     const needed = (name: string) => [
       `[api] ${name} is needed for TLS, which the others beside it ask for`,
     ];
+    const [, other] = pair('other');
+    expect(mistakes(tls(`cert_file = ${cert}\nkey_file = ${other}`))).toEqual([
+      'a.conf:2: [api] cert_file is of no use: No TLS can be made: other.key is not the key of ' +
+        'cert.pem: name the two that belong together',
+    ]);
     expect(mistakes(tls(`cert_file = ${cert}`))).toEqual(needed('key_file'));
     expect(mistakes(tls(`key_file = ${key}`))).toEqual(needed('cert_file'));
     expect(mistakes(tls(`ca_file = ${cert}`))).toEqual(needed('cert_file'));
@@ -559,7 +576,7 @@ auth_url = http://k/v3\nusername = nova\npassword = p$x\nuser_domain_name = Defa
   test('a file that was named must be there', () => {
     const away = join(folder, 'away.conf');
     expect(loadConfig({ files: [away], env: {} })).toMatchObject({
-      error: [`${away}: cannot be read (ENOENT): there is no such file`],
+      error: [`${away}: cannot be read: it is not there: make it, or name another`],
     });
     expect(findSocket({ files: [away], env: {} }).ok).toBe(false);
   });

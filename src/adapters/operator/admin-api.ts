@@ -1,5 +1,4 @@
-import { chmodSync, existsSync, lstatSync, mkdirSync, unlinkSync } from 'node:fs';
-import { connect } from 'node:net';
+import { chmodSync } from 'node:fs';
 import { dirname } from 'node:path';
 import fastify, { type FastifyInstance, type FastifyReply } from 'fastify';
 import type { OperationId, VolumeId } from '#domain/ids.ts';
@@ -12,6 +11,8 @@ import type { Operate } from '#ports/operate.ts';
 import type { Telemetry } from '#ports/telemetry.ts';
 import { described, rememberRoutes } from '../http/described.ts';
 import { callerOf } from '../nova-api/request-id.ts';
+import { codeOf, whyNot } from '../system/access.ts';
+import { clearTheWay, makeFolder } from './admin-place.ts';
 import { parseRequest, planOf, submit, words } from './admin-requests.ts';
 import { LISTED, ORDER, ROUTES, WAIT } from './admin-routes.ts';
 import { addEvents } from './events.ts';
@@ -56,13 +57,13 @@ export async function listenAdmin(
 ): Promise<Result<AdminApi, string>> {
   try {
     const problem = makeFolder(dirname(socket)) ?? (await clearTheWay(socket));
-    if (problem !== null) return err(problem);
+    if (problem !== null) return err(`Cannot listen on ${socket}: ${problem}.`);
     const app = adminApp(world);
     await app.listen({ path: socket });
     chmodSync(socket, 0o660);
     return ok({ socket, [Symbol.asyncDispose]: () => app.close() });
   } catch (error) {
-    return err(`cannot listen on ${socket}: ${error instanceof Error ? error.message : error}`);
+    return err(`Cannot listen on ${socket}: ${whyNot(codeOf(error))}.`);
   }
 }
 
@@ -197,43 +198,3 @@ function orders(app: FastifyInstance, operate: Operate): void {
 
 const SAID = { reportInput: true };
 type OfOne = { Params: { id: string } };
-
-/**
- * One level only, as `/run/chainkeeper` needs it after each boot. More than that is a slip of the
- * pen, and a service that runs as root would make a folder tree of it.
- */
-function makeFolder(folder: string): string | null {
-  if (existsSync(folder)) return null;
-  const parent = dirname(folder);
-  if (!existsSync(parent)) {
-    return (
-      `cannot listen in ${folder}: ${parent} is not there either; make it, or name another ` +
-      '[operator] socket'
-    );
-  }
-  mkdirSync(folder, { mode: 0o750 });
-  return null;
-}
-
-/** Removes a socket that nobody listens on, or says why there is no room. */
-async function clearTheWay(socket: string): Promise<string | null> {
-  const there = lstatSync(socket, { throwIfNoEntry: false });
-  if (there === undefined) return null;
-  if (!there.isSocket()) return `${socket} is there and is no socket: remove it`;
-  if (await answers(socket)) return `${socket} is in use: another chainkeeper runs already`;
-  unlinkSync(socket);
-  return null;
-}
-
-function answers(socket: string): Promise<boolean> {
-  return new Promise((resolve) => {
-    const probe = connect(socket);
-    const done = (alive: boolean) => {
-      probe.destroy();
-      resolve(alive);
-    };
-    probe.once('connect', () => done(true));
-    // Anything but "nobody listens" (busy, not allowed) may be a live service.
-    probe.once('error', (error: NodeJS.ErrnoException) => done(error.code !== 'ECONNREFUSED'));
-  });
-}

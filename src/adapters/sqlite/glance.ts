@@ -8,8 +8,9 @@ import {
 } from 'node:fs';
 import { DatabaseSync } from 'node:sqlite';
 import { pathToFileURL } from 'node:url';
-import { folderAt } from './place.ts';
-import { lockOf, SCHEMA_VERSION } from './schema.ts';
+import { strangeness } from './judging.ts';
+import { noFileAt } from './place.ts';
+import { lockOf } from './schema.ts';
 
 /** A process, and how it was started. */
 export interface Holder {
@@ -38,16 +39,17 @@ export function holderOf(journal: string): Holder | null {
 /** What is wrong with a journal that nobody has open, or null; nothing is changed by looking. */
 export function glance(path: string): string | null {
   try {
-    const folder = folderAt(path);
-    if (folder !== null) return folder;
+    const thing = noFileAt(path);
+    if (thing !== null) return thing;
     if (statSync(path).size === 0) return null;
     const url = new URL(`${pathToFileURL(path)}?immutable=1`);
     const db = new DatabaseSync(url, { readOnly: true });
     try {
-      const version = Number(db.prepare('PRAGMA user_version').get()?.user_version ?? 0);
-      if (version > SCHEMA_VERSION) return `a newer chainkeeper wrote it (schema ${version})`;
-      const tables = Number(db.prepare('SELECT count(*) AS n FROM sqlite_schema').get()?.n ?? 0);
-      if (version === 0 && tables > 0) return 'it is a database of something else';
+      const strange = strangeness(db);
+      if (strange?.is === 'newer')
+        return `a newer chainkeeper wrote it (schema ${strange.version})`;
+      if (strange?.is === 'other') return 'it is a database of something else';
+      if (strange?.is === 'incomplete') return `it is damaged: it has no ${strange.lacks}`;
       const check = db.prepare('PRAGMA quick_check(1)').get()?.quick_check;
       return check === 'ok' ? null : `it is damaged: ${check}`;
     } finally {

@@ -1,5 +1,14 @@
 import { spawnSync } from 'node:child_process';
-import { chmodSync, existsSync, mkdtempSync, rmSync, statSync, writeFileSync } from 'node:fs';
+import {
+  chmodSync,
+  existsSync,
+  mkdtempSync,
+  readFileSync,
+  rmSync,
+  statSync,
+  symlinkSync,
+  writeFileSync,
+} from 'node:fs';
 import { request } from 'node:http';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
@@ -340,8 +349,8 @@ describe('the socket', () => {
     const socket = join(folder, 'no', 'such', 'a.sock');
     expect(await listen(socket)).toEqual(
       err(
-        `cannot listen in ${join(folder, 'no', 'such')}: ${join(folder, 'no')} is not there ` +
-          'either; make it, or name another [operator] socket',
+        `Cannot listen on ${socket}: neither ${join(folder, 'no', 'such')} nor ` +
+          `${join(folder, 'no')} is there: make it, or name another [operator] socket.`,
       ),
     );
     expect(existsSync(join(folder, 'no'))).toBe(false);
@@ -356,7 +365,12 @@ describe('the socket', () => {
     const first = await listen(socket);
     expect(first.ok).toBe(true);
     const second = await listen(socket);
-    expect(second).toEqual(err(`${socket} is in use: another chainkeeper runs already`));
+    expect(second).toEqual(
+      err(
+        `Cannot listen on ${socket}: somebody listens there, maybe another chainkeeper: stop ` +
+          'that one, or name another [operator] socket.',
+      ),
+    );
     expect(await ask(socket, '/v1/formats/volume-1')).toMatchObject({ kind: 'ok' });
     if (first.ok) await first.value[Symbol.asyncDispose]();
   });
@@ -364,10 +378,17 @@ describe('the socket', () => {
   test('never replaces what is no socket, and says why it cannot be', async () => {
     const file = join(folder, 'file');
     writeFileSync(file, 'precious');
-    expect(await listen(file)).toEqual(err(`${file} is there and is no socket: remove it`));
+    expect(await listen(file)).toEqual(
+      err(`Cannot listen on ${file}: it is a file: move it, or name another [operator] socket.`),
+    );
     chmodSync(file, 0o600);
+    expect(readFileSync(file, 'utf8')).toBe('precious');
     expect(await listen(join(file, 'below.sock'))).toMatchObject({
-      error: expect.stringContaining('cannot listen on'),
+      error: expect.stringMatching(/: \S+\/file is a file: move it, or name another/),
+    });
+    symlinkSync('/nowhere', join(folder, 'dangling'));
+    expect(await listen(join(folder, 'dangling'))).toMatchObject({
+      error: expect.stringContaining(': it is a link to /nowhere, where nothing is: move it, or'),
     });
   });
 });
