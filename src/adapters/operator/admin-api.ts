@@ -12,6 +12,7 @@ import type { Telemetry } from '#ports/telemetry.ts';
 import { described, rememberRoutes } from '../http/described.ts';
 import { callerOf } from '../nova-api/request-id.ts';
 import { codeOf, whyNot } from '../system/access.ts';
+import { BEFORE_ROUTES, BODY_BYTES, sentenceOf } from './admin-errors.ts';
 import { clearTheWay, makeFolder } from './admin-place.ts';
 import { parseRequest, planOf, submit, words } from './admin-requests.ts';
 import { LISTED, ORDER, ROUTES, WAIT } from './admin-routes.ts';
@@ -72,13 +73,14 @@ export function adminApp(world: AdminWorld): FastifyInstance {
   const { inspect, operate, telemetry, clock } = world;
   const app = fastify({
     genReqId: () => `req-${clock.uuid()}`,
-    bodyLimit: 65536,
+    ...BEFORE_ROUTES,
+    bodyLimit: BODY_BYTES,
     requestIdHeader: false,
     requestTimeout: 60_000,
     // close() would wait for an open stream (seen on fastify 5).
     forceCloseConnections: true,
     ajv: { customOptions: { removeAdditional: false, coerceTypes: false, useDefaults: false } },
-    routerOptions: { maxParamLength: 500, ignoreTrailingSlash: true },
+    routerOptions: { maxParamLength: 900, ignoreTrailingSlash: true },
   });
   rememberRoutes(app);
   app.setNotFoundHandler((request, reply) =>
@@ -86,7 +88,7 @@ export function adminApp(world: AdminWorld): FastifyInstance {
   );
   app.setErrorHandler((error: Error & { statusCode?: number }, request, reply) => {
     const status = error.statusCode ?? 500;
-    if (status < 500) return reply.code(status).send(errorJson('bad-request', error.message));
+    if (status < 500) return reply.code(status).send(errorJson('bad-request', sentenceOf(error)));
     telemetry.log('error', `${request.method} ${request.url}: ${error.stack ?? error.message}`);
     return reply.code(500).send(errorJson('defect', 'This is a bug: see the log of the service.'));
   });

@@ -14,7 +14,9 @@ import type {
 import type { Inspect } from '#ports/inspect.ts';
 import { named } from '../http/described.ts';
 
-const Id = z.string().regex(/^[A-Za-z0-9_-]{1,64}$/, 'must be an id');
+const Id = z
+  .string()
+  .regex(/^[A-Za-z0-9_-]{1,64}$/, 'must be an id: letters, digits, - and _, at most 64');
 const File = z
   .string()
   .regex(FILE_NAME, 'must be a bare file name')

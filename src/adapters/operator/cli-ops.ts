@@ -1,5 +1,5 @@
 import { type Command, Option } from 'commander';
-import { client, named } from './cli-options.ts';
+import { client, operationId } from './cli-options.ts';
 import { type ClientOptions, look, type Run } from './cli-run.ts';
 import { type Fields, renderShow } from './output.ts';
 
@@ -7,11 +7,11 @@ import { type Fields, renderShow } from './output.ts';
 export function addOrders(ops: Command, run: Run): void {
   client(ops.command('abort'))
     .description('end an operation that has not begun: it fails, and Cinder hears so')
-    .argument('<ID>', 'its id', named)
+    .argument('<ID>', 'its id', operationId)
     .action((id: string, options: ClientOptions) => order(run, options, `${pathOf(id)}/abort`, {}));
   client(ops.command('settle'))
     .description('say what became of an operation whose outcome is unknown')
-    .argument('<ID>', 'its id', named)
+    .argument('<ID>', 'its id', operationId)
     .addOption(
       new Option('--as <VERDICT>', 'refused when the live chain contradicts it')
         .choices(['done', 'failed'])

@@ -37,4 +37,16 @@ export function named(value: string): string {
   throw new InvalidArgumentError('It must not be empty.');
 }
 
+/** An operation's id; what is none is no name of anything, and need not be asked for. */
+export function operationId(value: string): string {
+  if (/^[A-Za-z0-9_-]{1,64}$/.test(value)) return value;
+  throw new InvalidArgumentError("It must be an id, as 'chainkeeper ops list' has them.");
+}
+
+/** A volume, or a disk of a guest: of what there is no name is longer (libvirt's are file names). */
+export function volumeOrDisk(value: string): string {
+  if (Buffer.byteLength(named(value)) <= 300) return value;
+  throw new InvalidArgumentError('It must be a volume id, or DOMAIN:DISK as virsh has them.');
+}
+
 export const collect = (value: string, before: string[]): string[] => [...before, value];

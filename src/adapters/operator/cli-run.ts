@@ -73,7 +73,7 @@ export class Run {
       if (this.code === EXIT.ok) this.code = EXIT.refused;
       return;
     }
-    this.#receive(reply, (body) => {
+    this.receive(reply, (body) => {
       const { virsh, ...fields } = body as Fields & { readonly virsh: readonly string[] };
       if (printVirsh && virsh.length > 0) {
         this.say('by hand, without a single check:');
@@ -103,14 +103,14 @@ export class Run {
   ): Promise<void> {
     const reply = await this.#reply(options, path, body);
     if (reply === null) return;
-    this.#receive(reply, print);
+    this.receive(reply, print);
     if (reply.kind === 'no' && reply.status === 409) this.code = EXIT.refused;
     if (reply.kind === 'away' && reply.why === 'silent') this.code = EXIT.unknown;
   }
 
   async ask(options: ClientOptions, path: string, print: (body: unknown) => void): Promise<void> {
     const reply = await this.#reply(options, path);
-    if (reply !== null) this.#receive(reply, print);
+    if (reply !== null) this.receive(reply, print);
   }
 
   /** Prints what was rendered; a column that does not exist is a slip of whoever typed it. */
@@ -136,15 +136,14 @@ export class Run {
     return socket ?? this.#socket(configFile);
   }
 
-  /** What the service answers, or null: for whoever has asked already and said what is wrong. */
-  async peek(socket: string, path: string): Promise<unknown> {
-    const reply = await ask(socket, path);
-    return reply.kind === 'ok' ? reply.body : null;
+  /** What the service answers, with nothing said. */
+  peek(socket: string, path: string): Promise<Reply> {
+    return ask(socket, path);
   }
 
   async #reply(options: ClientOptions, path: string, body?: object): Promise<Reply | null> {
     const socket = this.socketOf(options);
-    return socket === null ? null : ask(socket, path, body);
+    return socket === null ? null : ask(socket, path, body, undefined, (it) => this.say(it));
   }
 
   #socket(configFiles: readonly string[]): string | null {
@@ -155,7 +154,8 @@ export class Run {
     return null;
   }
 
-  #receive(reply: Reply, print: (body: unknown) => void): void {
+  /** Says what is wrong with a reply, and has that be the exit code; or prints what it holds. */
+  receive(reply: Reply, print: (body: unknown) => void): void {
     switch (reply.kind) {
       case 'ok':
         print(reply.body);

@@ -1,8 +1,9 @@
 import type { Command } from 'commander';
-import { client, named } from './cli-options.ts';
+import { client, operationId } from './cli-options.ts';
 import { type ClientOptions, EXIT, look, type Run } from './cli-run.ts';
+import { awayBy } from './client.ts';
 import { escapeText } from './escape.ts';
-import { type Heard, listenTo } from './events-client.ts';
+import { type Heard, listenTo, Refused } from './events-client.ts';
 import { type Fields, renderData, renderList } from './output.ts';
 import { type Bar, barOf } from './progress-bar.ts';
 
@@ -13,47 +14,44 @@ import { type Bar, barOf } from './progress-bar.ts';
 export function addWatch(ops: Command, run: Run, known: readonly string[]): void {
   client(ops.command('watch'))
     .description('operations as they go on, with progress; Ctrl-C only stops the watching')
-    .argument('[ID]', 'only this one, until it has ended; its outcome is the exit code', named)
+    .argument(
+      '[ID]',
+      'only this one, until it has ended; its outcome is the exit code',
+      operationId,
+    )
     .action(async (id: string | undefined, options: ClientOptions) => {
       const socket = run.socketOf(options);
       if (socket === null) return;
-      if (id !== undefined && !(await isThere(run, options, id))) return;
       const screen = screenFor(run, options, known);
-      const watched = { socket, id: id ?? null };
-      const last = await follow(run, watched, screen);
+      const last = await follow(run, { socket, id: id ?? null }, screen);
       screen.leave();
       if (id !== undefined && run.code === EXIT.ok) run.code = codeOf(last);
     });
 }
 
-/** One that does not exist would be waited for without end. */
-async function isThere(run: Run, options: ClientOptions, id: string): Promise<boolean> {
-  let there = false;
-  await run.ask(options, `/v1/operations/${encodeURIComponent(id)}`, () => {
-    there = true;
-  });
-  return there;
+interface Watched {
+  readonly socket: string;
+  readonly id: string | null;
 }
 
 /** Until what is watched has ended, which is answered, or the watcher has had enough: null. */
-async function follow(
-  run: Run,
-  { socket, id }: { readonly socket: string; readonly id: string | null },
-  screen: Screen,
-): Promise<Fields | null> {
+async function follow(run: Run, { socket, id }: Watched, screen: Screen): Promise<Fields | null> {
   const enough = new AbortController();
   void run.io.interrupted().then(() => enough.abort());
   let detached = false;
   enough.signal.addEventListener('abort', () => {
     detached = true;
   });
+  const say = (sentence: string) => screen.aside(() => run.say(sentence));
   try {
-    for await (const heard of listenTo(socket, enough.signal)) {
-      if (heard.event === 'lost') run.say('the service went away; waiting for it to come back.');
+    for await (const heard of listenTo(socket, enough.signal, (ms) => say(stillOn(socket, ms)))) {
+      if (heard.event === 'lost') say('the service went away; waiting for it to come back.');
+      if (heard.event === 'back') say('the service is back.');
       if (id !== null && heard.event === 'ready') {
-        const before = await ended(run, socket, id);
-        if (before !== null) screen.operation(before);
-        if (before !== null) return before;
+        const before = await atFirst(run, socket, id);
+        if (before === null) return null;
+        if (before.state === 'end') screen.operation(before);
+        if (before.state === 'end') return before;
       }
       if (id !== null && heard.data.id !== id) continue;
       tell(screen, heard);
@@ -63,7 +61,7 @@ async function follow(
     }
   } catch (error) {
     if (!detached) {
-      run.say(`the service on ${socket} tells nothing: ${messageOf(error)}`);
+      run.say(error instanceof Refused ? error.message : awayBy(socket, error, 0).sentence);
       run.code = EXIT.away;
     }
   }
@@ -71,11 +69,23 @@ async function follow(
   return null;
 }
 
-/** What ended before anybody listened is told of no more. */
-async function ended(run: Run, socket: string, id: string): Promise<Fields | null> {
+const stillOn = (socket: string, silentMs: number): string =>
+  `the service on ${socket} has said nothing for ${silentMs / 1000} s, not even that it is ` +
+  'alive; still waiting (Ctrl-C ends that).';
+
+/**
+ * As it is when the watching begins: what has ended before is told of no more, and one that does
+ * not exist would be waited for without end. Null when it cannot be watched, which is then said.
+ */
+async function atFirst(run: Run, socket: string, id: string): Promise<Fields | null> {
   const reply = await run.peek(socket, `/v1/operations/${encodeURIComponent(id)}`);
-  const operation = reply as Fields | null;
-  return operation?.state === 'end' ? operation : null;
+  let found: Fields | null = null;
+  // Gone again, or silent: then the stream says so, and is waited for.
+  if (reply.kind === 'away') return {};
+  run.receive(reply, (body) => {
+    found = body as Fields;
+  });
+  return found;
 }
 
 function tell(screen: Screen, { event, data }: Heard): void {
@@ -90,6 +100,8 @@ function codeOf(last: Fields | null): number {
 }
 
 interface Screen {
+  /** Has something said that is no part of what is shown. */
+  aside(say: () => void): void;
   operation(fields: Fields): void;
   progress(fields: Fields): void;
   leave(): void;
@@ -110,7 +122,7 @@ function records(run: Run, options: ClientOptions, known: readonly string[]): Sc
     if (format === 'yaml') return run.print(`---\n${renderData(row, 'yaml')}`);
     run.render(renderList({ rows: [fields], known, usual: known }, look(options)));
   };
-  return { operation: one, progress: () => {}, leave: () => {} };
+  return { aside: (say) => say(), operation: one, progress: () => {}, leave: () => {} };
 }
 
 const SELDOM_MS = 10_000;
@@ -120,6 +132,7 @@ function lines(run: Run): Screen {
   const bars = new Map<unknown, Bar>();
   const said = new Map<unknown, number>();
   return {
+    aside: (say) => say(),
     operation: (fields) => {
       bars.set(fields.id, barFrom(fields));
       if (fields.state === 'end') bars.delete(fields.id);
@@ -149,6 +162,13 @@ function drawn(run: Run): Screen {
     height = bars.size;
   };
   return {
+    // The bars are drawn anew below it.
+    aside: (say) => {
+      if (height > 0) run.print(`\u001b[${height}A\u001b[J`);
+      height = 0;
+      say();
+      redraw('');
+    },
     operation: (fields) => {
       if (fields.state !== 'end') {
         const { progress = null } = bars.get(fields.id) ?? {};
@@ -183,5 +203,3 @@ const progressFrom = ({ done, total, rate, seconds_left }: Fields): Bar['progres
   rate: rate === null ? null : Number(rate),
   secondsLeft: seconds_left === null ? null : Number(seconds_left),
 });
-
-const messageOf = (error: unknown): string => (error instanceof Error ? error.message : `${error}`);

@@ -4,7 +4,7 @@ import { addDoctor } from './cli-doctor.ts';
 import { addHeader } from './cli-header.ts';
 import { addManual } from './cli-manual.ts';
 import { addOrders } from './cli-ops.ts';
-import { client, configFile, named } from './cli-options.ts';
+import { client, configFile, operationId, volumeOrDisk } from './cli-options.ts';
 import { type ClientOptions, type CliIo, EXIT, formatWords, look, Run } from './cli-run.ts';
 import { addWatch } from './cli-watch.ts';
 import { escapeText } from './escape.ts';
@@ -34,8 +34,11 @@ export function programFor(run: Run): Command {
     .configureOutput({
       writeOut: (text) => run.io.stdout.write(text),
       writeErr: (text) => run.io.stderr.write(text),
-      // commander's own sentences quote what was typed.
-      outputError: (text, write) => write(`chainkeeper: ${escapeText(text.trimEnd())}\n`),
+      // commander's own sentences quote what was typed, however long that is.
+      outputError: (text, write) => {
+        const quoted = text.trimEnd().replace(/'([^']{60})[^']{40,}'/g, "'$1...'");
+        write(`chainkeeper: ${escapeText(quoted)}\n`);
+      },
     });
   addServe(program, run);
   addChain(program, run);
@@ -63,7 +66,11 @@ function addChain(program: Command, run: Run): void {
   const chain = program.command('chain').description('the chains of volumes');
   client(chain.command('show'))
     .description("a volume's chain by three witnesses: live XML, header pages, Cinder")
-    .argument('<VOLUME|DOMAIN:DISK>', 'volume id, or guest name or UUID and disk target', named)
+    .argument(
+      '<VOLUME|DOMAIN:DISK>',
+      'volume id, or guest name or UUID and disk target',
+      volumeOrDisk,
+    )
     .action((ref: string, options: ClientOptions) =>
       run.ask(options, `/v1/chains/${encodeURIComponent(ref)}`, (body) => {
         const { layers, findings, ...about } = body as ChainBody;
@@ -121,7 +128,7 @@ function addOps(program: Command, run: Run): void {
     );
   client(ops.command('show'))
     .description('one operation, with the evidence it rests on and what Cinder was told')
-    .argument('<ID>', 'its id', named)
+    .argument('<ID>', 'its id', operationId)
     .action((id: string, options: ClientOptions) =>
       run.ask(options, `/v1/operations/${encodeURIComponent(id)}`, (body) => {
         const fields = body as Fields & { evidence: readonly Fields[]; notices: readonly Fields[] };

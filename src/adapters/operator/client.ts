@@ -9,25 +9,51 @@ export type Reply =
 
 type Away = 'absent' | 'forbidden' | 'silent';
 
-/** Asks the service over its socket, and waits for the answer for so long. */
+/**
+ * Asks the service over its socket, and waits for the answer for so long. `slow` is called once
+ * when there is none after some seconds, with how long it will be waited for in all.
+ */
 export async function ask(
   socket: string,
   path: string,
   body?: object,
   patienceMs = PATIENCE_MS,
+  slow: (sentence: string) => void = () => {},
 ): Promise<Reply> {
+  const slowMs = Math.min(SLOW_MS, patienceMs / 2);
+  const told = setTimeout(() => slow(waiting(socket, slowMs, patienceMs)), slowMs);
   try {
     const { status, text } = await exchange(socket, path, body, patienceMs);
-    const json: unknown = JSON.parse(text);
-    if (status < 300) return { kind: 'ok', body: json };
-    const { kind, message } = errorOf(json);
-    return { kind: 'no', status, why: message, is: kind };
+    return replyOf(socket, status, text);
   } catch (error) {
-    return { kind: 'away', ...sentenceFor(socket, error, patienceMs) };
+    return { kind: 'away', ...awayBy(socket, error, patienceMs) };
+  } finally {
+    clearTimeout(told);
   }
 }
 
+/** Longer than the service takes to decide anything: 8 s, and then some. */
 const PATIENCE_MS = 60_000;
+const SLOW_MS = 5000;
+
+const waiting = (socket: string, slowMs: number, patienceMs: number): string =>
+  `the service on ${socket} has not answered for ${slowMs / 1000} s; waiting for it up to ` +
+  `${patienceMs / 1000} s (Ctrl-C ends that).`;
+
+/** Somebody else may listen there, who speaks in other words, or in none. */
+function replyOf(socket: string, status: number, text: string): Reply {
+  const stranger = `whoever listens on ${socket} does not answer as chainkeeper does`;
+  try {
+    const json: unknown = JSON.parse(text);
+    if (status < 300) return { kind: 'ok', body: json };
+    const { kind, message } = errorOf(json) ?? { kind: 'unknown', message: null };
+    const why = message ?? `${stranger} (status ${status}): name its socket with --socket.`;
+    return { kind: 'no', status, why, is: kind };
+  } catch {
+    const why = `${stranger} (status ${status}, no JSON): name its socket with --socket.`;
+    return { kind: 'no', status, why, is: 'unknown' };
+  }
+}
 
 function exchange(
   socketPath: string,
@@ -59,14 +85,15 @@ function exchange(
   });
 }
 
-function errorOf(json: unknown): { readonly kind: string; readonly message: string } {
+function errorOf(json: unknown): { readonly kind: string; readonly message: string } | null {
   const error = typeof json === 'object' && json !== null && 'error' in json ? json.error : null;
-  if (typeof error !== 'object' || error === null) return { kind: 'unknown', message: 'no reason' };
+  if (typeof error !== 'object' || error === null) return null;
   const word = (key: string) => String((error as Record<string, unknown>)[key] ?? 'unknown');
   return { kind: word('kind'), message: word('message') };
 }
 
-function sentenceFor(
+/** What a failed exchange means. */
+export function awayBy(
   socket: string,
   error: unknown,
   patienceMs: number,
@@ -81,6 +108,14 @@ function sentenceFor(
           'start it, or name --socket.',
         why: 'absent',
       };
+    case 'ENOTDIR':
+    case 'ENOTSOCK':
+    case 'EPROTOTYPE':
+    case 'ELOOP':
+    case 'ENAMETOOLONG':
+    case 'EINVAL':
+      return { sentence: `${socket} is no socket of a service: name --socket.`, why: 'absent' };
+    case 'EPERM':
     case 'EACCES':
       return {
         sentence: `you may not write to ${socket}: become a member of its group.`,

@@ -36,6 +36,8 @@ const it = pretendInspect();
 const orders = pretendOperate();
 let checks: readonly Check[] = [];
 let api: AdminApi;
+/** What a shell hands on without a word, and no server reads. */
+const LONG = 'a'.repeat(100_000);
 /** Ctrl-C. */
 let stop = Promise.withResolvers<void>();
 let tty = false;
@@ -287,7 +289,7 @@ describe('plan', () => {
     [[...DELETE, INFO.replace('"s1"', '1')], 'delete_info.file_to_merge must be a text in quotes.'],
     [[...DELETE, INFO.replace('v-1', 'v-2')], 'delete_info is about volume v-2, not about v-1.'],
     [[...CREATE.slice(0, -1), '../x'], 'new_file must be a bare file name.'],
-    [CREATE.with(5, 's/1'), 'snapshot must be an id.'],
+    [CREATE.with(5, 's/1'), 'snapshot must be an id: letters, digits, - and _, at most 64.'],
   ])('what is no request is a slip, in plain words: %j', async (argv, sentence) => {
     const shown = await run(...argv);
     expect(shown).toMatchObject({ code: 2, out: '' });
@@ -573,6 +575,31 @@ test.each([
   expect(shown).toMatchObject({ code: 2, out: '' });
   expect(shown.err).not.toBe('');
   expect(shown.err).not.toContain('\u001b');
+});
+
+test.each([
+  ['ops', 'show', LONG],
+  ['ops', 'show', 'no id'],
+  ['ops', 'abort', '../x'],
+  ['ops', 'settle', LONG, '--as', 'done'],
+  ['ops', 'watch', LONG],
+  ['chain', 'show', LONG],
+  ['plan', 'create', '--volume', LONG, '--snapshot', 's', '--new-file', 'f'],
+  ['plan', 'create', '--volume', '..', '--snapshot', 's', '--new-file', 'f'],
+  ['plan', 'delete', '--volume', 'v', '--snapshot', 's', '--delete-info', `{"x":"${LONG}"}`],
+  ['ops', 'list', '-f', LONG],
+  [LONG],
+])('%.3s of what can be no name is a slip, and one short sentence', async (...argv) => {
+  const { code, out, err } = await run(...argv);
+  expect([code, out]).toEqual([2, '']);
+  expect(err).toMatch(/^chainkeeper: [^\n]{20,300}\n$/);
+  expect(it.asked).toEqual([]);
+});
+
+test('a name that is as long as one can be is asked for', async () => {
+  const name = `${'ü'.repeat(148)}:vda`;
+  await run('chain', 'show', name);
+  expect(it.asked).toEqual([{ ref: name }]);
 });
 
 test('help and version go to stdout', async () => {

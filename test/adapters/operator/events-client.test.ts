@@ -2,6 +2,7 @@ import { mkdtempSync, rmSync } from 'node:fs';
 import { createServer } from 'node:http';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
+import { setTimeout as sleep } from 'node:timers/promises';
 import { afterAll, expect, test } from 'vitest';
 import { type Heard, listenTo } from '#adapters/operator/events-client.ts';
 import { SimulatedHost } from '#sim/simulated-host.ts';
@@ -24,7 +25,9 @@ test('a service that dies and comes back: nothing that ended meanwhile is missed
   await expect.poll(() => ended().length, { timeout: 5000 }).toBe(1);
 
   await host.crash();
-  await expect.poll(() => has('lost').length, { timeout: 5000 }).toBeGreaterThan(0);
+  await expect.poll(() => has('lost').length, { timeout: 5000 }).toBe(1);
+  // Some attempts in vain.
+  await sleep(2500);
   await host.boot();
   // Before the listener is back, which it tries once a second.
   const { snapshot } = await cinder.createSnapshot(volume);
@@ -32,6 +35,10 @@ test('a service that dies and comes back: nothing that ended meanwhile is missed
   await expect.poll(() => ended().length, { timeout: 10_000 }).toBe(2);
   expect(ended()[1]?.data).toMatchObject({ snapshot, outcome: 'created' });
   expect(has('ready'), 'it went on from where it was').toHaveLength(1);
+  expect(
+    [has('lost'), has('back')].map(({ length }) => length),
+    'said once',
+  ).toEqual([1, 1]);
   enough.abort();
   await listening;
 });
@@ -65,6 +72,31 @@ test('a first attempt that fails is an error, and a refusal of the service too',
   const server = createServer((_, answer) => answer.writeHead(503).end());
   await new Promise<void>((resolve) => server.listen(socket, resolve));
   const refused = listenTo(socket, new AbortController().signal);
-  await expect(refused.next()).rejects.toThrow('the service answered 503');
+  await expect(refused.next()).rejects.toThrow('tells nothing (status 503)');
+  await new Promise((resolve) => server.close(resolve));
+});
+
+test('a service that hangs is waited for, and that is said once for each time', async () => {
+  const socket = join(folder, 'hangs.sock');
+  const said: number[] = [];
+  const server = createServer(async (_, answer) => {
+    await sleep(300);
+    answer.writeHead(200).write('event: ready\ndata: {}\n\n');
+    await sleep(700);
+    answer.write('event: operation\ndata: {}\n\n');
+  });
+  await new Promise<void>((resolve) => server.listen(socket, resolve));
+  const enough = new AbortController();
+  const pace = { againMs: 10, answerMs: 100, aliveMs: 250 };
+  const heard: string[] = [];
+  for await (const { event } of listenTo(socket, enough.signal, (ms) => said.push(ms), pace)) {
+    heard.push(event);
+    if (event === 'operation') enough.abort();
+  }
+  expect([heard, said]).toEqual([
+    ['ready', 'operation'],
+    [100, 250],
+  ]);
+  server.closeAllConnections();
   await new Promise((resolve) => server.close(resolve));
 });
