@@ -1,5 +1,5 @@
 import { parseArgs } from 'node:util';
-import { stopAsked } from '#app/stop.ts';
+import { stopAsked, stopWithParent } from '#app/stop.ts';
 import { tell } from './story.ts';
 
 const USAGE = `usage: npm run demo [-- --live]
@@ -30,6 +30,7 @@ function unheard(): Promise<number> {
   return new Promise((resolve) => process.stdout.on('error', () => resolve(1)));
 }
 
+stopWithParent();
 try {
   process.exitCode = await main();
 } catch (error) {

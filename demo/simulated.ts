@@ -1,11 +1,13 @@
 import { createHash } from 'node:crypto';
 import type { SnapshotId } from '#domain/ids.ts';
 import type { Ended } from '#sim/cinder-rows.ts';
+import { removeLeftovers } from '#sim/leftovers.ts';
 import { SimulatedHost } from '#sim/simulated-host.ts';
 import type { Stage } from './story.ts';
 
 /** The whole service, its HTTP API, its journal on disk and its client of Cinder, all real. */
 export async function simulatedStage(): Promise<Stage> {
+  await removeLeftovers();
   const host = await SimulatedHost.open({ port: 0, tickMs: 60 });
   const { cloud } = host;
   let heard = 0;

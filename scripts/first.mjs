@@ -62,7 +62,15 @@ function vitest(name, args) {
 /** Runs a script on Node 24. Resolves to its exit code, as a shell would count it. */
 function run(command) {
   const env = { ...process.env, PATH: `${bin}${delimiter}${process.env.PATH ?? ''}` };
-  const child = spawn(node, command, { stdio: 'inherit', env });
+  // Over the channel those that stay until Ctrl-C learn that we were killed without a word.
+  const stays = what === 'start' || what === 'demo';
+  const stdio = ['inherit', 'inherit', 'inherit', ...(stays ? ['ipc'] : [])];
+  const child = spawn(node, command, { stdio, env });
+  // And we that npm was: its child is given to somebody else then.
+  const parent = process.ppid;
+  const watched = setInterval(() => {
+    if (process.env.npm_lifecycle_event && process.ppid !== parent) child.kill('SIGTERM');
+  }, 1000);
   // A terminal sends Ctrl-C to the child as well; anyone else only knows our pid.
   const forward = (signal) => {
     if (signal !== 'SIGINT' || !process.stdin.isTTY) child.kill(signal);
@@ -71,6 +79,7 @@ function run(command) {
   for (const signal of signals) process.on(signal, forward);
   return new Promise((resolve) => {
     const done = (code) => {
+      clearInterval(watched);
       for (const signal of signals) process.off(signal, forward);
       resolve(code);
     };

@@ -1,6 +1,7 @@
 import { parseArgs } from 'node:util';
-import { stopAsked } from '#app/stop.ts';
+import { stopAsked, stopWithParent } from '#app/stop.ts';
 import { everyday } from './everyday.ts';
+import { removeLeftovers } from './leftovers.ts';
 import { SimulatedHost } from './simulated-host.ts';
 import { run } from './world/run.ts';
 import { reds } from './world/shrink.ts';
@@ -47,6 +48,7 @@ async function main(argv: readonly string[]): Promise<number> {
   const port = portOf('port', values.port ?? '8797');
   const pagePort = portOf('page-port', values['page-port'] ?? '0');
   const stop = stopAsked();
+  await removeLeftovers();
   await using host = await SimulatedHost.open({ port, pagePort, clustersPerTick: 2 });
   const { socket } = host.config.operator;
   process.stderr.write(`chainkeeper over a simulated cloud
@@ -86,6 +88,7 @@ function portOf(name: string, text: string): number {
 }
 
 if (import.meta.main) {
+  stopWithParent();
   try {
     process.exitCode = await main(process.argv.slice(2));
   } catch (error) {

@@ -1,6 +1,5 @@
 import { mkdirSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { type AddressInfo, createServer } from 'node:net';
-import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { systemClock } from '#adapters/system/clock.ts';
 import { compose, type Hexagon } from '#app/composition.ts';
@@ -11,6 +10,7 @@ import { SimCloud, type SimCloudOptions } from './cloud.ts';
 import { simulated } from './composition.ts';
 import { Life } from './faulty.ts';
 import { HttpAssist } from './http-assist.ts';
+import { ownFolder } from './leftovers.ts';
 
 const PROJECT = '0123456789abcdef0123456789abcdef';
 
@@ -47,7 +47,7 @@ export class SimulatedHost implements AsyncDisposable {
     this.cloud = cloud;
     this.http = http;
     this.#temporary = options.statePath === undefined;
-    this.folder = options.statePath ?? mkdtempSync(join(tmpdir(), 'chainkeeper-sim-'));
+    this.folder = options.statePath ?? mkdtempSync(ownFolder());
     mkdirSync(this.folder, { recursive: true });
     this.config = this.#configure(options);
   }

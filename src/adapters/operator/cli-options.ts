@@ -43,7 +43,7 @@ export function operationId(value: string): string {
   throw new InvalidArgumentError("It must be an id, as 'chainkeeper ops list' has them.");
 }
 
-/** A volume, or a disk of a guest: of what there is no name is longer (libvirt's are file names). */
+/** A volume, or a disk of a guest, whose names libvirt keeps as those of files. */
 export function volumeOrDisk(value: string): string {
   if (Buffer.byteLength(named(value)) <= 300) return value;
   throw new InvalidArgumentError('It must be a volume id, or DOMAIN:DISK as virsh has them.');
