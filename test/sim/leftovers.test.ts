@@ -66,7 +66,7 @@ async function started(): Promise<{ readonly at: string; readonly first: ChildPr
   return { at, first };
 }
 
-test('npm start: what a kill leaves behind goes with the next start, and none runs on', async () => {
+test('npm start: what a kill leaves goes with the next start, and none runs on', async () => {
   const { at, first } = await started();
   const [, pid] = /-(\d+)-\w+$/.exec(at) ?? [];
   process.kill(Number(pid), 'SIGKILL');

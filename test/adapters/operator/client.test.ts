@@ -21,7 +21,7 @@ async function listening(answer: RequestListener) {
   };
 }
 
-test('a service that is silent is waited for, which is said once, and then it is away', async () => {
+test('a silent service is waited for, which is said once, and then it is away', async () => {
   await using it = await listening(() => {});
   const said: string[] = [];
   const reply = await ask(it.socket, '/v1/operations', undefined, 300, (text) => said.push(text));
