@@ -2,7 +2,7 @@ import { aborting } from '#domain/aborting.ts';
 import type { Fault, Refusal } from '#domain/failure.ts';
 import type { OperationId } from '#domain/ids.ts';
 import { err, ok, type Result } from '#domain/result.ts';
-import { headersToSettle, settling, type Verdict } from '#domain/settling.ts';
+import { headersToSettle, settling, unsettleable, type Verdict } from '#domain/settling.ts';
 import type { Trouble } from '#ports/assisted-snapshots.ts';
 import type { Clock } from '#ports/clock.ts';
 import type { Operation } from '#ports/journal.ts';
@@ -62,6 +62,9 @@ export class Operator implements Operate {
     const { journal, service } = this.#world;
     const found = await journal.operation(id);
     if (found === null) return null;
+    // Nobody has to wait for another operation to hear it, nor has libvirt to be there.
+    const refusal = unsettleable(found.saga);
+    if (refusal !== null) return refused(refusal);
     return service.inTurn(found.saga.request.volume, (time) => this.#settle(found, as, time));
   }
 

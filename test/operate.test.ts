@@ -330,6 +330,18 @@ describe('settle', () => {
     });
   });
 
+  test('that one is over is said at once, whoever is at work, libvirt away or not', async () => {
+    const desk = new Desk({ tickMs: 60_000 });
+    const ids = await desk.taken(2);
+    const [over] = (await desk.journal.operations({ limit: 9 })).map(({ id }) => id);
+    await asked(desk, desk.service.delete(desk.deletion(ids, 0), CALLER));
+    await desk.clock.advance(1_000);
+    desk.between = (port, _method, call) => (port === 'libvirt' ? AWAY : call());
+    expect(await desk.operator.settle(over!, 'done')).toMatchObject({
+      error: { refusal: { kind: 'has-ended', outcome: 'created' } },
+    });
+  });
+
   test('neither an open operation nor one that is not there is settled', async () => {
     const desk = new Desk();
     const looking = Promise.withResolvers<void>();

@@ -31,7 +31,7 @@ export function explainToOperator(refusal: OperatorRefusal): string {
     case 'at-work':
       return (
         `Another operation is at work on volume ${refusal.volume}: look at 'chainkeeper ops list ` +
-        "--state open' until it has ended."
+        "--state open' until it has ended, and settle this one then."
       );
     case 'unknown-snapshot':
       return (

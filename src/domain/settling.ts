@@ -39,12 +39,20 @@ type Settled = Result<Next<Saga>, Refusal>;
  * keep every file of a delete, so it is refused only where the merge is there to be seen.
  */
 export function settling(saga: Saga, as: Verdict, sight: Sight): Settled {
-  if (saga.at !== 'end') return err({ kind: 'not-ended', at: saga.at });
-  if (saga.outcome !== 'unknown') return err({ kind: 'has-ended', outcome: saga.outcome });
+  const refusal = unsettleable(saga);
+  if (saga.at !== 'end' || refusal !== null) return err(refusal ?? notEnded(saga));
   if (saga.kind === 'undo') return undone(saga, as, sight);
   if (saga.kind === 'create') return as === 'done' ? created(saga, sight) : dropped(saga, sight);
   return as === 'done' ? merged(saga, sight) : kept(saga, sight);
 }
+
+/** Why no verdict on it is wanted, whatever is to be seen; null when one is. */
+export function unsettleable(saga: Saga): Refusal | null {
+  if (saga.at !== 'end') return notEnded(saga);
+  return saga.outcome === 'unknown' ? null : { kind: 'has-ended', outcome: saga.outcome };
+}
+
+const notEnded = ({ at }: Saga): Refusal => ({ kind: 'not-ended', at });
 
 /** The files whose headers a verdict rests on. */
 export function headersToSettle(saga: Saga): readonly FileName[] {
