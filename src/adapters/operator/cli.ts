@@ -150,6 +150,7 @@ function addSim(program: Command, run: Run): void {
     .command('sim')
     .description('the service over a simulated cloud, or with --seed one history of a random world')
     .option('--port <PORT>', 'where Cinder calls it: 8797, or with 0 any that is free')
+    .option('--page-port <PORT>', 'where a browser finds the page; left out, any that is free')
     .option('--seed <N>', 'which history')
     .option('--all', 'with --seed: also what was read and journalled')
     .allowUnknownOption()

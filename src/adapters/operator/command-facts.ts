@@ -5,8 +5,14 @@ export interface CommandFacts {
   /** Without the program's name: `ops list`. */
   readonly name: string;
   readonly says: string;
-  readonly takes: readonly { readonly name: string; readonly says: string }[];
+  readonly takes: readonly ArgumentFacts[];
   readonly options: readonly OptionFacts[];
+}
+
+export interface ArgumentFacts {
+  readonly name: string;
+  readonly says: string;
+  readonly choices: readonly string[];
 }
 
 export interface OptionFacts {
@@ -37,9 +43,10 @@ export function commandFacts(program: Command, path: readonly string[] = []): Co
   });
 }
 
-const argument = (it: Argument) => ({
+const argument = (it: Argument): ArgumentFacts => ({
   name: it.required ? `<${it.name()}>` : `[${it.name()}]`,
   says: it.description,
+  choices: it.argChoices ?? [],
 });
 
 function option(it: Option): OptionFacts {

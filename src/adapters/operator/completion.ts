@@ -5,17 +5,15 @@ import type { CommandFacts, OptionFacts } from './command-facts.ts';
  * options, what an option may be, and file names where one is wanted. It asks nobody.
  */
 export function bashCompletion(commands: readonly CommandFacts[]): string {
-  const paths = new Map<string, Set<string>>([['', new Set()]]);
-  for (const { name, options } of commands) {
+  const paths = new Map<string, Set<string>>([['', new Set(['help', '--version'])]]);
+  for (const { name, takes, options } of commands) {
     const words = name.split(' ');
     for (const [at, word] of words.entries()) {
       const before = words.slice(0, at).join(' ');
       paths.set(before, (paths.get(before) ?? new Set()).add(word));
     }
-    paths.set(
-      name,
-      new Set(options.flatMap(({ short, long }) => (short ? [short, long] : [long]))),
-    );
+    const flags = options.flatMap(({ short, long }) => (short ? [short, long] : [long]));
+    paths.set(name, new Set([...takes.flatMap(({ choices }) => choices), ...flags]));
   }
   const values = commands.flatMap(({ name, options }) =>
     options.flatMap((option) => valueCase(name, option)),
@@ -29,6 +27,10 @@ _chainkeeper() {
   local cur prev path='' word words='' at
   cur=\${COMP_WORDS[COMP_CWORD]}
   prev=\${COMP_WORDS[COMP_CWORD - 1]}
+  # bash makes three words of --format=json.
+  if [[ $cur == = ]]; then cur=''
+  elif [[ $prev == = ]]; then prev=\${COMP_WORDS[COMP_CWORD - 2]}
+  fi
   COMPREPLY=()
   for ((at = 1; at < COMP_CWORD; at++)); do
     word=\${COMP_WORDS[at]}
@@ -46,9 +48,10 @@ ${values.join('\n')}
   case "$path" in
 ${wordCases.join('\n')}
   esac
-  COMPREPLY=($(compgen -W "$words" -- "$cur"))
+  mapfile -t COMPREPLY < <(compgen -W "$words" -- "$cur")
   case "$path" in
-    ${files.map(({ name }) => quoted(name)).join(' | ')}) COMPREPLY+=($(compgen -f -- "$cur")) ;;
+    ${files.map(({ name }) => quoted(name)).join(' | ')})
+      mapfile -t -O "\${#COMPREPLY[@]}" COMPREPLY < <(compgen -f -- "$cur") ;;
   esac
 }
 complete -o filenames -F _chainkeeper chainkeeper
@@ -62,7 +65,7 @@ function valueCase(name: string, { short, long, value, choices }: OptionFacts): 
     value === 'file' ? '-f' : choices.length > 0 ? `-W '${choices.join(' ')}'` : "-W ''";
   return [
     `    ${flags.join(' | ')})`,
-    `      COMPREPLY=($(compgen ${words} -- "$cur"))`,
+    `      mapfile -t COMPREPLY < <(compgen ${words} -- "$cur")`,
     '      return ;;',
   ];
 }

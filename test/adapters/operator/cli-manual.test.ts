@@ -1,5 +1,7 @@
 import { spawnSync } from 'node:child_process';
-import { existsSync } from 'node:fs';
+import { existsSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
 import { describe, expect, test } from 'vitest';
 import { programFor, runCli } from '#adapters/operator/cli.ts';
 import { type CliIo, Run } from '#adapters/operator/cli-run.ts';
@@ -104,8 +106,45 @@ describe('the completion', () => {
     [['serve', '--config-file', 'package.j'], ['package.json']],
     [['header', 'LIC'], ['LICENSE']],
     [['nonsense', 'o'], ['ops']],
+    [
+      ['manual', ''],
+      ['1', '5', '--help'],
+    ],
+    [['manual', '5'], ['5']],
+    [['completion', 'b'], ['bash']],
+    [['hel'], ['help']],
+    [['--v'], ['--version']],
+    [['ops', 'list', '--format', '=', 'y'], ['yaml']],
+    [
+      ['ops', 'list', '--state', '='],
+      ['open', 'ended', 'all'],
+    ],
   ])('%j', async (words, offers) => {
     expect(await offered(...words)).toEqual(offers);
+  });
+
+  test('a name with a space is one word', async () => {
+    const folder = mkdtempSync(join(tmpdir(), 'ck-completion-'));
+    for (const name of ['a b.conf', 'a c.conf']) writeFileSync(join(folder, name), '');
+    const names = [join(folder, 'a b.conf'), join(folder, 'a c.conf')];
+    const sorted = async (...words: string[]) => [...(await offered(...words))].sort();
+    expect(await sorted('serve', '--config-file', join(folder, 'a '))).toEqual(names);
+    expect(await sorted('header', join(folder, 'a '))).toEqual(names);
+    rmSync(folder, { recursive: true });
+  });
+
+  test('whatever a value may be is offered, of each option and of each argument', async () => {
+    const asked: Promise<unknown>[] = [];
+    for (const { name, takes, options } of commands) {
+      for (const { long, choices } of options.filter(({ choices }) => choices.length > 0)) {
+        asked.push(expect(offered(...name.split(' '), long, '')).resolves.toEqual(choices));
+      }
+      const choices = takes.flatMap(({ choices }) => choices);
+      const words = offered(...name.split(' '), '');
+      asked.push(expect(words).resolves.toEqual(expect.arrayContaining(choices)));
+    }
+    expect(asked.length).toBeGreaterThan(20);
+    await Promise.all(asked);
   });
 
   test('every command is offered, and every option of it', async () => {
