@@ -2,6 +2,7 @@ import { headerAt } from '#adapters/images/images.ts';
 import { exitNow } from '#adapters/libvirt/ffi.ts';
 import { EXIT, runCli } from '#adapters/operator/cli.ts';
 import { OsloLog } from '#adapters/operator/log.ts';
+import { codeOf, whyNot } from '#adapters/system/access.ts';
 import { explainFault } from '#domain/failure.ts';
 import { compose, production } from './composition.ts';
 import { findSocket, type Loaded, loadConfig, supervisor } from './config.ts';
@@ -61,8 +62,12 @@ const isBindProblem = (error: unknown): error is Error =>
   error instanceof Error && 'syscall' in error && error.syscall === 'listen';
 
 if (import.meta.main) {
-  // A reader that has gone, a full disk: the data cannot be told, and a stack trace would not help.
-  process.stdout.on('error', () => exitNow(1));
+  // A reader that has gone has seen enough; of a full disk somebody wants to know.
+  process.stdout.on('error', (error) => {
+    const code = codeOf(error);
+    if (code !== 'EPIPE') console.error(`chainkeeper: stdout cannot be written: ${whyNot(code)}`);
+    exitNow(1);
+  });
   const { stdout, stderr } = process;
   const socketOf = (files: readonly string[]) => findSocket({ files });
   const config = {
@@ -72,7 +77,10 @@ if (import.meta.main) {
   };
   const io = {
     ...{ stdout, stderr, serve, doctor, config, findSocket: socketOf, header: headerAt },
-    ...{ tty: stdout.isTTY === true, width: stdout.columns, interrupted: stopAsked },
+    ...{ tty: stdout.isTTY === true, interrupted: stopAsked },
+    get width() {
+      return stdout.columns;
+    },
   };
   const code = await runCli(process.argv.slice(2), io);
   // Everything is closed by now; what still holds the loop is a call that nobody waits for.

@@ -154,9 +154,12 @@ function drawn(run: Run): Screen {
   const bars = new Map<unknown, Bar>();
   let height = 0;
   const redraw = (above: string) => {
-    const wide = (text: string) => escapeText(text).slice(0, run.io.width || 200);
+    // A terminal may be made narrower meanwhile; 0 is one that does not say.
+    const width = run.io.width || 200;
     const now = Date.now();
-    const below = [...bars.values()].map((bar) => `${wide(barOf(bar, now))}\n`).join('');
+    const below = [...bars.values()]
+      .map((bar) => `${escapeText(barOf(bar, now, width)).slice(0, width)}\n`)
+      .join('');
     const up = height > 0 ? `\u001b[${height}A\u001b[J` : '';
     run.print(`${up}${above}${below}`);
     height = bars.size;

@@ -15,11 +15,28 @@ export interface Bar {
 
 const WIDTH = 24;
 
-/** One line, no longer than the terminal is wide: it is drawn over the one before. */
-export function barOf({ id, kind, volume, state, askedAt, progress }: Bar, now: number): string {
-  const age = clockOf(Math.max(0, (now - askedAt) / 1000));
-  const head = `${id} ${age.padStart(7)}  ${kind} ${volume}  ${state}`;
-  if (progress === null || progress.total === 0) return head;
+/**
+ * One line, no longer than the terminal is wide: it is drawn over the one before. Where that is
+ * too narrow for all, ids are cut to what a person tells them apart by, then the bar goes.
+ */
+export function barOf(bar: Bar, now: number, width = Number.POSITIVE_INFINITY): string {
+  const { id, kind, volume, state } = bar;
+  const age = clockOf(Math.max(0, (now - bar.askedAt) / 1000));
+  const short = `${id.slice(0, 8)} ${age.padStart(5)}  ${kind} ${volume.slice(0, 8)}  ${state}`;
+  const [all = '', plain = '', brief = '', percent = ''] = progressWords(bar.progress);
+  const forms = [
+    `${id} ${age.padStart(7)}  ${kind} ${volume}  ${state}${all}`,
+    `${short}${all}`,
+    `${short}${plain}`,
+    `${short}${brief}`,
+    `${id.slice(0, 8)} ${state}${percent}`,
+  ];
+  return forms.find((it) => it.length <= width) ?? `${id.slice(0, 8)}${percent}`.slice(0, width);
+}
+
+/** With a bar, without one, without the rate, and the number alone. */
+function progressWords(progress: Bar['progress']): readonly string[] {
+  if (progress === null || progress.total === 0) return [];
   const { done, total, rate, secondsLeft } = progress;
   const part = Math.min(1, done / total);
   const full = Math.floor(part * WIDTH);
@@ -27,7 +44,8 @@ export function barOf({ id, kind, volume, state, askedAt, progress }: Bar, now: 
   const percent = `${Math.floor(part * 100)}%`.padStart(4);
   const speed = rate === null ? '' : `  ${bytesOf(rate)}/s`;
   const left = secondsLeft === null ? '' : `  ${clockOf(secondsLeft)} left`;
-  return `${head} ${bar}${percent} of ${bytesOf(total)}${speed}${left}`;
+  const plain = `${percent} of ${bytesOf(total)}${speed}${left}`;
+  return [` ${bar}${plain}`, ` ${plain}`, ` ${percent}${left}`, percent];
 }
 
 /** `0:07`, `12:34`, `1:02:03`. */
