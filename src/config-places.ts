@@ -12,6 +12,8 @@ export function urlOf(options: Options, group: string, option: string): string |
   const parsed = URL.parse(found);
   if (parsed === null || !/^https?:$/.test(parsed.protocol) || parsed.username !== '') {
     options.wrong(group, option, 'is no plain http or https URL');
+  } else if (/[?#]/.test(found)) {
+    options.wrong(group, option, 'has a ? or # in it, and paths are put behind it: end it before');
   }
   return found.replace(/\/+$/, '');
 }

@@ -149,7 +149,7 @@ function libvirt(options: Options): LibvirtConfig {
   const volumeDirectories = options.list('libvirt', 'volume_directories');
   const relative = volumeDirectories.find((folder) => !isAbsolute(folder));
   if (relative !== undefined) {
-    options.wrong('libvirt', 'volume_directories', `names ${relative}: give absolute paths`);
+    options.wrong('libvirt', 'volume_directories', `names '${relative}': give absolute paths`);
   }
   return {
     connectionUri: options.text('libvirt', 'connection_uri') ?? '',
@@ -221,11 +221,18 @@ function operator(options: Options): OperatorConfig {
   }
   const bindPort = options.whole('operator', 'bind_port', 0, 65535);
   const bindHost = host(options, 'operator', bindPort === 0 ? null : auth);
+  const taken = Number(options.text('api', 'bind_port')) === bindPort && bindPort !== 0;
+  const hosts = [bindHost, options.text('api', 'bind_host') ?? ''];
+  if (taken && (hosts[0] === hosts[1] || hosts.some((it) => EVERYWHERE.includes(it)))) {
+    options.wrong('operator', 'bind_port', `is ${bindPort}, as that of [api]: name another`);
+  }
   return { socket, bindHost, bindPort };
 }
 
 const CINDER_AUTH =
   'password or v3applicationcredential, or noauth, http_basic or none with an endpoint';
+
+const EVERYWHERE: readonly string[] = ['0.0.0.0', '::'];
 
 /** Whether only this machine can reach an address. */
 export const isOwn = (host: string): boolean =>

@@ -1,3 +1,4 @@
+import { isIPv6 } from 'node:net';
 import type { Server } from 'node:tls';
 import type { FastifyInstance } from 'fastify';
 import { type Authenticator, noAuth } from '#adapters/nova-api/auth.ts';
@@ -50,7 +51,8 @@ export async function listen(hexagon: Hexagon, config: Config): Promise<AsyncDis
   }
   await bind(nova, api, 'api', '(of a simulated service: --port)');
   const scheme = tls === null ? 'http' : 'https';
-  telemetry.log('info', `chainkeeper listens on ${scheme}://${api.bindHost}:${api.bindPort}`);
+  const url = `${scheme}://${placeOf(api.bindHost, api.bindPort)}`;
+  telemetry.log('info', `chainkeeper listens on ${url}`);
   if (config.operator.bindPort !== 0) await serveOperator(hexagon, config, auth, opening);
   return opening.move();
 }
@@ -81,12 +83,16 @@ async function serveOperator(
     opening.defer(onHup(() => renewed(app.server as unknown as Server, files, telemetry)));
   }
   await bind(app, operator, 'operator');
-  const place = `${tls ? 'https' : 'http'}://${operator.bindHost}:${operator.bindPort}`;
+  const place = `${tls ? 'https' : 'http'}://${placeOf(operator.bindHost, operator.bindPort)}`;
   telemetry.log('info', `the page is on ${place}/ui/, metrics on ${place}/metrics`);
   if (open || tls || config.keystone === null) return;
   const words = 'A browser can log in on the page over TLS only: set [api] cert_file and key_file.';
   telemetry.log('warning', words);
 }
+
+/** As a URL has it: an IPv6 address in brackets. */
+const placeOf = (host: string, port: number): string =>
+  `${isIPv6(host) ? `[${host}]` : host}:${port}`;
 
 /** Calls this on every SIGHUP, until what is returned is called. */
 function onHup(act: () => void): () => void {
@@ -109,7 +115,7 @@ async function bind(
   try {
     await app.listen({ host, port });
   } catch (error) {
-    throw busy(error, `${host}:${port}`, group, also) ?? error;
+    throw busy(error, placeOf(host, port), group, also) ?? error;
   }
 }
 
@@ -121,6 +127,10 @@ function busy(error: unknown, place: string, group: string, also = ''): StartupP
     return new StartupProblem(`Somebody else listens on ${place}: stop it, or ${other}.`);
   }
   if (code === 'EACCES') return new StartupProblem(`We may not listen on ${place}: ${other}.`);
+  if (code === 'ENOTFOUND' || code === 'EAI_AGAIN') {
+    const sentence = `No address is known for ${place}`;
+    return new StartupProblem(`${sentence}: give an IP address as [${group}] bind_host.`);
+  }
   if (code !== 'EADDRNOTAVAIL') return null;
   return new StartupProblem(
     `This host has no address ${place}: name another [${group}] bind_host.`,

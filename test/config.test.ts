@@ -287,7 +287,7 @@ socket = $nobody
       'a.conf:9: [api] cert_file is /nowhere, and cannot be read: it is not there: make it, or ' +
         'name another',
       '[api] key_file is needed for TLS, which the others beside it ask for',
-      'a.conf:14: [libvirt] volume_directories names mnt: give absolute paths',
+      "a.conf:14: [libvirt] volume_directories names 'mnt': give absolute paths",
       "a.conf:12: [libvirt] quiesce is 'sometimes': give one of auto, required, never",
       "a.conf:13: [libvirt] max_chain_depth is 'many': give a whole number from 2 to 200",
       '[cinder] user_id is needed when auth_type is noauth',
@@ -334,6 +334,32 @@ socket = $nobody
   test.each(['0.0.0.0', '::', '127.evil.example', '128.0.0.1'])('noauth refuses %s', (host) => {
     expect(mistakes(GOOD, { OS_API__BIND_HOST: host })).toHaveLength(1);
   });
+
+  test.each([
+    ['127.0.0.1', '127.0.0.1', 1],
+    ['0.0.0.0', '10.0.0.1', 1],
+    ['127.0.0.1', '127.0.0.2', 0],
+  ])('the port of [api] on %s is not that of [operator] on %s as well', (one, other, wrong) => {
+    const users = file('', 'users');
+    const env = {
+      ...{ OS_API__AUTH_STRATEGY: 'http_basic', OS_API__HTTP_BASIC_AUTH_USER_FILE: users },
+      ...{ OS_API__BIND_HOST: one, OS_OPERATOR__BIND_HOST: other },
+    };
+    const same = { ...env, OS_API__BIND_PORT: ' 99', OS_OPERATOR__BIND_PORT: '99' };
+    const sentence = 'OS_OPERATOR__BIND_PORT: [operator] bind_port is 99, as that of [api]: name';
+    expect(mistakes(GOOD, same)).toEqual(wrong ? [expect.stringContaining(sentence)] : []);
+    expect(mistakes(GOOD, { ...same, OS_OPERATOR__BIND_PORT: '98' })).toEqual([]);
+  });
+
+  test.each(['http://c:8776/v3?x=1', 'http://c/#v3'])(
+    '%s is no endpoint to put a path to',
+    (url) => {
+      expect(mistakes(GOOD, { OS_CINDER__ENDPOINT: url })).toEqual([
+        'OS_CINDER__ENDPOINT: [cinder] endpoint has a ? or # in it, and paths are put behind it: ' +
+          'end it before',
+      ]);
+    },
+  );
 
   test('TLS needs a certificate and its key', () => {
     const [cert, key] = pair('cert');
