@@ -92,7 +92,9 @@ if (import.meta.main) {
   try {
     process.exitCode = await main(process.argv.slice(2));
   } catch (error) {
-    process.stderr.write(`chainkeeper sim: ${error instanceof Error ? error.message : error}\n`);
+    // Node's own sentences about arguments are of several lines.
+    const why = (error instanceof Error ? error.message : String(error)).replaceAll('\n', ' ');
+    process.stderr.write(`chainkeeper sim: ${why}\n`);
     process.exitCode = 2;
   }
   // The simulated users sleep on; nobody waits for them.

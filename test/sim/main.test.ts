@@ -27,6 +27,11 @@ test('a seed tells its story, the same one each time', async () => {
 
 test.each([
   [['--seed', 'x'], "--seed is 'x': give a whole number"],
+  [
+    ['--seed', '-1'],
+    "Option '--seed' argument is ambiguous. Did you forget to specify the option argument for " +
+      "'--seed'? To specify an option argument starting with a dash use '--seed=-XYZ'.",
+  ],
   [['--seed', '1.5'], "--seed is '1.5': give a whole number"],
   [['--seed', ''], "--seed is '': give a whole number"],
   [['--port', ''], "--port is '': give a whole number from 0 to 65535"],

@@ -1,6 +1,6 @@
 import type { Command } from 'commander';
 import type { Check } from '#ports/doctor.ts';
-import { client } from './cli-options.ts';
+import { client, named } from './cli-options.ts';
 import { type ClientOptions, EXIT, type Run } from './cli-run.ts';
 import { maskSecrets } from './mask.ts';
 import { renderList } from './output.ts';
@@ -11,7 +11,11 @@ const COLUMNS = ['check', 'status', 'saw', 'do'];
 export function addDoctor(program: Command, run: Run): void {
   client(program.command('doctor'))
     .description('every check of this host and its volumes, with what mends it; changes nothing')
-    .option('--os-cloud <NAME>', "ask Cinder as this one of clouds.yaml; 'envvars': as OS_* say")
+    .option(
+      '--os-cloud <NAME>',
+      "ask Cinder as this one of clouds.yaml; 'envvars': as OS_* say",
+      named,
+    )
     .action(async (options: ClientOptions & { osCloud?: string }) => {
       const { configFile, socket, osCloud } = options;
       const checks = await run.io.doctor({

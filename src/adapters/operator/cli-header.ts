@@ -2,7 +2,7 @@ import { type Command, InvalidArgumentError, Option } from 'commander';
 import { explainFault } from '#domain/failure.ts';
 import { judgeHeader, type OverlayVerdict } from '#domain/overlay.ts';
 import type { HeaderView } from '#domain/sight.ts';
-import { formatted } from './cli-options.ts';
+import { formatted, named } from './cli-options.ts';
 import { EXIT, type Run } from './cli-run.ts';
 import { type Fields, type Look, renderShow } from './output.ts';
 
@@ -12,20 +12,20 @@ import { type Fields, type Look, renderShow } from './output.ts';
  */
 export function addHeader(program: Command, run: Run): void {
   // commander keeps the last of the two, and what was compared is not what was asked for.
-  const named = new Set<string>();
+  const given = new Set<string>();
   const command = formatted(program.command('header'))
     .description('what a qcow2 header page says, and the verdict on it as an overlay')
-    .argument('<FILE>', 'the file; no other one is opened')
-    .addOption(new Option('--backing <NAME>', 'the backing name it must have'))
+    .argument('<FILE>', 'the file; no other one is opened', named)
+    .addOption(new Option('--backing <NAME>', 'the backing name it must have').argParser(named))
     .addOption(new Option('--no-backing', 'it must name no backing file'))
     .option('--backing-format <FORMAT>', 'the format that the backing file has')
     .option('--size <BYTES>', 'the virtual size it must have', bytes)
     .option('--encrypted', 'the volume is: so it must have LUKS inside')
     .action((file: string, options: HeaderOptions) => {
-      if (named.size < 2) return show(file, options, run);
+      if (given.size < 2) return show(file, options, run);
       return command.error("error: '--backing' and '--no-backing' exclude each other");
     });
-  for (const it of ['backing', 'no-backing']) command.on(`option:${it}`, () => named.add(it));
+  for (const it of ['backing', 'no-backing']) command.on(`option:${it}`, () => given.add(it));
 }
 
 async function show(file: string, options: HeaderOptions, run: Run): Promise<void> {

@@ -36,7 +36,10 @@ export function programFor(run: Run): Command {
       writeErr: (text) => run.io.stderr.write(text),
       // commander's own sentences quote what was typed, however long that is.
       outputError: (text, write) => {
-        const quoted = text.trimEnd().replace(/'([^']{60})[^']{40,}'/g, "'$1...'");
+        const quoted = text
+          .trimEnd()
+          .replaceAll('\n', ' ')
+          .replace(/'([^']{60})[^']{40,}'/g, "'$1...'");
         write(`chainkeeper: ${escapeText(quoted)}\n`);
       },
     });

@@ -1,4 +1,5 @@
 import { request } from 'node:http';
+import { thingAt } from '../system/access.ts';
 
 /** What the service said, or that it is away. */
 export type Reply =
@@ -100,14 +101,19 @@ export function awayBy(
 ): { readonly sentence: string; readonly why: Away } {
   const code = error instanceof Error && 'code' in error ? error.code : null;
   switch (code) {
-    case 'ENOENT':
     case 'ECONNREFUSED':
+    case 'ENOENT': {
+      const thing = code === 'ENOENT' ? null : thingAt(socket);
+      if (thing !== null && thing !== 'a socket') {
+        return { sentence: `${socket} is ${thing}: name the socket by --socket.`, why: 'absent' };
+      }
       return {
         sentence:
           `the service is not running: nobody listens on ${socket}; ` +
           'start it, or name --socket.',
         why: 'absent',
       };
+    }
     case 'ENOTDIR':
     case 'ENOTSOCK':
     case 'EPROTOTYPE':

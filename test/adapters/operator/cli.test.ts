@@ -570,11 +570,16 @@ test.each([
   ['chain', 'show', ''],
   ['ops', 'settle', 'op-1'],
   ['ops', 'settle', 'op-1', '--as', 'merged'],
+  ['header', ''],
+  ['header', 'f', '--backing', ''],
+  ['doctor', '--os-cloud', ''],
+  ['ops', 'lst'],
 ])('%j is a slip: exit 2', async (...argv) => {
   const shown = await run(...argv);
   expect(shown).toMatchObject({ code: 2, out: '' });
   expect(shown.err).not.toBe('');
   expect(shown.err).not.toContain('\u001b');
+  expect(shown.err).not.toContain('\\n');
 });
 
 test.each([

@@ -60,6 +60,12 @@ test('what is no socket', async () => {
   for (const path of [join(file, 'x'), join(folder, 'x'.repeat(200))]) {
     expect(await ask(path, '/')).toMatchObject({ kind: 'away', why: 'absent' });
   }
-  expect(await ask(file, '/')).toMatchObject({ kind: 'away', why: 'absent' });
-  expect(await ask(folder, '/')).toMatchObject({ kind: 'away', why: 'absent' });
+  expect(await ask(file, '/')).toMatchObject({
+    why: 'absent',
+    sentence: `${file} is a file: name the socket by --socket.`,
+  });
+  expect(await ask(folder, '/')).toMatchObject({
+    why: 'absent',
+    sentence: `${folder} is a folder: name the socket by --socket.`,
+  });
 });
