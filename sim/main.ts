@@ -1,4 +1,5 @@
 import { parseArgs } from 'node:util';
+import { lastWords } from '#app/last-words.ts';
 import { stopAsked, stopWithParent } from '#app/stop.ts';
 import { everyday } from './everyday.ts';
 import { removeLeftovers } from './leftovers.ts';
@@ -49,6 +50,10 @@ async function main(argv: readonly string[]): Promise<number> {
   const pagePort = portOf('page-port', values['page-port'] ?? '0');
   const stop = stopAsked();
   await removeLeftovers();
+  process.on('uncaughtException', (error) => {
+    process.stderr.write(`${lastWords(error)}\n`);
+    process.exit(70);
+  });
   await using host = await SimulatedHost.open({ port, pagePort, clustersPerTick: 2 });
   const { socket } = host.config.operator;
   process.stderr.write(`chainkeeper over a simulated cloud

@@ -8,6 +8,7 @@ import { compose, production } from './composition.ts';
 import { findSocket, type Loaded, loadConfig, supervisor } from './config.ts';
 import { configSample, describedOptions } from './config-sample.ts';
 import { configChecks, doctor } from './doctor.ts';
+import { lastWords } from './last-words.ts';
 import { listen } from './listen.ts';
 import { StartupProblem } from './startup-problem.ts';
 import { makeStatePath } from './state-path.ts';
@@ -25,6 +26,8 @@ export async function serve(files: readonly string[]): Promise<number> {
     for (const mistake of [...nowhere(config), ...config.error]) console.error(mistake);
     return EXIT.usage;
   }
+  // A promise that nobody waits for may be the one that hears of it.
+  process.on('uncaughtException', die);
   try {
     makeStatePath(config.value.statePath);
     await using hexagon = await compose(production(config.value, die));
@@ -53,7 +56,7 @@ function nowhere({ places: { none, sought } }: Loaded): readonly string[] {
 
 /** A defect: the journal has it, and a fresh process begins from what is true. */
 export function die(defect: unknown): never {
-  console.error(defect);
+  console.error(lastWords(defect));
   // process.exit waits for a libvirt call that is stuck; this does not (measured).
   exitNow(70);
 }

@@ -74,6 +74,12 @@ function explain(strange: Strange, path: string): string {
   }
 }
 
+/** Of an error that a statement of an open journal threw, in words; null when SQLite threw none. */
+export function whyUnwritten(error: unknown): string | null {
+  const code = sqliteOf(error);
+  return code === null ? null : whyNot(errnoOf(code, error));
+}
+
 /** SQLite's result codes (sqlite3.h), without what it adds in the higher bytes. */
 const [BUSY, LOCKED, READONLY, CORRUPT, FULL, CANTOPEN, NOTADB] = [5, 6, 8, 11, 13, 14, 26];
 
