@@ -9,7 +9,7 @@ export function lastWords(error: unknown): string {
   const why = whyUnwritten(error);
   if (why === null) return inspect(error);
   return (
-    `chainkeeper: The journal cannot be written: ${why}. What is not written down is not done, so ` +
-    'this process ends; the next start goes on from what is.'
+    `chainkeeper: The journal cannot be written: ${why}. What is not written down is not done, ` +
+    'so this process ends; the next start goes on from what is.'
   );
 }
