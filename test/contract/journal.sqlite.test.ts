@@ -53,7 +53,9 @@ test('a second process on the same journal is told so and does nothing', async (
   await using _first = opened(place.file, new SimClock());
   expect(SqliteJournal.open(place.file, new SimClock())).toEqual({
     ok: false,
-    error: `The journal ${place.file} is in use by another chainkeeper: stop that one first.`,
+    error:
+      `The journal ${place.file} is in use by another chainkeeper (process ${process.pid}): stop ` +
+      'that one first.',
   });
 });
 

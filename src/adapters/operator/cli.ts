@@ -17,7 +17,13 @@ export { type CliIo, EXIT, type Writer } from './cli-run.ts';
 export async function runCli(argv: readonly string[], io: CliIo): Promise<number> {
   const run = new Run(io);
   try {
-    await programFor(run).parseAsync(argv, { from: 'user' });
+    const program = programFor(run);
+    const [first, word] = argv;
+    // commander would show the help of all, and not say why.
+    if (first === 'help' && word && !program.commands.some((it) => it.name() === word)) {
+      program.error(`error: unknown command '${word}'`);
+    }
+    await program.parseAsync(argv, { from: 'user' });
     return run.code;
   } catch (error) {
     if (!(error instanceof CommanderError)) throw error;

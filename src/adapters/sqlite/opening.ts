@@ -1,6 +1,7 @@
 import { DatabaseSync } from 'node:sqlite';
 import { err, ok, type Result } from '#domain/result.ts';
 import { codeOf, whyNot } from '../system/access.ts';
+import { holderOf } from './glance.ts';
 import { type Strange, strangeness, versionOf } from './judging.ts';
 import { besides, LOCK_MODE, noFileAt, protect } from './place.ts';
 import { lockOf, SCHEMA } from './schema.ts';
@@ -101,8 +102,16 @@ function noLock(path: string, error: unknown): string {
   return `The lock ${lock} cannot be held: ${whyNot(errnoOf(code, error))}.`;
 }
 
-const inUse = (path: string): string =>
-  `The journal ${path} is in use by another chainkeeper: stop that one first.`;
+function inUse(path: string): string {
+  let who = '';
+  try {
+    const holder = holderOf(path);
+    if (holder !== null) who = ` (process ${holder.pid})`;
+  } catch {
+    // Without /proc/locks it is in use all the same.
+  }
+  return `The journal ${path} is in use by another chainkeeper${who}: stop that one first.`;
+}
 
 const damaged = (path: string, why: string): string =>
   `The journal ${path} is damaged (${why}): restore it, or move it away, and then compare ` +

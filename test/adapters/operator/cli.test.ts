@@ -607,6 +607,13 @@ test('a name that is as long as one can be is asked for', async () => {
   expect(it.asked).toEqual([{ ref: name }]);
 });
 
+test('help about what is no command says so', async () => {
+  expect(await run('help', 'nope')).toMatchObject({
+    ...{ code: 2, out: '', err: "chainkeeper: error: unknown command 'nope'\n" },
+  });
+  expect((await run('help', 'ops')).out).toContain('settle');
+});
+
 test('help and version go to stdout', async () => {
   expect(await run('--help')).toMatchObject({
     code: 0,
