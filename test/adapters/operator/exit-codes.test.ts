@@ -42,7 +42,7 @@ beforeAll(async () => {
   const world = {
     ...{ inspect: it.inspect, operate: orders.operate, assisted: pretendAssisted().assisted },
     ...{ clock: pretendClock, telemetry: pretendTelemetry(), measures: pretendMeasures },
-    ...{ host: 'cmp-04', eventsEveryMs: 20 },
+    ...{ host: 'cmp-04', eventsEveryMs: 20, document: () => ({}) },
   };
   const listening = await listenAdmin(world, at('a.sock'));
   if (!listening.ok) throw new Error(listening.error);
