@@ -83,7 +83,7 @@ async function fill(path: string, count: number): Promise<void> {
   await opened(path)[Symbol.asyncDispose]();
   using db = new DatabaseSync(path);
   db.exec('PRAGMA synchronous=OFF; BEGIN');
-  const operation = db.prepare('INSERT INTO operation VALUES (?,?,?,?,?,?,1,?,NULL,?,?,?)');
+  const operation = db.prepare('INSERT INTO operation VALUES (?,?,?,?,?,?,1,?,NULL,?,?,?,NULL)');
   const evidence = db.prepare(
     "INSERT INTO evidence (operation, at, kind, detail) VALUES (?, ?, 'completed', 'as predicted')",
   );

@@ -106,7 +106,8 @@ export class SimJournal implements Journal {
     if (fate === 'lost') return new Promise(() => {});
     const copy = copied(entry);
     const at = this.#clock.now();
-    this.#change(id, { saga: copy.saga, updatedAt: at });
+    const { saga, trace } = copy;
+    this.#change(id, { saga, updatedAt: at, ...(trace && { trace }) });
     for (const one of copy.evidence) {
       this.#pages.evidence.push({ ...one, operation: id, at, seq: ++this.#pages.seq });
     }
@@ -161,11 +162,12 @@ export class SimJournal implements Journal {
     return copied(this.#pages.notices.filter(wanted));
   }
 
-  async settle(seq: number, state: 'accepted' | 'obsolete'): Promise<void> {
+  async settle(seq: number, state: 'accepted' | 'obsolete', tookMs?: number): Promise<void> {
     const { notices } = this.#pages;
     const at = notices.findIndex((one) => one.seq === seq);
     const found = notices[at];
-    if (found !== undefined) notices[at] = { ...found, state };
+    const took = tookMs === undefined ? {} : { tookMs };
+    if (found !== undefined) notices[at] = { ...found, state, ...took };
   }
 
   async formats(volume: VolumeId): Promise<ReadonlyMap<FileName, Format>> {

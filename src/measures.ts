@@ -6,7 +6,7 @@ import type { Outcome, Saga } from '#domain/saga.ts';
 import type { Clock } from '#ports/clock.ts';
 import type { Hypervisor } from '#ports/hypervisor.ts';
 import type { Images } from '#ports/images.ts';
-import type { Entry, Journal, Notice } from '#ports/journal.ts';
+import { type Entry, type Journal, type Notice, PHASES } from '#ports/journal.ts';
 import type { Measures } from '#ports/measures.ts';
 import { over } from './over.ts';
 import type { ProgressBook } from './progress.ts';
@@ -72,8 +72,8 @@ export class Meter implements Measures {
         await this.#committed(journal, id, entry, notice);
         return notice;
       },
-      settle: async (seq, state) => {
-        await journal.settle(seq, state);
+      settle: async (seq, state, tookMs) => {
+        await journal.settle(seq, state, tookMs);
         const word = this.#unheard.get(seq);
         this.#unheard.delete(seq);
         if (word === undefined || state !== 'accepted') return;
@@ -197,7 +197,7 @@ export class Meter implements Measures {
   async #committed(
     journal: Journal,
     id: Parameters<Journal['commit']>[0],
-    { saga }: Entry,
+    { saga, trace }: Entry,
     notice: Notice | null,
   ): Promise<void> {
     const { metrics, clock } = this.#world;
@@ -216,6 +216,11 @@ export class Meter implements Measures {
     if (askedAt === undefined) return;
     const seconds = Math.max(0, (clock.now() - askedAt) / 1000);
     metrics.observe('chainkeeper_operation_seconds', seconds, { kind: saga.kind });
+    for (const phase of PHASES) {
+      const ms = trace?.[phase];
+      const labels = { kind: saga.kind, phase };
+      if (ms !== undefined) metrics.observe('chainkeeper_phase_seconds', ms / 1000, labels);
+    }
   }
 
   #depth(volume: VolumeId, depth: number): void {

@@ -14,6 +14,7 @@ import { Page, type Written } from './page.ts';
 import { perform } from './perform.ts';
 import type { Sender } from './sender.ts';
 import { contextOf, knownAfter, sameEvidence, writeStep } from './step.ts';
+import { Stopwatch } from './stopwatch.ts';
 
 export interface RunnerWorld extends LookWorld {
   readonly sender: Sender;
@@ -40,6 +41,7 @@ export class Runner {
   readonly #queues = new Map<VolumeId, Operation[]>();
   /** When each operation was asked for, by the monotonic clock. */
   readonly #asked = new WeakMap<Operation, number>();
+  readonly #watches = new WeakMap<Operation, Stopwatch>();
   readonly #running = new Map<OperationId, Running>();
   readonly #listeners = new Set<(ended: Operation) => void>();
   #stopped = false;
@@ -104,6 +106,7 @@ export class Runner {
     // Only for the time before this process need the wall clock be believed.
     const before = Math.max(0, clock.now() - operation.askedAt);
     this.#asked.set(operation, clock.monotonic() - before);
+    this.#watches.set(operation, new Stopwatch(clock, operation.trace));
     const queue = this.#queues.get(volume);
     if (queue !== undefined) queue.push(operation);
     else {
@@ -158,7 +161,9 @@ export class Runner {
       const step = aborting(operation.saga);
       if (!step.ok) return step;
       queue.splice(queue.indexOf(operation), 1);
-      await this.#write(operation, step.value);
+      const watch = this.#watch(operation);
+      watch.lap('waiting');
+      await this.#write({ ...operation, trace: watch.trace }, step.value);
       return ok(null);
     }
     return null;
@@ -179,6 +184,8 @@ export class Runner {
     let event: Event = WOKE;
     let last: Evidence | null = null;
     const page = new Page();
+    const watch = this.#watch(operation);
+    watch.lap('waiting');
     const driven = {
       mailbox,
       age: () => this.#age(operation),
@@ -206,6 +213,7 @@ export class Runner {
       const { snapshot } = saga.request;
       if (step.progress !== null) this.#world.sender.progress(snapshot, step.progress);
       event = await perform(this.#world, step.effect, saga, driven);
+      watch.did(step.effect);
     }
     await this.#turn(page, operation, running);
   }
@@ -214,8 +222,14 @@ export class Runner {
   async #turn(page: Page, operation: Operation, running: Running): Promise<void> {
     const put = page.take();
     if (put === null) return;
-    running.writing = this.#write({ ...operation, saga: put.from }, put.step);
+    const watch = this.#watch(operation);
+    running.writing = this.#write({ ...operation, saga: put.from, trace: watch.trace }, put.step);
     await running.writing;
+    watch.lap('journal');
+  }
+
+  #watch(operation: Operation): Stopwatch {
+    return this.#watches.get(operation) ?? new Stopwatch(this.#world.clock, operation.trace);
   }
 
   #age(operation: Operation): number {

@@ -6,6 +6,7 @@ import type { Clock } from '#ports/clock.ts';
 import type { Journal, Notice } from '#ports/journal.ts';
 import type { Telemetry } from '#ports/telemetry.ts';
 import type { Volumes } from '#ports/volumes.ts';
+import { toMicroseconds } from './stopwatch.ts';
 
 export interface SenderWorld {
   readonly volumes: Volumes;
@@ -48,9 +49,12 @@ export class Sender {
     for (const notice of await this.#world.journal.notices({ state: 'pending' })) this.post(notice);
   }
 
-  /** Delivers a journalled notice, retrying until it is settled. */
-  post(notice: Notice): void {
-    void this.#turn(notice.snapshot, (line) => this.#deliver(notice, line));
+  /**
+   * Delivers a journalled notice, retrying until it is settled. `began`: when its entry was begun,
+   * by the monotonic clock; of one that an earlier process wrote, its time counts from here.
+   */
+  post(notice: Notice, began = this.#world.clock.monotonic()): void {
+    void this.#turn(notice.snapshot, (line) => this.#deliver(notice, line, began));
   }
 
   /** Says something once, in its turn; not journalled, because the caller waits for the answer. */
@@ -109,7 +113,7 @@ export class Sender {
     await Promise.all(lines.map((line) => line.tail));
   }
 
-  async #deliver(notice: Notice, line: Line): Promise<void> {
+  async #deliver(notice: Notice, line: Line, began: number): Promise<void> {
     const { volumes, journal, clock, telemetry } = this.#world;
     for (let attempt = 0; !this.#stopped; attempt++) {
       if (notice.seq <= line.superseded) return;
@@ -120,7 +124,8 @@ export class Sender {
         telemetry.log(level, `Cinder: ${notice.snapshot} ${notice.update.kind}: ${answer.value}`, {
           operation: notice.operation,
         });
-        return journal.settle(notice.seq, answer.value);
+        const tookMs = toMicroseconds(clock.monotonic() - began);
+        return journal.settle(notice.seq, answer.value, tookMs);
       }
       telemetry.log('warning', `${explainFault(answer.error)} Telling it again.`, {
         operation: notice.operation,

@@ -17,12 +17,13 @@ import type {
 } from '#ports/assisted-snapshots.ts';
 import type { Clock } from '#ports/clock.ts';
 import type { Operation } from '#ports/journal.ts';
-import type { Attachment } from '#ports/volumes.ts';
+import { type Attachments, serverOf, withHost } from './attached.ts';
 import { type Earlier, earlier, type Request } from './earlier.ts';
 import type { Seen } from './fresh.ts';
 import { type LookWorld, look } from './look.ts';
 import type { Runner } from './runner.ts';
 import type { Sender } from './sender.ts';
+import { Stopwatch } from './stopwatch.ts';
 
 export interface ServiceWorld extends LookWorld {
   readonly runner: Runner;
@@ -68,7 +69,9 @@ export class Service implements AssistedSnapshots {
   ): Promise<Result<T, Trouble>> {
     const late = new AbortController();
     const decided = new AbortController();
-    const time: Time = { late: late.signal, decide: () => decided.abort(), asking: 'Cinder' };
+    const watch = new Stopwatch(this.#world.clock);
+    const about = { late: late.signal, decide: () => decided.abort(), watch };
+    const time: Time = { ...about, asking: 'Cinder' };
     const answer = this.#throughDoor(volume, time, () => decide(time));
     const alarm = this.#world.clock.sleep(DECIDE_WITHIN_MS, decided.signal).then(() => {
       if (!decided.signal.aborted) late.abort();
@@ -155,7 +158,7 @@ export class Service implements AssistedSnapshots {
     saga: Saga,
     seen: Seen | null,
     caller: Caller,
-    { late, decide, asking }: Time,
+    { late, decide, asking, watch }: Time,
   ): Promise<Answer> {
     const { journal, clock, runner, sender } = this.#world;
     if (late.aborted) return tooSlow(asking);
@@ -170,7 +173,9 @@ export class Service implements AssistedSnapshots {
       askedAt: now,
       updatedAt: now,
     };
+    watch.lap('preflight');
     await journal.ask({ ...operation, accepted: false });
+    watch.lap('journal');
     await sender.supersede(saga.request.snapshot);
     const ready = saga.kind === 'create' ? null : await this.#reset(saga.request.snapshot);
     if (ready !== null || late.aborted) {
@@ -179,8 +184,10 @@ export class Service implements AssistedSnapshots {
     }
     // From here on the journal has the last word, and the answer waits for it.
     decide();
+    watch.lap('preflight');
     await journal.accept(id);
-    runner.start(operation, seen);
+    watch.lap('journal');
+    runner.start({ ...operation, trace: watch.trace }, seen);
     return ok({ operation: id });
   }
 
@@ -233,6 +240,8 @@ export class Service implements AssistedSnapshots {
 export interface Time {
   readonly late: AbortSignal;
   readonly decide: () => void;
+  /** What the answer spends its time on. */
+  readonly watch: Stopwatch;
   /** Whose answer is being waited for. */
   asking: Fault['who'];
 }
@@ -246,17 +255,6 @@ interface Opening {
 const unseen = (saga: Saga): Opening => ({ saga, seen: null });
 
 type Err = { readonly ok: false; readonly error: Trouble };
-
-type Attachments = Result<readonly Attachment[] | null, Fault>;
-
-function serverOf(volume: VolumeId, attachments: Attachments): Result<Attachment, Trouble> {
-  if (!attachments.ok) return fault(attachments.error);
-  if (attachments.value === null) return refused({ kind: 'unknown-volume', volume });
-  const [only, ...others] = attachments.value;
-  if (only === undefined) return refused({ kind: 'not-attached', volume });
-  if (others.length === 0) return ok(only);
-  return refused({ kind: 'attached-twice', volume, times: others.length + 1 });
-}
 
 function wrongSnapshot(plain: AssistedRequest, view: SnapshotView): Refusal | null {
   const { snapshot } = plain;
@@ -280,12 +278,6 @@ const headersNamed = (request: Request) => {
   const named = request.kind === 'create' ? request.newFile : request.fileToMerge;
   return named === null ? [] : [named];
 };
-
-/** Of a guest that is not here Cinder may know where it is. */
-function withHost(refusal: Refusal, { host }: Attachment): Refusal {
-  if (refusal.kind !== 'guest-not-found' || host === undefined) return refusal;
-  return { ...refusal, host };
-}
 
 const refused = (refusal: Refusal): Err => err({ kind: 'refused', refusal });
 const fault = (it: Fault): Err => err({ kind: 'fault', fault: it });

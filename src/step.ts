@@ -3,6 +3,7 @@ import type { Fault } from '#domain/failure.ts';
 import { type KnownChain, keeping, knownBy } from '#domain/known-chain.ts';
 import type { Result } from '#domain/result.ts';
 import type { Event, Evidence, Next, Outcome, Saga } from '#domain/saga.ts';
+import type { Clock } from '#ports/clock.ts';
 import type { Journal, Operation } from '#ports/journal.ts';
 import type { Telemetry } from '#ports/telemetry.ts';
 import type { Sender } from './sender.ts';
@@ -33,21 +34,25 @@ export interface WriteWorld {
   readonly journal: Pick<Journal, 'commit' | 'chain'>;
   readonly sender: Pick<Sender, 'post'>;
   readonly telemetry: Telemetry;
+  readonly clock: Pick<Clock, 'monotonic'>;
 }
 
 /**
  * What a step found, and what Cinder must hear of it, is one entry of the journal. `operation` has
- * the saga that the step begins in.
+ * the saga that the step begins in, and the trace to be written with it.
  */
 export async function writeStep(
-  { journal, sender, telemetry }: WriteWorld,
+  { journal, sender, telemetry, clock }: WriteWorld,
   operation: Operation,
   { saga, evidence, tell }: Pick<Next<Saga>, 'saga' | 'evidence' | 'tell'>,
   formats: readonly FileFormat[],
 ): Promise<void> {
   const chain = await knownAfter(journal, operation.saga, saga);
-  const notice = await journal.commit(operation.id, { saga, evidence, tell, formats, chain });
-  if (notice !== null) sender.post(notice);
+  const { id, trace } = operation;
+  const began = clock.monotonic();
+  const entry = { saga, evidence, tell, formats, chain, ...(trace && { trace }) };
+  const notice = await journal.commit(id, entry);
+  if (notice !== null) sender.post(notice, began);
   logStep(telemetry, operation, evidence, saga);
 }
 

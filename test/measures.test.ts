@@ -237,21 +237,28 @@ describe('a meter', () => {
     for (const id of ['a', 'b']) {
       await journal.ask(operation(id));
       await journal.accept(id as OperationId);
-      const entry = { saga, evidence: [], formats: [], tell: FAILED, chain: null } as const;
+      const trace = { preflight: 2000, event: 500 };
+      const entry = { saga, evidence: [], formats: [], tell: FAILED, chain: null, trace } as const;
       notices.push(await journal.commit(id as OperationId, entry));
     }
     passed(7);
     const waiting = await it.exposition();
     expect(reading(waiting, 'chainkeeper_outbox_pending')).toBe(2);
     expect(reading(waiting, 'chainkeeper_outbox_oldest_seconds')).toBe(7);
-    await journal.settle(notices[0]?.seq ?? 0, 'accepted');
+    await journal.settle(notices[0]?.seq ?? 0, 'accepted', 9);
     await journal.settle(notices[1]?.seq ?? 0, 'obsolete');
+    const [told] = await journal.notices({ operation: 'a' as OperationId });
+    expect(told?.tookMs).toBe(9);
     const text = await it.exposition();
     it.stop();
     expect(reading(text, 'chainkeeper_verdict_mismatches_total{kind="create"}')).toBe(2);
     const heard = 'chainkeeper_acknowledge_seconds';
     expect(reading(text, `${heard}_count{update="create-failed"}`)).toBe(1);
     expect(reading(text, `${heard}_sum{update="create-failed"}`)).toBe(7);
+    const phase = 'chainkeeper_phase_seconds';
+    expect(reading(text, `${phase}_sum{kind="create",phase="preflight"}`)).toBe(4);
+    expect(reading(text, `${phase}_count{kind="create",phase="event"}`)).toBe(2);
+    expect(text).not.toContain('phase="barrier"');
     expect(reading(text, 'chainkeeper_outbox_pending')).toBe(0);
   });
 

@@ -4,6 +4,22 @@ import type { KnownChain } from '#domain/known-chain.ts';
 import type { Evidence, Saga } from '#domain/saga.ts';
 import type { Update } from '#domain/status.ts';
 
+/**
+ * What an operation waits for. `preflight`: all that is asked before the change, of Cinder too.
+ * `waiting`: behind another operation of the volume. `journal`: entries, but for the last one.
+ * `libvirt`: the calls that change something, or qemu-img's work while the guest is off. `event`:
+ * until a block job is heard to end. `verify`: the looks after the change. `barrier`: until what a
+ * merge wrote is on disk. What is left, the last entry and Cinder's yes to the last word, is with
+ * that word: see `Notice`.
+ */
+export const PHASES = [
+  ...(['preflight', 'waiting', 'journal', 'libvirt', 'event', 'verify', 'barrier'] as const),
+];
+export type Phase = (typeof PHASES)[number];
+
+/** How long each phase took, in milliseconds by the monotonic clock: of processes that ran. */
+export type Trace = Readonly<Partial<Record<Phase, number>>>;
+
 /** One accepted request and how far it is. Times are wall-clock milliseconds, for people. */
 export interface Operation {
   readonly id: OperationId;
@@ -15,6 +31,8 @@ export interface Operation {
   readonly globalRequestId: string | null;
   readonly askedAt: number;
   readonly updatedAt: number;
+  /** As of its newest entry; none of one that an earlier version wrote. */
+  readonly trace?: Trace;
 }
 
 export interface EvidenceRow extends Evidence {
@@ -29,6 +47,8 @@ export interface Notice {
   readonly snapshot: SnapshotId;
   readonly update: Update;
   readonly state: 'pending' | 'accepted' | 'obsolete';
+  /** From the entry that it was written with to Cinder's answer, in milliseconds. */
+  readonly tookMs?: number;
 }
 
 /** An operation as it is now, by the number of its newest change: numbers only grow. */
@@ -46,6 +66,8 @@ export interface Entry {
   readonly formats: readonly FileFormat[];
   /** What it teaches of the volume's chain, if anything. */
   readonly chain: KnownChain | null;
+  /** What the operation has spent its time on so far; what was written before stays without it. */
+  readonly trace?: Trace;
 }
 
 /**
@@ -76,7 +98,7 @@ export interface Journal extends AsyncDisposable {
   /** The number of the newest change; 0 when there was none. */
   lastChange(): Promise<number>;
   notices(filter: NoticeFilter): Promise<readonly Notice[]>;
-  settle(seq: number, state: 'accepted' | 'obsolete'): Promise<void>;
+  settle(seq: number, state: 'accepted' | 'obsolete', tookMs?: number): Promise<void>;
   /** The recorded formats of a volume's files. */
   formats(volume: VolumeId): Promise<ReadonlyMap<FileName, Format>>;
   /** What the last step that taught anything of it has taught. */

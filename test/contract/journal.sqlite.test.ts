@@ -14,7 +14,10 @@ const ASKED = {
   ...{ accepted: false, requestId: 'req-a', globalRequestId: null, askedAt: 1, updatedAt: 1 },
 } as unknown as Operation;
 
-const NO_CHANGES = 'DROP TABLE change; DROP TRIGGER change_noted; DROP TRIGGER change_gone;';
+const NO_TRACES =
+  'ALTER TABLE operation DROP COLUMN trace; ALTER TABLE notice DROP COLUMN took_ms;';
+const NO_CHANGES = `${NO_TRACES}
+  DROP TABLE change; DROP TRIGGER change_noted; DROP TRIGGER change_gone;`;
 
 function folder(): { readonly file: string } & Disposable {
   const made = mkdtempSync(join(tmpdir(), 'chainkeeper-journal-'));
@@ -167,6 +170,29 @@ test('a journal of before there were changes notes them from then on', async () 
   old.close();
   await using journal = opened(place.file, new SimClock());
   expect([await journal.lastChange(), await journal.changes(0, 9)]).toEqual([0, []]);
+});
+
+test('a journal of before there were traces has none, and takes new ones', async () => {
+  using place = folder();
+  const { DatabaseSync } = await import('node:sqlite');
+  const id = 'a' as OperationId;
+  const journal = opened(place.file, new SimClock());
+  await journal.ask(operation('a'));
+  await journal.accept(id);
+  const nothing = { evidence: [], formats: [], chain: null };
+  const tell = { kind: 'create-failed' } as const;
+  await journal.commit(id, { saga: END, ...nothing, tell });
+  await journal[Symbol.asyncDispose]();
+  const old = new DatabaseSync(place.file);
+  old.exec(`${NO_TRACES} PRAGMA user_version = 3`);
+  old.close();
+  await using again = opened(place.file, new SimClock());
+  const [notice] = await again.notices({ state: 'pending' });
+  expect(await again.operation(id)).not.toHaveProperty('trace');
+  expect(notice).toMatchObject({ operation: 'a', update: tell });
+  expect(notice).not.toHaveProperty('tookMs');
+  await again.commit(id, { saga: END, ...nothing, tell: null, trace: { event: 1.5 } });
+  expect((await again.operation(id))?.trace).toEqual({ event: 1.5 });
 });
 
 test('what is forgotten leaves no row of any table behind', async () => {

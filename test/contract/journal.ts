@@ -45,6 +45,30 @@ export function journalContract(name: string, open: () => Promise<JournalLab>): 
     expect((await journal.unfinished()).every((one) => one.accepted)).toBe(true);
   });
 
+  law('what an operation waited for is as its newest entry says that has it', async (lab) => {
+    const { journal } = lab;
+    const a = 'a' as OperationId;
+    await journal.ask(operation('a', { trace: { preflight: 2 } }));
+    await journal.accept(a);
+    const traceOf = async (it: Journal) => (await it.operation(a))?.trace;
+    expect(await traceOf(journal)).toEqual({ preflight: 2 });
+    await journal.commit(a, entry({ trace: { preflight: 2, journal: 0.125 } }));
+    const notice = await journal.commit(a, FULL);
+    expect(await traceOf(await lab.reopen())).toEqual({ preflight: 2, journal: 0.125 });
+    expect(notice).not.toHaveProperty('tookMs');
+  });
+
+  law('how long a word took comes with what became of it', async ({ journal }) => {
+    await accepted(journal, 'a');
+    const a = 'a' as OperationId;
+    const seqs = [];
+    for (let at = 0; at < 2; at++) seqs.push((await journal.commit(a, FULL))?.seq ?? 0);
+    await journal.settle(seqs[0]!, 'accepted', 12.5);
+    await journal.settle(seqs[1]!, 'obsolete');
+    const notices = await journal.notices({ operation: a });
+    expect(notices.map(({ tookMs }) => tookMs)).toEqual([12.5, undefined]);
+  });
+
   law('a request that was never answered is gone after a restart', async (lab) => {
     await accepted(lab.journal, 'a');
     await lab.journal.ask(operation('b'));

@@ -42,8 +42,8 @@ export const JOURNAL_BUGS: readonly Bug[] = [
     laws: [14, 15],
     edit: {
       file: 'src/step.ts',
-      find: 'await journal.commit(operation.id, { saga, evidence, tell, formats, chain });',
-      put: 'await journal.commit(operation.id, { saga, evidence, tell: null, formats, chain });',
+      find: 'const notice = await journal.commit(id, entry);',
+      put: 'const notice = await journal.commit(id, { ...entry, tell: null });',
     },
   },
   {

@@ -140,10 +140,11 @@ function addOps(program: Command, run: Run): void {
     .argument('<ID>', 'its id', operationId)
     .action((id: string, options: ClientOptions) =>
       run.ask(options, `/v1/operations/${encodeURIComponent(id)}`, (body) => {
-        const fields = body as Fields & { evidence: readonly Fields[]; notices: readonly Fields[] };
+        const fields = body as Fields & Story;
         const plain = {
           evidence: fields.evidence.map((it) => `${it.at} ${it.kind}: ${it.detail}`).join('\n'),
-          notices: fields.notices.map((it) => `${it.update}: ${it.state}`).join('\n'),
+          phases_ms: phaseWords(fields.phases_ms),
+          notices: fields.notices.map(noticeWords).join('\n'),
           file_format: formatWords(fields.file_format),
         };
         run.render(renderShow(fields, plain, look(options)));
@@ -169,6 +170,20 @@ function addSim(program: Command, run: Run): void {
       run.code = EXIT.usage;
     });
 }
+
+interface Story {
+  readonly evidence: readonly Fields[];
+  readonly notices: readonly Fields[];
+  readonly phases_ms: Fields;
+}
+
+const phaseWords = (phases: Fields): string =>
+  Object.entries(phases)
+    .map(([phase, ms]) => `${phase}: ${ms}`)
+    .join('\n');
+
+const noticeWords = ({ update, state, took_ms: ms }: Fields): string =>
+  `${update}: ${state}${ms === null ? '' : ` after ${ms} ms`}`;
 
 interface CreateOptions {
   readonly volume: string;

@@ -30,6 +30,11 @@ export const FAMILIES = {
     help: 'From the request to the end of an operation, by kind.',
     buckets: [0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 300, 900, 3600, 7200],
   },
+  chainkeeper_phase_seconds: {
+    type: 'histogram',
+    help: 'What the time of operations that have ended was spent on, by kind and phase.',
+    buckets: SECONDS,
+  },
   chainkeeper_merge_bytes_total: {
     type: 'counter',
     help: "What block jobs were seen to get done, in libvirt's unit: with QEMU, bytes.",

@@ -121,15 +121,17 @@ export function operationReportJson(report: OperationReport): z.infer<typeof OPE
   return {
     ...operationJson(operation),
     file_format: operation.saga.at === 'end' ? fileFormatJson(operation.saga.formats) : {},
+    phases_ms: operation.trace ?? {},
     evidence: evidence.map(({ seq, at, kind, detail }) => ({
       seq,
       at: new Date(at).toISOString(),
       kind,
       detail: maskSecrets(detail),
     })),
-    notices: notices.map(({ seq, update, state }) => ({
+    notices: notices.map(({ seq, update, state, tookMs }) => ({
       seq,
       state,
+      took_ms: tookMs ?? null,
       update: update.kind,
       percent: 'percent' in update ? update.percent : null,
       file_format: 'formats' in update ? fileFormatJson(update.formats) : {},

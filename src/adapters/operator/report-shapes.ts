@@ -1,5 +1,6 @@
 import { z } from 'zod';
 import type { OperationId, ServerId, SnapshotId, VolumeId } from '#domain/ids.ts';
+import { PHASES } from '#ports/journal.ts';
 import { named } from '../http/described.ts';
 
 /**
@@ -151,11 +152,13 @@ export const OPERATION_REPORT = named(
     evidence: z.array(
       z.strictObject({ seq: whole, at: moment, kind: z.string(), detail: z.string() }),
     ),
+    phases_ms: z.partialRecord(z.enum(PHASES), z.number()).describe('What it has waited for'),
     notices: z
       .array(
         z.strictObject({
           seq: whole,
           state: z.enum(['pending', 'accepted', 'obsolete']),
+          took_ms: z.number().nullable().describe('From its entry to the yes of Cinder'),
           update: z.string(),
           percent: z.number().nullable(),
           file_format: fileFormat,

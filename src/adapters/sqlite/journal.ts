@@ -13,6 +13,7 @@ import type {
   NoticeFilter,
   Operation,
   OperationFilter,
+  Trace,
 } from '#ports/journal.ts';
 import { openPages, type Pages } from './opening.ts';
 import { CHANGED, chainOf, FORGETTABLE, noticeOf, operationOf } from './rows.ts';
@@ -44,7 +45,7 @@ export class SqliteJournal implements Journal {
     const { saga } = operation;
     this.#run(
       `INSERT INTO operation VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?,
-         (SELECT coalesce(max(seq), 0) + 1 FROM operation))`,
+         (SELECT coalesce(max(seq), 0) + 1 FROM operation), ?)`,
       operation.id,
       saga.kind,
       saga.request.volume,
@@ -56,6 +57,7 @@ export class SqliteJournal implements Journal {
       operation.globalRequestId,
       operation.askedAt,
       operation.updatedAt,
+      textOf(operation.trace),
     );
   }
 
@@ -72,10 +74,12 @@ export class SqliteJournal implements Journal {
     const now = this.#clock.now();
     return this.#atOnce(() => {
       this.#run(
-        'UPDATE operation SET at = ?, saga = ?, updated_at = ? WHERE id = ?',
+        `UPDATE operation SET at = ?, saga = ?, updated_at = ?, trace = coalesce(?, trace)
+           WHERE id = ?`,
         saga.at,
         JSON.stringify(saga),
         now,
+        textOf(entry.trace),
         id,
       );
       for (const one of entry.evidence) this.#note(id, one, now);
@@ -146,8 +150,8 @@ export class SqliteJournal implements Journal {
     return this.#all(sql, ...values).map(noticeOf);
   }
 
-  async settle(seq: number, state: 'accepted' | 'obsolete'): Promise<void> {
-    this.#run('UPDATE notice SET state = ? WHERE seq = ?', state, seq);
+  async settle(seq: number, state: 'accepted' | 'obsolete', tookMs?: number): Promise<void> {
+    this.#run('UPDATE notice SET state = ?, took_ms = ? WHERE seq = ?', state, tookMs ?? null, seq);
   }
 
   async formats(volume: VolumeId): Promise<ReadonlyMap<FileName, Format>> {
@@ -242,3 +246,6 @@ export class SqliteJournal implements Journal {
     return made;
   }
 }
+
+const textOf = (trace: Trace | undefined): string | null =>
+  trace === undefined ? null : JSON.stringify(trace);

@@ -11,6 +11,7 @@ export function operationOf(row: Record<string, unknown>): Operation {
     globalRequestId: row.global_request_id as string | null,
     askedAt: Number(row.asked_at),
     updatedAt: Number(row.updated_at),
+    ...(row.trace !== null && { trace: JSON.parse(String(row.trace)) }),
   };
 }
 
@@ -21,6 +22,7 @@ export function noticeOf(row: Record<string, unknown>): Notice {
     snapshot: row.snapshot as SnapshotId,
     update: JSON.parse(String(row.body)),
     state: row.state as Notice['state'],
+    ...(row.took_ms !== null && { tookMs: Number(row.took_ms) }),
   };
 }
 

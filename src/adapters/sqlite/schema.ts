@@ -79,12 +79,18 @@ CREATE TRIGGER change_gone AFTER DELETE ON operation BEGIN
 END;
 `;
 
+/** JSON text; both are null in what was written before there were any. */
+const TRACES = `
+ALTER TABLE operation ADD COLUMN trace TEXT;
+ALTER TABLE notice ADD COLUMN took_ms REAL;
+`;
+
 /**
  * The journal's tables, as one list of changes: a journal has made as many of them as its
  * `user_version` says. Sagas and updates are JSON text: they are read by the code that wrote them,
  * and by people with the sqlite3 shell.
  */
-export const SCHEMA: readonly string[] = [TABLES, KNOWN_CHAINS, CHANGES];
+export const SCHEMA: readonly string[] = [TABLES, KNOWN_CHAINS, CHANGES, TRACES];
 export const SCHEMA_VERSION = SCHEMA.length;
 
 /** Whoever has the journal open for writing has locked this file. */

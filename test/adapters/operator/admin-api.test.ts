@@ -182,7 +182,13 @@ describe('answers', () => {
       asked_at: '2023-11-14T22:13:20.000Z',
       file_format: { v: 'raw' },
       evidence: [{ seq: 1, kind: 'decided' }],
-      notices: [{ seq: 4, update: 'deleted', state: 'accepted', file_format: { v: 'raw' } }],
+      phases_ms: { preflight: 2.125, event: 40 },
+      notices: [
+        {
+          ...{ seq: 4, update: 'deleted', state: 'accepted', took_ms: 12.5 },
+          file_format: { v: 'raw' },
+        },
+      ],
     });
   });
 });

@@ -318,7 +318,8 @@ describe('ops', () => {
   test('show', async () => {
     const { out } = await run('ops', 'show', 'op-1');
     expect(out).toContain('| evidence          | 2023-11-14T22:13:20.000Z decided: commit');
-    expect(out).toContain('| notices           | deleted: accepted');
+    expect(out).toContain('| notices           | deleted: accepted after 12.5 ms');
+    expect(out).toMatch(/\| phases_ms +\| preflight: 2\.125 +\|\n\| +\| event: 40 /);
     const { evidence } = JSON.parse((await run('ops', 'show', 'op-1', '-f', 'json')).out);
     expect(evidence).toMatchObject([{ seq: 1, detail: 'commit\ns1 into v' }]);
     expect(await run('ops', 'show', 'op-9')).toMatchObject({

@@ -68,6 +68,7 @@ export const ENDED: Operation = {
   globalRequestId: null,
   askedAt: 1_700_000_000_000,
   updatedAt: 1_700_000_001_500,
+  trace: { preflight: 2.125, event: 40 },
 };
 export const OPEN: Operation = {
   ...ENDED,
@@ -141,6 +142,7 @@ export function pretendInspect(): Pretended {
               snapshot: SNAPSHOT,
               update: { kind: 'deleted', formats: PLAN.fileFormat },
               state: 'accepted',
+              tookMs: 12.5,
             },
           ],
         };

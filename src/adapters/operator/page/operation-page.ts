@@ -51,6 +51,7 @@ ${planned(saga)}
 <td>${time(Date.parse(at), now)}</td><td><code>${kind}</code></td><td>${detail}</td></tr>
 `,
   )}</tbody></table></div></section>
+${spent(it.phases_ms)}
 <section aria-labelledby="heard"><h2 id="heard">What Cinder was told</h2>
 ${told(it.notices)}</section>`;
   return { title: `${it.kind} ${it.outcome ?? it.state}`, main };
@@ -60,6 +61,14 @@ const fact = (term: string, words: Html | string): Html =>
   html`<div><dt>${term}</dt><dd>${words}</dd></div>
 `;
 
+/** What it waited for; an operation that an earlier version wrote does not say. */
+function spent(phases: ReturnType<typeof operationReportJson>['phases_ms']): Html | null {
+  const all = Object.entries(phases);
+  if (all.length === 0) return null;
+  return html`<section aria-labelledby="spent"><h2 id="spent">Where the time went</h2>
+<dl class="facts">${all.map(([phase, ms]) => fact(phase, `${ms} ms`))}</dl></section>`;
+}
+
 type Notices = ReturnType<typeof operationReportJson>['notices'];
 
 function told(notices: Notices): Html {
@@ -68,12 +77,20 @@ function told(notices: Notices): Html {
 <thead><tr><th scope="col">Journal</th><th scope="col">Word</th><th scope="col">Cinder</th>
 <th scope="col">Formats</th></tr></thead>
 <tbody>${notices.map(
-    ({ seq, update, state, file_format }) => html`<tr data-key="${seq}"><th scope="row">${seq}</th>
-<td><code>${update}</code></td><td>${state}</td>
+    ({
+      seq,
+      update,
+      state,
+      took_ms,
+      file_format,
+    }) => html`<tr data-key="${seq}"><th scope="row">${seq}</th>
+<td><code>${update}</code></td><td>${state}${after(took_ms)}</td>
 <td>${Object.entries(file_format).map(([file, is]) => html`${name(file)} ${is}<br>`)}</td></tr>
 `,
   )}</tbody></table></div>`;
 }
+
+const after = (ms: number | null): string => (ms === null ? '' : ` after ${ms} ms`);
 
 /** The chain before and after, as it was predicted when it was decided. */
 function planned(saga: Saga): Html | null {

@@ -336,6 +336,7 @@ test('the story of an operation, with request ids and the numbers of the journal
   expect(text).toContain('Request id req-own Global request id req-global');
   expect(text).toContain('12 22:13:20 decided commit s1 into v');
   expect(text).toContain('13 deleted pending');
+  expect(text).toContain('Where the time went preflight 2.125 ms event 40 ms');
   expect((await get('/ui/operations?state=ended')).body).toContain('href="/ui/operations/op-1"');
 });
 
