@@ -6,6 +6,7 @@ import { Rig, type Sample, SIDES, type Side, type SideName } from './cycle.ts';
 import { HttpCinder } from './http-cinder.ts';
 import { LocalCinder } from './local-cinder.ts';
 import { Ours } from './ours.ts';
+import type { Phases } from './phases.ts';
 import { Remote } from './remote.ts';
 import { Served } from './served.ts';
 import { noteCalls, Trace } from './trace.ts';
@@ -53,13 +54,14 @@ export async function openSides(lab: Lab<null>): Promise<Sides> {
   const where = { dir: lab.dir, libvirt: lab.libvirt, cinder };
   const nova = parts.use(await startNova(where));
   const beside = parts.use(await startNova(where, served.socket));
-  const remote = (name: Remote['name'], url: string, restMs: number) =>
-    parts.use(new Remote(name, url, cinder, restMs));
+  const phases = parts.use(served.phases());
+  const remote = (name: Remote['name'], url: string, restMs: number, own: Phases | null) =>
+    parts.use(new Remote(name, url, cinder, restMs, own));
   const of = {
     ...own,
-    http: remote('http', served.url, OURS_RESTS_MS),
-    nova: remote('nova', nova.url, NOVA_RESTS_MS),
-    'nova+ours': remote('nova+ours', beside.url, NOVA_RESTS_MS),
+    http: remote('http', served.url, OURS_RESTS_MS, phases),
+    nova: remote('nova', nova.url, NOVA_RESTS_MS, null),
+    'nova+ours': remote('nova+ours', beside.url, NOVA_RESTS_MS, phases),
   };
   const all = parts.move();
   return { of, served, [Symbol.asyncDispose]: () => all.disposeAsync() };

@@ -62,7 +62,7 @@ export class Bare implements Side, AsyncDisposable {
   async #perform(call: Call, ended?: Promise<void>, barrier?: Call): Promise<Taken> {
     const trace = new Trace();
     trace.begin();
-    must(await trace.during('call', call));
+    must(await trace.during('libvirt', call));
     if (ended !== undefined) await trace.during('event', () => ended);
     if (barrier !== undefined) must(await trace.during('barrier', barrier));
     return trace.end(performance.now());

@@ -1,5 +1,6 @@
 import { mkdirSync, readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
+import { PHASES } from '#ports/journal.ts';
 import { SIDES, type SideName, type Verb } from './cycle.ts';
 import { type Bar, bars, lineCharts } from './plot.ts';
 import type { PointResult, Results, Row } from './results.ts';
@@ -111,12 +112,13 @@ function cell({ ms, ratio, cinderMs }: Row, side: SideName): string {
 }
 
 /** The order in which they follow each other. */
-const ORDER = ['accept:', 'before:', 'call', 'event', 'barrier', 'after:', 'own code'];
-const placeOf = (phase: string): number => ORDER.findIndex((one) => phase.startsWith(one));
+const ORDER: readonly string[] = [...PHASES, 'report'];
+const placeOf = (phase: string): number => ORDER.indexOf(phase);
 const FROM = 0.05;
+const LEAST_MS = 0.05;
 
 function phasesOf({ phases }: Row): [string, number][] {
-  const all = Object.entries(phases.ours ?? {});
+  const all = Object.entries(phases.ours ?? {}).filter(([, ms]) => ms >= LEAST_MS);
   return all.sort(([one], [other]) => placeOf(one) - placeOf(other));
 }
 
@@ -129,16 +131,20 @@ function phaseTable({ rows }: PointResult): string {
       ...Object.fromEntries(
         rows.map((row) => {
           const mine = row.phases.ours?.[name];
-          const bare = row.phases.bare?.[name];
           if (mine === undefined) return [row.verb, ''];
           const whole = row.ms.ours?.median ?? 1;
           const much = mine / whole > FROM ? '**' : '';
-          const beside = bare === undefined ? '' : ` (bare ${bare.toFixed(1)})`;
-          return [row.verb, `${much}${mine.toFixed(1)}${much}${beside}`];
+          const beside = (['bare', 'http'] as const).flatMap((side) => {
+            const theirs = row.phases[side]?.[name];
+            return theirs === undefined ? [] : [`${side} ${theirs.toFixed(1)}`];
+          });
+          const others = beside.length === 0 ? '' : ` (${beside.join(', ')})`;
+          return [row.verb, `${much}${mine.toFixed(1)}${much}${others}`];
         }),
       ),
     }));
-  return `Where our time goes (median ms; bold above 5 %):\n\n${markdown(body)}`;
+  const title = 'Where our time goes, as the journal has it (median ms; bold above 5 %):';
+  return `${title}\n\n${markdown(body)}`;
 }
 
 function callTable({ rows }: PointResult): string {
@@ -159,16 +165,11 @@ function callTable({ rows }: PointResult): string {
   return `${title}\n\n${markdown(body)}`;
 }
 
-/** A header belongs to its look, and what is read of the journal to what is written. */
-function grouped(phases: Readonly<Record<string, number>>): Bar['parts'] {
-  const sums = new Map<string, number>();
-  const all = Object.entries(phases).sort(([one], [other]) => placeOf(one) - placeOf(other));
-  for (const [phase, value] of all) {
-    const name = phase.replace(': header', ': look').replace(' reads', '');
-    sums.set(name, (sums.get(name) ?? 0) + value);
-  }
-  return [...sums].filter(([, value]) => value >= 0.05).map(([name, value]) => ({ name, value }));
-}
+const shown = (phases: Row['phases'][SideName]): Bar['parts'] =>
+  Object.entries(phases ?? {})
+    .sort(([one], [other]) => placeOf(one) - placeOf(other))
+    .map(([name, value]) => ({ name, value }))
+    .filter(({ value }) => value >= LEAST_MS);
 
 function plots({ points, curves }: Results): Record<string, string> {
   const made: Record<string, string> = {};
@@ -202,7 +203,7 @@ function plots({ points, curves }: Results): Record<string, string> {
     const rows = base.rows.flatMap((row) =>
       (['bare', 'ours'] as const).map((side) => ({
         label: `${row.verb}, ${side}`,
-        parts: grouped(row.phases[side] ?? {}),
+        parts: shown(row.phases[side]),
       })),
     );
     made.phases = bars(rows, 'ms');

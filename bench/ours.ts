@@ -4,24 +4,28 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import { compose, type Hexagon, production, TOKEN, wrapped } from '#app/composition.ts';
 import { loadConfig } from '#app/config.ts';
 import type { Hypervisor } from '#ports/hypervisor.ts';
-import type { Volumes } from '#ports/volumes.ts';
 import type { Order, Side } from './cycle.ts';
 import type { LocalCinder } from './local-cinder.ts';
 import { Phases } from './phases.ts';
-import { type Taken, type Trace, timed } from './trace.ts';
+import type { Taken, Trace } from './trace.ts';
+import { within } from './within.ts';
 
 const CALLER = { requestId: 'req-00000000-0000-4000-8000-000000000000', globalRequestId: null };
-const TOO_LONG_MS = 120_000;
+
+interface Parts {
+  readonly hexagon: Hexagon;
+  readonly cinder: LocalCinder;
+  readonly phases: Phases;
+  readonly trace: Trace;
+  readonly log: string;
+}
 
 /** Ours, in this process: from the request to the last word that reaches Cinder. */
 export class Ours implements Side, AsyncDisposable {
   readonly name = 'ours';
-  readonly #hexagon: Hexagon;
-  readonly #cinder: LocalCinder;
-  readonly #phases: Phases;
-  readonly #log: string;
+  readonly #parts: Parts;
 
-  /** The production hexagon with its journal in `folder`, this Cinder, and probes at its ports. */
+  /** The production hexagon with its journal in `folder`, and this Cinder. */
   static async start(folder: string, cinder: LocalCinder, trace: Trace): Promise<Ours> {
     await mkdir(folder);
     const conf = join(folder, 'chainkeeper.conf');
@@ -37,38 +41,32 @@ export class Ours implements Side, AsyncDisposable {
     const die = (defect: unknown) => {
       throw defect;
     };
-    const phases = new Phases(trace);
     const hexagon = await compose(
       production(config.value, die),
-      wrapped(TOKEN.volumes, () => timed<Volumes>(cinder, trace, phases.cinder)),
-      wrapped(TOKEN.journal, (it) => timed(it, trace, phases.journal)),
-      wrapped(TOKEN.images, (it) => timed(it, trace, phases.images)),
-      wrapped(TOKEN.hypervisor, (it) => timed(it, trace, phases.hypervisor)),
+      wrapped(TOKEN.volumes, () => cinder),
     );
-    hexagon.hypervisor.listen((happening) => phases.hear(happening));
-    return new Ours(hexagon, cinder, phases, log);
+    const phases = new Phases(join(folder, 'journal.sqlite'));
+    return new Ours({ hexagon, cinder, phases, trace, log });
   }
 
-  private constructor(hexagon: Hexagon, cinder: LocalCinder, phases: Phases, log: string) {
-    this.#hexagon = hexagon;
-    this.#cinder = cinder;
-    this.#phases = phases;
-    this.#log = log;
+  private constructor(parts: Parts) {
+    this.#parts = parts;
   }
 
   get hypervisor(): Hypervisor {
-    return this.#hexagon.hypervisor;
+    return this.#parts.hexagon.hypervisor;
   }
 
-  /** The phases are those of one operation: with several at once only the time itself counts. */
+  /** The calls are those of one operation: with several at once only the time itself counts. */
   async prepare(order: Order): Promise<() => Promise<Taken>> {
     return async () => {
-      const { assisted } = this.#hexagon;
+      const { hexagon, cinder, phases, trace, log: file } = this.#parts;
+      const { assisted } = hexagon;
       const { snapshot } = order;
       const volume = order.volume.id;
       const working = order.kind === 'create' ? 'creating' : 'deleting';
-      const told = this.#cinder.snapshotsOf.expect(snapshot, order.volume, working);
-      this.#phases.begin();
+      const told = cinder.snapshotsOf.expect(snapshot, order.volume, working);
+      trace.begin();
       const began = performance.now();
       const cpu = process.cpuUsage();
       const answer =
@@ -77,36 +75,25 @@ export class Ours implements Side, AsyncDisposable {
           : await assisted.delete({ volume, snapshot, ...filesOf(order) }, CALLER);
       if (!answer.ok) throw new Error(JSON.stringify(answer.error));
       const at = await within(told).catch(async (error) => {
-        const log = (await readFile(this.#log, 'utf8')).trimEnd().split('\n').slice(-15);
+        const log = (await readFile(file, 'utf8')).trimEnd().split('\n').slice(-15);
         throw new Error(`${order.kind} ${snapshot}: ${error.message}\n${log.join('\n')}`);
       });
       const { user, system } = process.cpuUsage(cpu);
-      return { ...this.#phases.trace.end(at), ms: at - began, cpuMs: (user + system) / 1000 };
+      const { calls } = trace.end(at);
+      const waited = await phases.of(snapshot);
+      return { ms: at - began, phases: waited, calls, cpuMs: (user + system) / 1000 };
     };
   }
 
   async settle(): Promise<void> {
-    await this.#hexagon.runner.idle();
+    await this.#parts.hexagon.runner.idle();
     // The sender still notes that Cinder has accepted the last word.
     await sleep(5);
   }
 
   async [Symbol.asyncDispose](): Promise<void> {
-    await this.#hexagon[Symbol.asyncDispose]();
-  }
-}
-
-/** What does not come in a sensible time is an error. */
-export async function within<T>(promise: Promise<T>, ms = TOO_LONG_MS): Promise<T> {
-  const limit = new AbortController();
-  const late = sleep(ms, null, { signal: limit.signal }).then(() => {
-    throw new Error(`no last word within ${ms} ms`);
-  });
-  late.catch(() => {});
-  try {
-    return await Promise.race([promise, late]);
-  } finally {
-    limit.abort();
+    this.#parts.phases[Symbol.dispose]();
+    await this.#parts.hexagon[Symbol.asyncDispose]();
   }
 }
 

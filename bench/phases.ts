@@ -1,67 +1,39 @@
-import type { Happening } from '#ports/hypervisor.ts';
-import type { Probe, Trace } from './trace.ts';
+import { DatabaseSync } from 'node:sqlite';
+import { setTimeout as sleep } from 'node:timers/promises';
+import type { SnapshotId } from '#domain/ids.ts';
+import { within } from './within.ts';
 
-const WRITES: readonly string[] = ['ask', 'accept', 'drop', 'commit', 'settle'];
+/** From the entry of the last word to Cinder's yes: what the trace of an operation cannot have. */
+const REPORT = 'report';
 
-/**
- * Names what our operation waits for: while it is accepted, before the change, the change itself
- * (as the bare side names it: call, event, barrier), and after it.
- */
-export class Phases {
-  readonly trace: Trace;
-  #stage: 'accept' | 'before' | 'after' = 'accept';
-  #ended = false;
-  #heard: () => void = () => {};
+/** What operations have waited for, as their journal says it: read beside whoever writes it. */
+export class Phases implements Disposable {
+  readonly #db: DatabaseSync;
 
-  constructor(trace: Trace) {
-    this.trace = trace;
+  constructor(journal: string) {
+    this.#db = new DatabaseSync(journal, { readOnly: true });
   }
 
-  begin(): void {
-    this.#stage = 'accept';
-    this.#ended = false;
-    this.trace.begin();
+  /** By phase, in ms; it is there a moment after Cinder has said yes. */
+  of(snapshot: SnapshotId): Promise<Readonly<Record<string, number>>> {
+    return within(this.#written(snapshot), 10_000);
   }
 
-  hear(happening: Happening): void {
-    if (happening.kind !== 'job') return;
-    this.#ended = true;
-    this.#heard();
+  [Symbol.dispose](): void {
+    this.#db.close();
   }
 
-  readonly cinder: Probe = { phase: () => this.#staged('cinder') };
-
-  readonly images: Probe = { phase: (method) => this.#staged(method) };
-
-  readonly journal: Probe = {
-    phase: (method) => this.#staged(WRITES.includes(method) ? 'journal' : 'journal reads'),
-    after: (method) => {
-      if (method === 'accept') this.#stage = 'before';
-    },
-  };
-
-  readonly hypervisor: Probe = {
-    phase: (method) => {
-      switch (method) {
-        case 'look':
-          return this.#staged('look');
-        case 'flush':
-          return 'barrier';
-        case 'snapshot':
-        case 'merge':
-          return 'call';
-        default:
-          return null;
+  async #written(snapshot: SnapshotId): Promise<Readonly<Record<string, number>>> {
+    const row = this.#db.prepare(
+      `SELECT trace, took_ms FROM operation JOIN notice ON notice.operation = operation.id
+         WHERE operation.snapshot = ? AND took_ms IS NOT NULL ORDER BY operation.seq DESC LIMIT 1`,
+    );
+    for (;;) {
+      const found = row.get(snapshot);
+      if (found !== undefined) {
+        return { ...JSON.parse(String(found.trace)), [REPORT]: Number(found.took_ms) };
       }
-    },
-    after: (method) => {
-      if (method !== 'snapshot' && method !== 'merge') return;
-      this.#stage = 'after';
-      if (method === 'merge' && !this.#ended) this.#heard = this.trace.enter('event');
-    },
-  };
-
-  #staged(what: string): string {
-    return `${this.#stage}: ${what}`;
+      await sleep(2);
+    }
   }
 }

@@ -2,8 +2,10 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import { Agent, request } from 'undici';
 import type { Order, Side } from './cycle.ts';
 import type { HttpCinder } from './http-cinder.ts';
-import { filesOf, within } from './ours.ts';
+import { filesOf } from './ours.ts';
+import type { Phases } from './phases.ts';
 import type { Taken } from './trace.ts';
+import { within } from './within.ts';
 
 /** Whoever answers Nova's API: from Cinder's request to the update that Cinder has accepted. */
 export class Remote implements Side, AsyncDisposable {
@@ -12,13 +14,21 @@ export class Remote implements Side, AsyncDisposable {
   readonly #cinder: HttpCinder;
   readonly #agent = new Agent({ connections: null, headersTimeout: 60_000 });
   readonly #restMs: number;
+  readonly #phases: Phases | null;
 
-  /** `restMs`: what it does after that takes about so long. */
-  constructor(name: Remote['name'], url: string, cinder: HttpCinder, restMs: number) {
+  /** `restMs`: what it does after that takes about so long. `phases`: of its journal. */
+  constructor(
+    name: Remote['name'],
+    url: string,
+    cinder: HttpCinder,
+    restMs: number,
+    phases: Phases | null = null,
+  ) {
     this.name = name;
     this.#url = `${url}/os-assisted-volume-snapshots`;
     this.#cinder = cinder;
     this.#restMs = restMs;
+    this.#phases = phases;
   }
 
   async prepare(order: Order): Promise<() => Promise<Taken>> {
@@ -31,7 +41,9 @@ export class Remote implements Side, AsyncDisposable {
       const began = performance.now();
       await this.#ask(order);
       const ms = (await within(told)) - began;
-      return { ms, phases: {}, calls: {}, cinderMs: this.#cinder.spentMs - spent };
+      const cinderMs = this.#cinder.spentMs - spent;
+      const phases = (await this.#phases?.of(order.snapshot)) ?? {};
+      return { ms, phases, calls: {}, cinderMs };
     };
   }
 

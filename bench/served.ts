@@ -3,6 +3,7 @@ import { readFileSync } from 'node:fs';
 import { mkdir, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { freePort, tail, waitFor } from '../test/live/lab/processes.ts';
+import { Phases } from './phases.ts';
 
 const BIN = join(import.meta.dirname, '../bin/chainkeeper.js');
 /** USER_HZ, the same on every Linux that Node runs on. */
@@ -13,7 +14,7 @@ export class Served implements AsyncDisposable {
   readonly url: string;
   readonly socket: string;
   readonly #child: ChildProcess;
-  readonly #log: string;
+  readonly #folder: string;
 
   static async start(folder: string, cinder: string): Promise<Served> {
     const port = await freePort();
@@ -31,17 +32,22 @@ export class Served implements AsyncDisposable {
     );
     const args = [BIN, 'serve', '--config-file', conf];
     const child = spawn(process.execPath, args, { stdio: ['ignore', 'ignore', 'inherit'] });
-    const served = new Served(child, port, socket, log);
+    const served = new Served(child, port, socket, folder);
     const answers = async () => (await fetch(`http://127.0.0.1:${port}/healthcheck`)).ok;
     await waitFor('chainkeeper to answer', answers, { everyMs: 20 });
     return served;
   }
 
-  private constructor(child: ChildProcess, port: number, socket: string, log: string) {
+  private constructor(child: ChildProcess, port: number, socket: string, folder: string) {
     this.#child = child;
     this.url = `http://127.0.0.1:${port}/v2.1`;
     this.socket = socket;
-    this.#log = log;
+    this.#folder = folder;
+  }
+
+  /** What its operations have waited for, by its journal. */
+  phases(): Phases {
+    return new Phases(join(this.#folder, 'journal.sqlite'));
   }
 
   /** What it has used of the processor since it was started, in milliseconds. */
@@ -58,7 +64,7 @@ export class Served implements AsyncDisposable {
   }
 
   lastWords(lines = 15): string {
-    return tail(this.#log, lines);
+    return tail(join(this.#folder, 'chainkeeper.log'), lines);
   }
 
   async [Symbol.asyncDispose](): Promise<void> {

@@ -72,35 +72,7 @@ export class Trace {
 }
 
 /** What nobody was waited for: parsing, deciding, and Node's own turns. */
-export const OWN_CODE = 'own code';
-
-export interface Probe {
-  /** The phase that a call belongs to; null when it is not to be timed. */
-  readonly phase: (method: string) => string | null;
-  readonly after?: (method: string) => void;
-}
-
-/** The same port, with each call noted in the trace. */
-export function timed<T extends object>(port: T, trace: Trace, probe: Probe): T {
-  return new Proxy(port, {
-    get(target, key) {
-      const value = Reflect.get(target, key, target);
-      if (typeof value !== 'function') return value;
-      const phase = typeof key === 'string' ? probe.phase(key) : null;
-      // No `bind`: Node 24 refuses to dispose of anything by a bound function (V8, measured).
-      if (typeof key !== 'string' || phase === null) {
-        return (...args: unknown[]) => value.apply(target, args);
-      }
-      return async (...args: unknown[]) => {
-        try {
-          return await trace.during(phase, () => value.apply(target, args));
-        } finally {
-          probe.after?.(key);
-        }
-      };
-    },
-  });
-}
+const OWN_CODE = 'own code';
 
 /** Notes each call to libvirt about a guest, whoever makes it; for this process, for good. */
 export function noteCalls(trace: Trace): void {
