@@ -55,3 +55,37 @@ test('a launcher that is asked to stop hands that on, and the exit code back', a
   expect(await once(launcher, 'exit')).toEqual([0, null]);
   expect(alive(service)).toBe(false);
 });
+
+/** `serve` with no configuration ends at once; until then each beginning says what it has. */
+async function beginnings(...node: string[]): Promise<readonly [pid: number, string][]> {
+  const say =
+    'console.error("began", process.pid, ...process.execArgv, process.env.MALLOC_ARENA_MAX)';
+  const args = [...node, '--import', `data:text/javascript,${say}`, 'bin/chainkeeper.js', 'serve'];
+  const env = { ...process.env, MALLOC_ARENA_MAX: '' };
+  const stdio = ['ignore', 'ignore', 'pipe'] as const;
+  const child = spawn(process.execPath, [...args, '--config-file', '/nowhere'], { env, stdio });
+  launcher = child;
+  let said = '';
+  child.stderr.on('data', (piece) => {
+    said += piece;
+  });
+  expect((await once(child, 'close'))[0]).toBe(2);
+  // Node would say on stderr that execve is an experiment.
+  expect(said).not.toContain('Warning');
+  const lines = [...said.matchAll(/^began (\d+) (.*)$/gm)];
+  expect(lines.map(([, pid]) => Number(pid))).toEqual(lines.map(() => child.pid));
+  return lines.map(([, pid, words = '']) => [Number(pid), words]);
+}
+
+test('what serves has little room for garbage, and is the process that was started', async () => {
+  const [first, second, ...others] = await beginnings();
+  expect([first?.[0], others]).toEqual([second?.[0], []]);
+  expect(first?.[1]).not.toContain('semi-space');
+  expect(second?.[1]).toMatch(/--max-semi-space-size=4 --heap-growing-percent=30 2$/);
+});
+
+test('and as much as it is told to have', async () => {
+  const all = await beginnings('--max-semi-space-size=32');
+  expect(all).toHaveLength(1);
+  expect(all[0]?.[1]).not.toContain('growing');
+});
