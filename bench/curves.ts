@@ -6,6 +6,7 @@ import type { DiskView, Sight } from '#domain/sight.ts';
 import { tell } from './axes.ts';
 import { type Curve, curve } from './curve.ts';
 import { journals } from './curve-journal.ts';
+import { pages } from './curve-page.ts';
 import { domainXml, SERVER, SNAPSHOT, sightOf, VOLUME, view } from './curve-scenes.ts';
 import { openOperations, watchedVolumes } from './curve-service.ts';
 import type { Point } from './statistics.ts';
@@ -34,6 +35,7 @@ export async function curves(quick: boolean): Promise<readonly Curve[]> {
     curve('plan a create and a delete', 'layers', planned),
     ...(await journals(sizes)),
     ...(await openOperations(quick ? [125, 500, 2000] : [125, 250, 500, 1000, 2000, 4000])),
+    ...(await pages(quick ? [125, 500, 1000] : [125, 250, 500, 1000, 2000])),
     ...(await watchedVolumes(quick ? [125, 500] : [125, 250, 500, 1000])),
   ];
 }

@@ -51,7 +51,10 @@ export function tables(results: Results): string {
           'longest ms': wave.latency.max.toFixed(0),
           'a second': wave.perSecond.toFixed(0),
           'CPU ms each': wave.cpuMs.toFixed(1),
+          'event to yes: p50 ms': wave.afterEvent?.median.toFixed(0) ?? '',
+          'p99 ms after it': wave.afterEvent?.p99.toFixed(0) ?? '',
           'resident MB': wave.residentMb.toFixed(0),
+          'at most MB': wave.peakMb?.toFixed(0) ?? '',
         })),
       ),
     );

@@ -95,7 +95,7 @@ async function measureAll({ quick, parts, rounds }: Options): Promise<Results> {
   const { load } = await import('./load.ts');
   const { curves } = await import('./curves.ts');
   const { simulator } = await import('./simulator.ts');
-  const size = quick ? { guests: 10, disks: 10 } : { guests: 50, disks: 10 };
+  const size = quick ? { guests: 10, disks: 20 } : { guests: 50, disks: 20 };
   return {
     ...about,
     points: axes.points,

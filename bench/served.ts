@@ -1,5 +1,5 @@
 import { type ChildProcess, spawn } from 'node:child_process';
-import { readFileSync } from 'node:fs';
+import { readFileSync, writeFileSync } from 'node:fs';
 import { mkdir, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { freePort, tail, waitFor } from '../test/live/lab/processes.ts';
@@ -16,7 +16,7 @@ export class Served implements AsyncDisposable {
   readonly #child: ChildProcess;
   readonly #folder: string;
 
-  static async start(folder: string, cinder: string): Promise<Served> {
+  static async start(folder: string, cinder: string, program = BIN): Promise<Served> {
     const port = await freePort();
     await mkdir(folder, { recursive: true });
     const conf = join(folder, 'chainkeeper.conf');
@@ -30,7 +30,7 @@ export class Served implements AsyncDisposable {
         `[cinder]\nauth_type = noauth\nendpoint = ${cinder}/v3\nuser_id = bench\n` +
         `project_id = bench\n[operator]\nsocket = ${socket}\n`,
     );
-    const args = [BIN, 'serve', '--config-file', conf];
+    const args = [program, 'serve', '--config-file', conf];
     const child = spawn(process.execPath, args, { stdio: ['ignore', 'ignore', 'inherit'] });
     const served = new Served(child, port, socket, folder);
     const answers = async () => (await fetch(`http://127.0.0.1:${port}/healthcheck`)).ok;
@@ -59,8 +59,20 @@ export class Served implements AsyncDisposable {
 
   /** What it has in memory now, in MB. */
   residentMb(): number {
+    return this.#memory('VmRSS');
+  }
+
+  /** The most that it had since it was asked last. */
+  peakMb(): number {
+    const most = this.#memory('VmHWM');
+    // Proc's word for: count anew (proc(5), clear_refs).
+    writeFileSync(`/proc/${this.#child.pid}/clear_refs`, '5');
+    return most;
+  }
+
+  #memory(what: 'VmRSS' | 'VmHWM'): number {
     const status = readFileSync(`/proc/${this.#child.pid}/status`, 'utf8');
-    return (Number(/VmRSS:\s+(\d+)/.exec(status)?.[1]) * 1024) / 1e6;
+    return (Number(new RegExp(`${what}:\\s+(\\d+)`).exec(status)?.[1]) * 1024) / 1e6;
   }
 
   lastWords(lines = 15): string {

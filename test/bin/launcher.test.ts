@@ -62,8 +62,10 @@ async function beginnings(...node: string[]): Promise<readonly [pid: number, str
     'console.error("began", process.pid, ...process.execArgv, process.env.MALLOC_ARENA_MAX)';
   const args = [...node, '--import', `data:text/javascript,${say}`, 'bin/chainkeeper.js', 'serve'];
   const env = { ...process.env, MALLOC_ARENA_MAX: '' };
-  const stdio = ['ignore', 'ignore', 'pipe'] as const;
-  const child = spawn(process.execPath, [...args, '--config-file', '/nowhere'], { env, stdio });
+  const child = spawn(process.execPath, [...args, '--config-file', '/nowhere'], {
+    env,
+    stdio: ['ignore', 'ignore', 'pipe'],
+  });
   launcher = child;
   let said = '';
   child.stderr.on('data', (piece) => {
