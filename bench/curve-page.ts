@@ -12,6 +12,8 @@ import { median, type Point } from './statistics.ts';
 /** Of each volume. */
 const LAYERS = 4;
 const AGAIN = 7;
+/** Before anything counts, or the smallest would pay for the compiler. */
+const WARM_UP = 20;
 
 /** What a person sees of a host with so many chains: each look at all of them, and the page. */
 export async function pages(sizes: readonly number[]): Promise<Curve[]> {
@@ -40,6 +42,7 @@ export async function pages(sizes: readonly number[]): Promise<Curve[]> {
 
 async function timeOf(work: () => Promise<unknown>): Promise<number> {
   const times: number[] = [];
+  for (let at = 0; at < WARM_UP; at++) await work();
   for (let at = 0; at < AGAIN; at++) {
     const from = performance.now();
     await work();
