@@ -12,6 +12,7 @@ import type { PointResult, Results } from './results.ts';
 
 const USAGE = `usage: npm run bench [-- OPTIONS]
 
+  --full             every point, round and size, as without --quick
   --quick            fewer points, rounds and sizes (some 4 minutes instead of 15)
   --gate             ours beside the bare calls only; exit 1 when the ratio is above its bound
   --only PART,...    of axes, load, curves, simulator; the rest is as in bench/results.json
@@ -54,6 +55,7 @@ async function main(argv: readonly string[]): Promise<number> {
   const { values } = parseArgs({
     args: [...argv],
     options: {
+      full: { type: 'boolean', default: false },
       quick: { type: 'boolean', default: false },
       gate: { type: 'boolean', default: false },
       render: { type: 'boolean', default: false },
@@ -65,7 +67,8 @@ async function main(argv: readonly string[]): Promise<number> {
   const named = values.only?.split(',') ?? PARTS;
   const parts = new Set(PARTS.filter((part) => named.includes(part)));
   const rounds = values.rounds === undefined ? null : Number(values.rounds);
-  const wrong = parts.size < named.length || (rounds !== null && !(rounds > 0));
+  const both = values.quick && values.full;
+  const wrong = parts.size < named.length || (rounds !== null && !(rounds > 0)) || both;
   if (values.help || wrong) {
     process[wrong ? 'stderr' : 'stdout'].write(USAGE);
     return wrong ? 2 : 0;
@@ -129,10 +132,11 @@ async function gate(rounds: number | null): Promise<number> {
     return summed(await measure(lab, sides, BASE, how));
   });
   for (const { verb, ratio, more, ms } of point.rows) {
-    const { median, lower, upper } = ratio.ours!;
+    const { median, lower, upper, n } = ratio.ours!;
     const half = `${lower.toFixed(2)}..${upper.toFixed(2)}`;
     const by = `${ms.bare!.median.toFixed(1)} ms and ${more.ours!.median.toFixed(1)} more`;
-    console.log(`${verb}: ${median.toFixed(2)} (${half}) of at most ${BOUNDS[verb]}; ${by}`);
+    const much = `${median.toFixed(2)} (middle half of ${n} pairs ${half})`;
+    console.log(`${verb}: ${much} of at most ${BOUNDS[verb]}; ${by}`);
   }
   const slow = tooSlow(point);
   for (const one of slow) console.log(`too slow: ${one}`);
