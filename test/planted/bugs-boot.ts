@@ -27,7 +27,7 @@ export const BOOT_BUGS: readonly Bug[] = [
   {
     name: 'the end of a merge is not known, and nothing ever starts again',
     habit: 'ours',
-    laws: [17],
+    suite: 'test/domain/known-chain.test.ts',
     edit: {
       file: KNOWN,
       find: "return known(plan, now.outcome === 'merged' ? plan.after : plan.before);",
