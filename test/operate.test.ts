@@ -15,11 +15,14 @@ async function asked(desk: Desk, answer: ReturnType<Desk['service']['create']>) 
   return said.value.operation;
 }
 
-/** From the moment that a request is accepted, each look of its operation goes through `then`. */
+/**
+ * From the moment that a request is accepted, each question to Cinder about its snapshot goes
+ * through `then`: the first look asks nobody else, since the hypervisor was asked a moment ago.
+ */
 function onceAccepted(desk: Desk, then: (look: () => unknown) => unknown): void {
   let accepted = false;
   desk.between = async (port, method, call) => {
-    if (port === 'libvirt' && method === 'look' && accepted) return then(call);
+    if (port === 'cinder' && method === 'snapshot' && accepted) return then(call);
     const answer = await call();
     if (method === 'accept') accepted = true;
     return answer;

@@ -202,7 +202,7 @@ describe("the operator's port", () => {
     process.emit('SIGHUP');
     expect(await ask(port, undefined, '/ui/login')).toMatchObject({ status: 200, name: 'second' });
     await expect(get(port)).rejects.toThrow();
-    expect(service.lines.join()).toContain(`the page is on https://${BEYOND}:${port}/ui/`);
+    expect(service.lines.join()).toContain(`the page is on https://[${BEYOND}]:${port}/ui/`);
   });
 
   test('without a certificate asks nobody for a password, and says what is missing', async () => {
