@@ -9,7 +9,13 @@ import { TokenValidator } from '#adapters/keystone/validator.ts';
 import { type Authenticator, noAuth, httpBasic as novaHttpBasic } from '#adapters/nova-api/auth.ts';
 import { tokenAuth } from '#adapters/nova-api/token-auth.ts';
 import { systemClock } from '#adapters/system/clock.ts';
-import type { CinderConfig, Config, KeystoneConfig, TlsConfig } from './config.ts';
+import {
+  type CinderConfig,
+  type Config,
+  isOwn,
+  type KeystoneConfig,
+  type TlsConfig,
+} from './config.ts';
 import { StartupProblem } from './startup-problem.ts';
 
 /** Cinder, as [cinder] says who we are to it. */
@@ -49,9 +55,15 @@ export function authenticatorFor(config: Config): Authenticator {
   }
 }
 
-/** Where people log in on the page, when callers bring tokens. */
+/**
+ * Where people log in on the page, when callers bring tokens; null where a password could be read,
+ * or asked for by somebody else, on its way to Keystone.
+ */
 export function deskFor({ keystone: config }: Config): KeystoneDesk | null {
-  return config && new KeystoneDesk(httpFor(config.login, config));
+  if (config === null) return null;
+  const { protocol, hostname } = new URL(config.login.authUrl);
+  const safe = (protocol === 'https:' && !config.insecure) || isOwn(hostname.replace(/[[\]]/g, ''));
+  return safe ? new KeystoneDesk(httpFor(config.login, config)) : null;
 }
 
 function tokenAuthFor(config: KeystoneConfig): Authenticator {

@@ -85,8 +85,11 @@ async function serveOperator(
   await bind(app, operator, 'operator');
   const place = `${tls ? 'https' : 'http'}://${placeOf(operator.bindHost, operator.bindPort)}`;
   telemetry.log('info', `the page is on ${place}/ui/, metrics on ${place}/metrics`);
-  if (open || tls || config.keystone === null) return;
-  const words = 'A browser can log in on the page over TLS only: set [api] cert_file and key_file.';
+  if (open || desk || config.keystone === null) return;
+  const words = tls
+    ? 'Nobody can log in on the page: passwords would go to Keystone unprotected. Name an https URL ' +
+      'in [keystone_authtoken] auth_url, and set no insecure.'
+    : 'A browser can log in on the page over TLS only: set [api] cert_file and key_file.';
   telemetry.log('warning', words);
 }
 

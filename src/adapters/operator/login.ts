@@ -9,7 +9,7 @@ import { described, NO_API } from '../http/described.ts';
 import type { Authenticator, Verdict } from '../nova-api/auth.ts';
 import { loginPage } from './page/login-page.ts';
 import { cookieOf, NO_COOKIE, numberIn, Sessions } from './sessions.ts';
-import { placeOf, Tries } from './tries.ts';
+import { nameOf, placeOf, Tries } from './tries.ts';
 
 export interface LoginOptions {
   readonly desk: LoginDesk;
@@ -29,13 +29,16 @@ const ASKED = { action: 'read', project: null } as const;
 export class Login {
   readonly #options: LoginOptions;
   readonly #sessions: Sessions;
-  readonly #tries: Tries;
+  /** By address, and by user. */
+  readonly #from: Tries;
+  readonly #as: Tries;
   #waiting = 0;
 
   constructor(options: LoginOptions) {
     this.#options = options;
     this.#sessions = new Sessions(options.clock);
-    this.#tries = new Tries(options.clock);
+    this.#from = new Tries(options.clock);
+    this.#as = new Tries(options.clock);
   }
 
   /** What is known of who asks: the token that they bring, else the one that is kept for them. */
@@ -83,9 +86,9 @@ export class Login {
     if (!said.success) return this.#form(reply, 400, { problem: 'Fill in every field.' });
     const { user, domain, project, project_domain, password } = said.data;
     const form = { user, domain, project, next: placeIn(said.data.next) };
-    const [place, person] = [`from ${placeOf(request.ip)}`, `${domain} ${user}`];
+    const [place, person] = [placeOf(request.ip), nameOf(domain, user)];
     // In this order: who must wait locks nobody else out, and fills no memory with names.
-    const wait = this.#tries.begin(place) ?? this.#tries.begin(person);
+    const wait = this.#from.begin(place) ?? this.#as.begin(person);
     if (wait !== null) {
       const problem = `Too many tries: wait for ${Math.ceil(wait / 60)} min.`;
       return this.#form(reply.header('retry-after', String(wait)), 429, { ...form, problem });
@@ -100,8 +103,8 @@ export class Login {
         return this.#form(reply, verdict.status, { ...form, problem: verdict.problem });
       }
       // Whoever has a password of his own may still guess those of others from the same place.
-      this.#tries.takeBack(place, false);
-      this.#tries.takeBack(person, true);
+      this.#from.takeBack(place, false);
+      this.#as.takeBack(person, true);
       await this.#end(request.headers);
       const number = this.#sessions.open(verdict.token, verdict.lifeMs);
       return reply.header('set-cookie', cookieOf(number)).redirect(form.next, 303);

@@ -5,6 +5,7 @@ import type { Measures } from '#ports/measures.ts';
 import type { Telemetry } from '#ports/telemetry.ts';
 import { described, NO_API, rememberRoutes } from '../http/described.ts';
 import type { Authenticator } from '../nova-api/auth.ts';
+import { LIMITS } from '../nova-api/limits.ts';
 import { ROUTES } from './admin-routes.ts';
 import { addEvents } from './events.ts';
 import { Login } from './login.ts';
@@ -16,6 +17,9 @@ const ASKED = { action: 'read', project: null } as const;
 
 /** Prometheus' text form, by its content type. */
 const TEXT = 'text/plain; version=0.0.4; charset=utf-8';
+
+/** More than listen to events at once, and few enough to cost the service nothing that matters. */
+export const MOST_CONNECTIONS = 256;
 
 /** `GET /metrics`, on the socket and on the operator's port. */
 export function addMetrics(app: FastifyInstance, measures: Measures): void {
@@ -53,13 +57,19 @@ export function metricsApi(options: MetricsApiOptions): FastifyInstance {
       : new Login({ desk, auth, clock, telemetry, host });
   const verdictOn = (request: FastifyRequest) =>
     auth.authenticate(login?.headersOf(request) ?? request.headers, ASKED);
+  const http = {
+    headersTimeout: LIMITS.headersTimeoutMs,
+    connectionsCheckingInterval: LIMITS.lateCheckMs,
+  };
   const app: FastifyInstance = fastify({
-    ...((tls === undefined ? {} : { https: tls }) as object),
+    ...((tls === undefined ? { http } : { https: { ...http, ...tls } }) as object),
     bodyLimit: 1024,
     forceCloseConnections: true,
     requestTimeout: 10_000,
+    keepAliveTimeout: LIMITS.keepAliveMs,
     routerOptions: { maxParamLength: 500, ignoreTrailingSlash: true },
   });
+  app.server.maxConnections = MOST_CONNECTIONS;
   rememberRoutes(app);
   if (open) onlyOwnHost(app);
   app.addHook('onRequest', async (request, reply) => {

@@ -38,6 +38,17 @@ export const MOST_TRIES = 10;
 export const WHILE_MS = 5 * 60_000;
 const MOST_KNOWN = 10_000;
 
+/**
+ * A user, as a database may have it that tells neither case, nor accents, nor spaces at the end
+ * apart: Keystone's on MySQL lets `Admin ` in as `admin`.
+ */
+export const nameOf = (domain: string, user: string): string =>
+  JSON.stringify(
+    [domain, user].map((name) =>
+      name.normalize('NFKD').replace(/\p{M}/gu, '').toLowerCase().trim(),
+    ),
+  );
+
 /** An address, as one who guesses has it: of IPv6 everybody has 2^64 at least. */
 export function placeOf(address: string): string {
   if (!address.includes(':') || address.startsWith('::ffff:')) return address;

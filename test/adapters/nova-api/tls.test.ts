@@ -153,21 +153,25 @@ test('the service takes the files of [api], and renewed ones with SIGHUP', async
 
 describe("the operator's port", () => {
   /** A service whose callers bring tokens, with this certificate, if any; and what it logged. */
-  async function serving(tls: TlsFiles | null, bindHost: string) {
+  async function serving(
+    tls: TlsFiles | null,
+    bindHost: string,
+    way: { readonly authUrl?: string; readonly insecure?: boolean } = {},
+  ) {
     const parts = new AsyncDisposableStack();
     const host = parts.use(await SimulatedHost.open({ port: 0 }));
     const keystone = parts.use(await pretendKeystone());
     const policy = parsePolicy('');
     if (!policy.ok) throw new Error(policy.error.join());
     const hidden = { reveal: () => 'x' };
-    const authUrl = keystone.authUrl;
+    const { authUrl = keystone.authUrl, insecure = false } = way;
     const { config } = host;
     const started = {
       ...config,
       api: { ...config.api, bindPort: await freePort(), authStrategy: 'keystone' as const, tls },
       operator: { socket: at(`${randomUUID()}.sock`), bindHost, bindPort: await freePort() },
       keystone: {
-        ...{ caFile: null, certFile: null, keyFile: null, insecure: false },
+        ...{ caFile: null, certFile: null, keyFile: null, insecure },
         ...{ serviceTokenRoles: ['service'], serviceTokenRolesRequired: true },
         ...{ tokenCacheMs: 0, timeoutMs: 1000, policy: policy.value, wwwAuthenticateUri: authUrl },
         login: {
@@ -210,6 +214,23 @@ describe("the operator's port", () => {
     expect((await get(service.port)).status).toBe(401);
     const wants = expect.stringContaining('over TLS only: set [api] cert_file');
     expect(service.lines).toContainEqual(wants);
+  });
+
+  test.each([
+    { authUrl: 'http://keystone.example:5000' },
+    { authUrl: 'https://keystone.example:5000', insecure: true },
+  ])('asks nobody for a password that goes on unprotected: %o', async (way) => {
+    await using service = await serving(files('first'), BEYOND, way);
+    expect(await ask(service.port, undefined, '/ui/')).toMatchObject({ status: 401 });
+    const wants = expect.stringContaining('passwords would go to Keystone unprotected');
+    expect(service.lines).toContainEqual(wants);
+  });
+
+  test('asks for one that goes on over TLS', async () => {
+    const way = { authUrl: 'https://keystone.example:5000' };
+    await using service = await serving(files('first'), BEYOND, way);
+    expect(await ask(service.port, undefined, '/ui/')).toMatchObject({ status: 303 });
+    expect(service.lines.join()).not.toContain('unprotected');
   });
 
   test('on loopback is as it was: HTTP, and for everybody of this host', async () => {

@@ -1,7 +1,7 @@
 import { beforeEach, describe, expect, test } from 'vitest';
 import { parsePolicy } from '#adapters/nova-api/policy.ts';
 import { tokenAuth } from '#adapters/nova-api/token-auth.ts';
-import { metricsApi } from '#adapters/operator/metrics-api.ts';
+import { MOST_CONNECTIONS, metricsApi } from '#adapters/operator/metrics-api.ts';
 import { FORMS_POLICY, POLICY } from '#adapters/operator/page/routes.ts';
 import { MOST_TRIES, placeOf, WHILE_MS } from '#adapters/operator/tries.ts';
 import type { Fault } from '#domain/failure.ts';
@@ -319,6 +319,28 @@ describe('who guesses', () => {
     expect((await post(app, words('boss'), OURS, '10.0.1.99')).statusCode).toBe(303);
   });
 
+  test('is made to wait however he writes a name, as a database reads it', async () => {
+    const app = served();
+    const names = ['boss', 'Boss', 'BOSS ', 'b\u00f3ss', 'bo\u0301ss'];
+    for (let at = 0; at < MOST_TRIES; at += 1) {
+      const guess = { ...wrong, domain: at % 2 === 0 ? 'Default' : 'default ' };
+      const name = names[at % names.length] ?? '';
+      const answer = await post(app, words(name, guess), OURS, `10.0.3.${at}`);
+      expect(answer.statusCode).toBe(401);
+    }
+    expect((await post(app, words('boss'), OURS, '10.0.3.99')).statusCode).toBe(429);
+    expect((await post(app, words('boss', { domain: 'other' }))).statusCode).toBe(303);
+  });
+
+  test('a name that looks like an address makes nobody there wait', async () => {
+    const app = served();
+    for (let at = 0; at < MOST_TRIES; at += 1) {
+      const said = words('10.0.0.1', { ...wrong, domain: 'from' });
+      await post(app, said, OURS, `10.0.4.${at}`);
+    }
+    expect((await post(app, words('boss'))).statusCode).toBe(303);
+  });
+
   test('is made to wait whoever he says that he is', async () => {
     const app = served();
     for (let at = 0; at < MOST_TRIES; at += 1) await post(app, words(`user-${at}`, wrong));
@@ -375,6 +397,26 @@ test('without TLS nobody is asked for a password', async () => {
   expect((await get(app, '/ui/login')).statusCode).toBe(401);
   expect((await post(app, words('boss'))).statusCode).toBe(401);
   expect(asked).toEqual([]);
+});
+
+test('nobody has all the connections, or keeps one that says nothing', () => {
+  const { server } = served();
+  expect(server.maxConnections).toBe(MOST_CONNECTIONS);
+  expect([server.headersTimeout, server.keepAliveTimeout]).toEqual([10_000, 5_000]);
+});
+
+test('a stream of events ends when nobody can say whether who listens still may', async () => {
+  const app = served({ tls: false, staysEveryMs: 20 });
+  const at = await app.listen({ host: '127.0.0.1', port: 0 });
+  tokens.set('t', { user: 'boss', roles: ['admin'], project: 'p', restricted: false });
+  const { body } = await fetch(`${at}/v1/events`, { headers: { 'x-auth-token': 't' } });
+  const reader = body!.getReader();
+  await reader.read();
+  tokens.get = () => {
+    throw new Error('a defect');
+  };
+  for (let done = false; !done; ) ({ done } = await reader.read());
+  await app.close();
 });
 
 test('a stream of events ends when who listens may no longer', async () => {
