@@ -1,6 +1,6 @@
 import type { FileFormat } from '#domain/chain.ts';
 import type { Fault } from '#domain/failure.ts';
-import { type KnownChain, keeping, knownBy } from '#domain/known-chain.ts';
+import { type KnownChain, keeping, knownBy, settled } from '#domain/known-chain.ts';
 import type { Result } from '#domain/result.ts';
 import type { Event, Evidence, Next, Outcome, Saga } from '#domain/saga.ts';
 import type { Clock } from '#ports/clock.ts';
@@ -66,7 +66,9 @@ export async function knownAfter(
   now: Saga,
 ): Promise<KnownChain | null> {
   const known = knownBy(before, now);
-  if (known === null || known.process !== null) return known;
+  if (known === null) return null;
+  if (before.at === 'end') return settled(await journal.chain(now.request.volume), known);
+  if (known.process !== null) return known;
   return keeping(await journal.chain(now.request.volume), known);
 }
 

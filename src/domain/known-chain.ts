@@ -45,6 +45,16 @@ export function keeping(before: KnownChain | null, now: KnownChain): KnownChain 
   return before?.held === 'all' && now.process === null ? { ...now, held: 'all' } : now;
 }
 
+/**
+ * What is known once a person has settled an operation that may have ended long ago: a later one
+ * can have put an overlay on top of what it knew, and that one is the active file.
+ */
+export function settled(before: KnownChain | null, now: KnownChain): KnownChain {
+  const [active] = before?.files ?? [];
+  const isLater = active !== undefined && !now.files.includes(active);
+  return before !== null && isLater ? { ...now, files: before.files } : now;
+}
+
 function byCreate(before: Saga, now: CreateSaga): KnownChain | null {
   if (now.at === 'switching') {
     const { plan, asking, pending, begun } = now;

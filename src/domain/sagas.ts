@@ -1,4 +1,5 @@
 import { type FileFormat, layersOf } from './chain.ts';
+import { park as parkCreate } from './create-end.ts';
 import { nextCreate } from './create-saga.ts';
 import { parked as parkedDelete } from './delete-end.ts';
 import { nextDelete } from './delete-saga.ts';
@@ -36,7 +37,7 @@ export function parked(saga: Saga, reason: string): Saga {
   const end = { at: 'end', outcome: 'unknown', reason, formats: [] } as const;
   switch (saga.kind) {
     case 'create':
-      return { kind: 'create', request: saga.request, ...end };
+      return parkCreate(saga, reason).saga;
     case 'delete':
       return parkedDelete(saga, reason);
     case 'undo':

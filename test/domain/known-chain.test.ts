@@ -2,7 +2,7 @@ import { describe, expect, test } from 'vitest';
 import { filesOf } from '#domain/chain.ts';
 import { nextCreate } from '#domain/create-saga.ts';
 import type { FileName } from '#domain/ids.ts';
-import { judgeBoot, type KnownChain, keeping, knownBy } from '#domain/known-chain.ts';
+import { judgeBoot, type KnownChain, keeping, knownBy, settled } from '#domain/known-chain.ts';
 import type { Event, Saga } from '#domain/saga.ts';
 import { next, parked } from '#domain/sagas.ts';
 import { settling } from '#domain/settling.ts';
@@ -63,6 +63,16 @@ describe('what a create teaches', () => {
     const { saga } = nextCreate(switching as never, saw(given));
     expect(saga).toMatchObject({ at: 'end', outcome: 'withdrawn' });
     expect(knownBy(switching, saga)).toMatchObject({ files: after, held: 'nothing' });
+  });
+
+  test('what a person settles takes no overlay away that came on top since', () => {
+    const [now, later] = [
+      { directory, files: old, held: 'nothing', process } as const,
+      { directory, files: after, held: 'all', process } as const,
+    ];
+    expect(settled(later, now)).toEqual({ ...now, files: after });
+    expect(settled({ ...later, files: old.slice(0, 1) }, now)).toEqual(now);
+    expect(settled(null, now)).toEqual(now);
   });
 
   test('what a person settles is known too', () => {

@@ -7,7 +7,11 @@ const all = states();
 const end = { at: 'end', outcome: 'unknown', reason: 'a defect', formats: [] } as const;
 /** What of a state whoever finds out how it ended will need. */
 const kept = (saga: Saga) => {
-  if (saga.kind === 'create') return {};
+  if (saga.kind === 'create') {
+    if (saga.at !== 'switching') return {};
+    const { before, after, directory, inode } = saga.plan;
+    return { maybe: { before, after, directory }, ...(inode !== undefined && { inode }) };
+  }
   if (saga.kind === 'undo') return { made: saga.made };
   switch (saga.at) {
     case 'merging':
