@@ -97,10 +97,9 @@ export class Pulls {
   async #look(hypervisor: Hypervisor, disk: DiskOf): Promise<Result<GuestView, Fault>> {
     const began = ++this.#looks;
     const seen = await hypervisor.look(disk);
-    // Of a guest that is gone nothing is at work.
-    const idle = seen.ok ? seen.value : seen.error.kind === 'rejected' ? null : undefined;
-    if (idle === undefined) return seen;
-    const job = idle?.kind === 'disk' ? idle.job : null;
+    // A guest that is gone is seen to be; whoever was refused a look has seen nothing.
+    if (!seen.ok) return seen;
+    const job = seen.value.kind === 'disk' ? seen.value.job : null;
     if (job?.kind === 'pull') this.#set(disk, 'pull');
     else this.#end(disk, 'pull', began);
     return seen;
@@ -166,7 +165,9 @@ export class Pulls {
     const key = `${disk.server} ${disk.volume}`;
     if (this.#asking.has(key)) return;
     this.#asking.add(key);
-    void look(disk).finally(() => this.#asking.delete(key));
+    const over = () => this.#asking.delete(key);
+    // The disk's own operation meets the same defect, and says so.
+    look(disk).then(over, over);
   }
 
   #set({ server, volume }: DiskOf, what: Work['what']): void {

@@ -116,6 +116,24 @@ test('nor does one that nobody answered; a guest that is gone has no pull', asyn
   expect(await clock.until(commit('b'))).toEqual(ok(null));
 });
 
+test('who is refused a look, as somebody else has the lock, has not seen the end', async () => {
+  const { clock, looks, pull, commit, look } = stage({ a: JOB });
+  await pull('a');
+  const busy = { kind: 'rejected', who: 'libvirt', code: 68, detail: 'the lock' } as const;
+  looks.set('a', Promise.resolve(err(busy)));
+  await look('a');
+  expect(await clock.until(commit('b'))).toMatchObject({ error: { code: 84 } });
+});
+
+test('a look that fails as none may is met by the disk itself, and stops nobody', async () => {
+  const { clock, looks, pull, commit } = stage({ a: JOB });
+  await pull('a');
+  const broken = Promise.reject(new Error('a defect'));
+  broken.catch(() => {});
+  looks.set('a', broken);
+  expect(await clock.until(commit('b'))).toMatchObject({ error: { code: 84 } });
+});
+
 test('a look that never comes back keeps nobody longer, and is not asked for twice', async () => {
   const { clock, begun, looked, looks, pull, commit, snapshot } = stage({ a: JOB });
   await pull('a');

@@ -4,7 +4,7 @@ import type { CreateSaga } from './create-saga.ts';
 import { judgeOverlay } from './overlay.ts';
 import type { CreatePlan } from './plan-create.ts';
 import type { HeaderFlaw } from './qcow2.ts';
-import { go, type Next, WATCH } from './saga.ts';
+import { go, isBusy, type Next, WATCH } from './saga.ts';
 import type { DiskView, HeaderView } from './sight.ts';
 
 type Switching = Extract<CreateSaga, { at: 'switching' }>;
@@ -39,6 +39,9 @@ export function heal(saga: Switching, lies: readonly HeaderFlaw[], view: DiskVie
     return park(saga, `the header changed under us: ${lies.map(({ says }) => says).join('; ')}`);
   }
   if (view.job !== null) return go(saga, WATCH);
+  // As beside a pull of another disk: that was no attempt.
+  if (saga.refused !== null && isBusy(saga.refused))
+    return go({ ...saga, refused: null, heals: Math.max(0, heals - 1) }, WATCH);
   return go({ ...saga, heals: heals + 1 }, healWith(plan, { ...view, process }), {
     kind: 'decided',
     detail: `pull onto ${plan.before.file}, so that the header says ${plan.before.format}`,

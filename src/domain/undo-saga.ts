@@ -183,6 +183,9 @@ function committing(saga: At<'committing'>, view: Running, sight: Sight): Step {
   if (view.job === null) {
     const { refused } = saga;
     if (refused?.kind === 'rejected' && !isBusy(refused)) return park(saga, explainFault(refused));
+    // As beside a pull of another disk, for as long as that takes.
+    if (refused?.kind === 'rejected')
+      return go({ ...saga, refused: null, tries: saga.tries - 1 }, WATCH);
     // What was asked for and never answered may still begin.
     if (refused?.kind === 'unknown' && saga.doubts < MAX_DOUBTS) return doubt(saga);
     return decide(saga, view, sight, saga.tries + 1);

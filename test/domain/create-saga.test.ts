@@ -615,6 +615,16 @@ describe('to be mended', () => {
       }
     });
 
+    test('beside a pull of another disk it waits for as long as that takes', () => {
+      let { saga } = nextCreate(SWITCHING, seen());
+      for (let times = 0; times < 10; times++) {
+        const waits = along(saga, failed(BUSY), seen());
+        expect(waits).toMatchObject({ effect: { do: 'watch' }, saga: { heals: 0 } });
+        saga = along(waits.saga, WOKE, seen()).saga;
+        expect(saga).toMatchObject({ heals: 1 });
+      }
+    });
+
     test('unless more is wrong with it, or no QEMU is there to write it', () => {
       const off = seen({ guest: disk(CREATED, { process: null }) });
       expect(ending(nextCreate(SWITCHING, off))).toBe('unknown, silent');

@@ -204,6 +204,17 @@ describe('while it is mirrored', () => {
     expect(ending(next)).toBe(expected);
   });
 
+  test('beside a pull of another disk it waits for as long as that takes', () => {
+    let { saga } = along(committing, failed(BUSY));
+    for (let times = 0; times < 10; times++) {
+      const waits = along(saga, saw(asked(still, 'error')));
+      expect(waits.effect).toEqual({ do: 'watch', soon: false });
+      const again = along(waits.saga, WOKE, saw(asked(still, 'error')));
+      expect(again).toMatchObject({ saga: { tries: 1 }, effect: { do: 'commit-active' } });
+      saga = along(again.saga, failed(BUSY)).saga;
+    }
+  });
+
   test('what never answered may still begin', () => {
     let { saga } = along(committing, failed(UNKNOWN));
     for (let doubts = 1; doubts <= 30; doubts++) {
