@@ -87,8 +87,8 @@ async function serveOperator(
   telemetry.log('info', `the page is on ${place}/ui/, metrics on ${place}/metrics`);
   if (open || desk || config.keystone === null) return;
   const words = tls
-    ? 'Nobody can log in on the page: passwords would go to Keystone unprotected. Name an https URL ' +
-      'in [keystone_authtoken] auth_url, and set no insecure.'
+    ? 'Nobody can log in on the page: passwords would go to Keystone unprotected. Name an https ' +
+      'URL in [keystone_authtoken] auth_url, and set no insecure.'
     : 'A browser can log in on the page over TLS only: set [api] cert_file and key_file.';
   telemetry.log('warning', words);
 }

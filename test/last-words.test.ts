@@ -24,6 +24,17 @@ test('a full disk ends the process with one sentence, and no stack', () => {
   );
 });
 
+test('what SQLite calls a mistake of ours keeps its stack', () => {
+  const db = new DatabaseSync(':memory:');
+  try {
+    db.exec('CREATE TABLE it (x UNIQUE); INSERT INTO it VALUES (1), (1)');
+  } catch (error) {
+    expect(lastWords(error)).toMatch(/UNIQUE constraint failed.*\n +at .*last-words/);
+  }
+  expect.assertions(1);
+  db.close();
+});
+
 test('a defect is told with where it was', () => {
   expect(lastWords(new Error('we contradict ourselves'))).toMatch(/ourselves\n +at .*last-words/);
   expect(lastWords('x')).toBe("'x'");

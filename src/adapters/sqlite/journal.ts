@@ -204,7 +204,8 @@ export class SqliteJournal implements Journal {
       this.#db.exec('COMMIT');
       return made;
     } catch (error) {
-      this.#db.exec('ROLLBACK');
+      // Of a full disk SQLite has rolled back by itself, and a second time would hide why.
+      if (this.#db.isTransaction) this.#db.exec('ROLLBACK');
       throw error;
     }
   }

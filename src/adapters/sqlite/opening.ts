@@ -75,14 +75,19 @@ function explain(strange: Strange, path: string): string {
   }
 }
 
-/** Of an error that a statement of an open journal threw, in words; null when SQLite threw none. */
+/** SQLite's result codes (sqlite3.h), without what it adds in the higher bytes. */
+const [BUSY, LOCKED, READONLY, IOERR, CORRUPT] = [5, 6, 8, 10, 11];
+const [FULL, CANTOPEN, NOTADB] = [13, 14, 26];
+
+/**
+ * Of an error that a statement of an open journal threw, in words, where the disk is at fault; null
+ * of any other, which is a defect of ours.
+ */
 export function whyUnwritten(error: unknown): string | null {
   const code = sqliteOf(error);
-  return code === null ? null : whyNot(errnoOf(code, error));
+  if (code === null || ![READONLY, IOERR, FULL, CANTOPEN].includes(code)) return null;
+  return whyNot(errnoOf(code, error));
 }
-
-/** SQLite's result codes (sqlite3.h), without what it adds in the higher bytes. */
-const [BUSY, LOCKED, READONLY, CORRUPT, FULL, CANTOPEN, NOTADB] = [5, 6, 8, 11, 13, 14, 26];
 
 function unusable(path: string, error: unknown): string {
   const code = sqliteOf(error);
