@@ -1,5 +1,6 @@
 import { readdirSync } from 'node:fs';
 import { dirname, join, resolve } from 'node:path';
+import { codeOf, whyNot } from '#adapters/system/access.ts';
 import { readText } from './config-text.ts';
 import { mergeSections, parseOslo, type Sections } from './oslo-config.ts';
 
@@ -28,7 +29,7 @@ export function readFiles(files: readonly string[] = [], etc = ETC): Read {
   const mistakes: string[] = [];
   const found: string[] = [];
   const named = files.length > 0;
-  const sections = (named ? files : defaultFiles(etc)).flatMap((file) => {
+  const sections = (named ? files : defaultFiles(etc, mistakes)).flatMap((file) => {
     const text = readText(file);
     if (!text.ok) {
       const { code, sentence } = text.error;
@@ -50,12 +51,15 @@ export function readFiles(files: readonly string[] = [], etc = ETC): Read {
   };
 }
 
-function defaultFiles(etc: string): readonly string[] {
+/** A folder that is there and cannot be listed is a mistake: what is in it would be missed. */
+function defaultFiles(etc: string, mistakes: string[]): readonly string[] {
   const folder = join(etc, 'chainkeeper.conf.d');
   try {
     const names = readdirSync(folder).filter((name) => /^[^.].*\.conf$/.test(name));
     return [join(etc, 'chainkeeper.conf'), ...names.sort().map((name) => join(folder, name))];
-  } catch {
+  } catch (error) {
+    const code = codeOf(error);
+    if (code !== 'ENOENT') mistakes.push(`${folder}: cannot be read: ${whyNot(code)}`);
     return [join(etc, 'chainkeeper.conf')];
   }
 }

@@ -1,5 +1,5 @@
 import { execFileSync } from 'node:child_process';
-import { mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { chmodSync, mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { inspect } from 'node:util';
@@ -597,6 +597,37 @@ auth_url = http://k/v3\nusername = nova\npassword = p$x\nuser_domain_name = Defa
     expect(findSocket({ etc, files: [file(GOOD)], env: {} })).toEqual(
       ok('/run/chainkeeper/chainkeeper.sock'),
     );
+  });
+
+  test('conf.d that cannot be listed is a mistake, and is not taken for an empty one', () => {
+    const etc = join(folder, 'unlisted');
+    mkdirSync(etc);
+    file(GOOD, 'unlisted/chainkeeper.conf');
+    expect(loadConfig({ etc, env: {} }).ok).toBe(true);
+    file('', 'unlisted/chainkeeper.conf.d');
+    const told = `${etc}/chainkeeper.conf.d: cannot be read: part of the path is a file`;
+    const error = [expect.stringContaining(told)];
+    expect(loadConfig({ etc, env: {} })).toMatchObject({ error, places: { none: false } });
+    // Whoever may use the socket may be unable to read what holds passwords.
+    expect(findSocket({ etc, env: {} }).ok).toBe(true);
+  });
+
+  test('a user who may not list conf.d is told so', () => {
+    const etc = mkdtempSync(join(tmpdir(), 'ck-etc-'));
+    chmodSync(etc, 0o755);
+    mkdirSync(join(etc, 'chainkeeper.conf.d'), { mode: 0o700 });
+    writeFileSync(join(etc, 'chainkeeper.conf'), GOOD);
+    if (process.getuid?.() === 0) process.seteuid?.(65534);
+    else chmodSync(join(etc, 'chainkeeper.conf.d'), 0);
+    try {
+      expect(loadConfig({ etc, env: {} })).toMatchObject({
+        error: [expect.stringMatching(/conf\.d: cannot be read: uid \d+ may not: run it as/)],
+      });
+    } finally {
+      if (process.getuid?.() === 0) process.seteuid?.(0);
+      chmodSync(join(etc, 'chainkeeper.conf.d'), 0o700);
+      rmSync(etc, { recursive: true });
+    }
   });
 
   test('a file that was named must be there', () => {
