@@ -159,4 +159,43 @@ describe('contrib/debian', () => {
       expect(COMMANDS, command).toContain(command);
     }
   });
+
+  /** Its exit code, and what of others chainkeeper-nova's postinst runs where these users are. */
+  function maintained(args: readonly string[], users: Readonly<Record<string, string>>) {
+    const folder = mkdtempSync(join(tmpdir(), 'ck-postinst-'));
+    const groups = Object.entries(users).map(([user, of]) => `${user}) echo '${of}';;`);
+    const commands = {
+      getent: `case " ${Object.keys(users).join(' ')} " in *" $2 "*) ;; *) exit 2 ;; esac`,
+      id: `case "$2" in ${groups.join(' ')} *) exit 1 ;; esac`,
+      adduser: `echo "adduser $*"`,
+      py3compile: `echo "py3compile $*"`,
+    };
+    for (const [name, text] of Object.entries(commands)) {
+      writeFileSync(join(folder, name), `#!/bin/sh\n${text}\n`, { mode: 0o755 });
+    }
+    const { status, stdout } = spawnSync(
+      '/bin/sh',
+      ['contrib/debian/chainkeeper-nova.postinst', ...args],
+      {
+        encoding: 'utf8',
+        env: { PATH: `${folder}:/usr/bin:/bin`, DPKG_MAINTSCRIPT_PACKAGE: 'chainkeeper-nova' },
+      },
+    );
+    rmSync(folder, { recursive: true });
+    return [status, ...stdout.split('\n').filter(Boolean)];
+  }
+
+  test('nova gets into the group, whichever comes first, and once', () => {
+    const joins = 'adduser --quiet nova chainkeeper';
+    const compiles = 'py3compile -p chainkeeper-nova';
+    const later = ['triggered', '/usr/bin/nova-manage'];
+    expect(maintained(['configure', ''], {})).toEqual([0, compiles]);
+    expect(maintained(later, { nova: 'nova libvirt' })).toEqual([0, joins]);
+    expect(maintained(['configure', ''], { nova: 'nova' })).toEqual([0, compiles, joins]);
+    expect(maintained(later, { nova: 'nova chainkeeper' })).toEqual([0]);
+    expect(maintained(later, {})).toEqual([0]);
+    const asked = read('debian/chainkeeper-nova.triggers');
+    expect(read('debian/chainkeeper.triggers')).toContain(asked);
+    expect(asked).toBe(`interest-noawait ${later[1]}\n`);
+  });
 });
