@@ -4,7 +4,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { describe, expect, test } from 'vitest';
 import { parse } from 'yaml';
-import { parsePolicy } from '#adapters/nova-api/policy.ts';
+import { parsePolicy, passes } from '#adapters/nova-api/policy.ts';
 import { EXIT, programFor } from '#adapters/operator/cli.ts';
 import { type CliIo, Run } from '#adapters/operator/cli-run.ts';
 import { commandFacts } from '#adapters/operator/command-facts.ts';
@@ -105,6 +105,10 @@ describe('contrib/systemd', () => {
     expect(settings.get('RestartPreventExitStatus')).toBe(String(EXIT.usage));
   });
 
+  test('leaves no heap behind on the disk: tokens and passwords are in it', () => {
+    expect(settings.get('LimitCORE')).toBe('0');
+  });
+
   test.skipIf(!existsSync('/usr/bin/systemd-analyze'))('systemd understands it', () => {
     const folder = mkdtempSync(join(tmpdir(), 'ck-unit-'));
     const file = join(folder, 'chainkeeper.service');
@@ -149,6 +153,17 @@ describe('contrib/debian', () => {
     expect(Object.keys(parse(said))).toHaveLength(6);
     expect(parsePolicy(said)).toEqual(parsePolicy(''));
     expect(parse(sample)).toBeNull();
+  });
+
+  test('the policy that SECURITY.md recommends lets readers in, and nobody else', () => {
+    const [, rule = ''] =
+      /`("chainkeeper:operations:get": "[^`]*")`/.exec(readFileSync('SECURITY.md', 'utf8')) ?? [];
+    const policy = parsePolicy(rule);
+    const may = (role: string) =>
+      policy.ok &&
+      (['read', 'create', 'delete'] as const).filter((it) => passes(policy.value[it], [role]));
+    expect(may('chainkeeper_reader')).toEqual(['read']);
+    expect(may('admin')).toEqual(['create', 'delete']);
   });
 
   test('the configuration that is installed sets nothing, and its commands are there', () => {
