@@ -321,13 +321,15 @@ class NfsDriver(nfs.NfsDriver):
         if passphrase_file:
             return super(NfsDriver, self)._img_commit(path, passphrase_file,
                                                       backing_file)
-        # -d: it is not emptied, so that this can be done again.
-        self._execute('qemu-img', 'commit', '-d',
-                      self._image(path, _owner(path)),
-                      run_as_root=self._execute_as_root)
+        image = self._image(path, _owner(path))
         # As long as the overlay above or .info names it, it must be there.
+        # Before the commit: where no note can be written nothing is changed,
+        # and one whose file .info still names is only thrown away.
         self._note(path.rpartition('.')[0],
                    {'file': os.path.basename(path), 'above': None})
+        # -d: it is not emptied, so that this can be done again.
+        self._execute('qemu-img', 'commit', '-d', image,
+                      run_as_root=self._execute_as_root)
 
     def _rebase_img(self, image, backing_file, volume_format,
                     passphrase_file=None):
@@ -340,10 +342,17 @@ class NfsDriver(nfs.NfsDriver):
             into=backing_file))
 
     def _note(self, volume_path, merge):
-        with open(volume_path + NOTE, 'w') as note:
+        path = volume_path + NOTE
+        if not os.path.exists(path):
+            # As stock makes .info: where the folder is root's, Cinder's own
+            # user may write to a file there, and cannot make one.
+            self._execute('truncate', '-s0', path,
+                          run_as_root=self._execute_as_root)
+            self._set_rw_permissions(path)
+        with open(path, 'w') as note:
             json.dump(merge, note)
-        _sync(volume_path + NOTE)
-        _sync(os.path.dirname(volume_path))
+        _sync(path)
+        _sync(os.path.dirname(path))
 
     def _finish(self, volume):
         """Does what is left of a merge, once .info names its file no more.

@@ -17,6 +17,7 @@ that is taken for a share; only Nova, Glance and root are missing.
 """
 
 import contextlib
+import errno
 import hashlib
 import json
 import os
@@ -885,6 +886,72 @@ class RecordTest(DriverTest):
         self.driver.initialize_connection(self.volume, {})
         self.assertEqual(before, self._seen(overlay, 'qcow2'))
         self._whole(overlay, None)
+
+    def _opened_by_cinder(self, refuses):
+        """What a user gets who is not root, whoever runs this test."""
+        really = open
+
+        def opened(path, mode='r', *more, **words):
+            if 'w' in mode and refuses(path):
+                raise PermissionError(errno.EACCES, 'Permission denied', path)
+            return really(path, mode, *more, **words)
+
+        return mock.patch('builtins.open', opened)
+
+    def test_share_whose_root_is_roots(self):
+        """Only root makes files in it, and lets Cinder's user write them."""
+        one = self._taken(('8M', 1))
+        two = self._taken(('16M', 2))
+        top = self._path('%s.%s' % (self.volume.name, two.id))
+        before = self._seen(top, 'qcow2')
+        self.driver._execute = mock.Mock(side_effect=self._execute)
+        with self._opened_by_cinder(lambda path: (
+                os.path.dirname(path) == self.folder and
+                not (os.path.exists(path) and
+                     os.stat(path).st_mode & 0o666 == 0o666))):
+            self.driver.delete_snapshot(one)
+        self.assertEqual(before, self._seen(top, 'qcow2'))
+        self._whole(top, None)
+        note = self.path + '.info.merge'
+        self.assertEqual(
+            [mock.call('truncate', '-s0', note, run_as_root=True),
+             mock.call('chmod', 'ugo+rw', note, run_as_root=True),
+             mock.call('rm', '-f', note, run_as_root=True)],
+            [call for call in self.driver._execute.mock_calls
+             if call.args[-1] == note])
+
+    def test_nothing_is_changed_where_no_note_can_be_written(self):
+        one = self._taken(('8M', 1))
+        base, names = self._hash(self.path), self._info()
+        overlay = self._path('%s.%s' % (self.volume.name, one.id))
+        before = self._seen(overlay, 'qcow2')
+        with self._opened_by_cinder(lambda path: path.endswith('.merge')):
+            self.assertRaises(PermissionError, self.driver.delete_snapshot,
+                              one)
+        self.assertEqual((base, names), (self._hash(self.path), self._info()))
+        self.driver.initialize_connection(self.volume, {})
+        self.assertEqual(before, self._seen(overlay, 'qcow2'))
+        self._whole(overlay, None)
+
+    def test_note_of_a_commit_that_failed(self):
+        one = self._taken(('8M', 1))
+        overlay = self._path('%s.%s' % (self.volume.name, one.id))
+        before = self._seen(overlay, 'qcow2')
+
+        def execute(*command, **words):
+            if 'commit' in command:
+                raise processutils.ProcessExecutionError()
+            return self._execute(*command, **words)
+
+        with mock.patch.object(self.driver, '_execute', execute):
+            self.assertRaises(processutils.ProcessExecutionError,
+                              self.driver.delete_snapshot, one)
+        self.assertTrue(os.path.exists(self.path + '.info.merge'))
+        with self.assertNoLogs('chainkeeper_nfs', 'WARNING'):
+            self.driver.initialize_connection(self.volume, {})
+        self._whole(overlay, None)
+        self.driver.delete_snapshot(one)
+        self.assertEqual(before, self._hash(self.path))
 
     def test_committed_file_is_kept_by_whoever_still_names_it(self):
         one = self._taken(('8M', 1))
