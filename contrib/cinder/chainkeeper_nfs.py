@@ -337,9 +337,11 @@ class NfsDriver(nfs.NfsDriver):
             return super(NfsDriver, self)._rebase_img(
                 image, backing_file, volume_format, passphrase_file)
         volume_path = image.rpartition('.')[0]
-        self._note(volume_path, dict(
-            _read_note(volume_path), above=os.path.basename(image),
-            into=backing_file))
+        # What was committed is what the one above still stands on.
+        merged = self._look(image, _owner(image)).backing_file
+        self._note(volume_path, {'file': merged,
+                                 'above': os.path.basename(image),
+                                 'into': backing_file})
 
     def _note(self, volume_path, merge):
         path = volume_path + NOTE
@@ -362,8 +364,8 @@ class NfsDriver(nfs.NfsDriver):
         """
         now = _now(volume)
         own = self._local_path_volume(now)
-        merge = _read_note(own)
-        if merge is None or self._is_volume_attached(now):
+        merge = None if self._is_volume_attached(now) else _read_note(own)
+        if merge is None:
             return
         info = self._read_info_file(own + '.info')
         # Else it did not come to .info, and will be done anew.
@@ -568,15 +570,36 @@ def _store(volume, formats):
 def _read_note(volume_path):
     """What is left of a merge; None where there is none.
 
-    Empty where one was killed who was writing it, before .info.
+    Empty where one was killed who was writing it, before .info; and where
+    it says what the driver never writes. Whoever can write to the share
+    could have made it, and what it names is changed and removed by root.
     """
     try:
         with open(volume_path + NOTE) as note:
-            return json.load(note)
+            merge = json.load(note)
     except FileNotFoundError:
         return None
-    except ValueError:
-        return {}
+    except (ValueError, RecursionError):
+        merge = None
+    if _is_merge_of(os.path.basename(volume_path), merge):
+        return merge
+    LOG.warning('%s is no note of a merge, and is not believed',
+                volume_path + NOTE)
+    return {}
+
+
+def _is_merge_of(volume_name, merge):
+    """Whether all that it names are files of the volume, in its folder."""
+    if not isinstance(merge, dict):
+        return False
+    own = re.escape(volume_name)
+    overlay = own + r'\.[0-9a-f-]+'
+    named = {'file': overlay}
+    if merge.get('above') is not None:
+        named.update(above=overlay, into='%s|%s' % (own, overlay))
+    return set(merge) == {'above', *named} and all(
+        isinstance(merge[key], str) and re.fullmatch(pattern, merge[key])
+        for key, pattern in named.items())
 
 
 def _compressed(image_format):

@@ -933,6 +933,93 @@ class RecordTest(DriverTest):
         self.assertEqual(before, self._seen(overlay, 'qcow2'))
         self._whole(overlay, None)
 
+    def test_note_that_the_driver_never_writes(self):
+        """Whoever can write to the share could have root remove a file."""
+        CONF.set_override('volume_name_template', 'volume.%s')
+        self.addCleanup(CONF.clear_override, 'volume_name_template')
+        self.volume = self._volume()
+        self.path = self._path(self.volume.name)
+        one, two = self._taken(), self._taken()
+        name = self.volume.name
+        gone, top = name + '.' + SOME_ID, '%s.%s' % (name, two.id)
+        other = 'volume.%s.%s' % (SOME_ID, SOME_ID)
+        outside = os.path.join(CONF.state_path, name + '.beef')
+        files = [self._path(gone), self._path(other), outside,
+                 self._path(name + '.mine')]
+        merge = {'file': gone, 'above': top, 'into': name}
+        notes = [
+            [1], 1, None, 'x', [merge], {}, {'file': gone},
+            {'file': 'x', 'above': None},
+            {'above': None}, {'above': top, 'into': name},
+            {'file': gone, 'above': top},
+            {'file': gone, 'above': None, 'into': name},
+            dict(merge, more='x'),
+        ] + [dict(merge, **{key: value}) for key in merge for value in (
+            outside, os.path.relpath(outside, self.folder), './' + gone,
+            name + '.beef/../../x', other, name + '.mine', name + '.',
+            name.replace('.', 'x') + '.beef', gone + '\n', '', None, 1,
+            [gone], {gone: gone})] + [
+            {'file': value, 'above': None} for value in (
+                outside, os.path.relpath(outside, self.folder), other, name,
+                name + '.mine', '', None, 1, [gone])]
+        now = chainkeeper_nfs._now(self.volume)
+        self.driver._execute = mock.Mock(side_effect=self._execute)
+        for said in [json.dumps(note) for note in notes] + [
+                '', '{"file": "', '[' * 100000, '\x80']:
+            for path in files:
+                open(path, 'w').close()
+            with self.subTest(said[:300]):
+                self.driver._execute.reset_mock()
+                with open(self.path + '.info.merge', 'wb') as note:
+                    note.write(said.encode('latin-1'))
+                with self.assertLogs('chainkeeper_nfs', 'WARNING') as logs:
+                    self.driver._finish(now)
+                    self.driver._finish(now)
+                self.assertEqual(1, len(logs.output), logs.output)
+                self.assertIn('not believed', logs.output[0])
+                self.assertEqual(
+                    [mock.call('rm', '-f', self.path + '.info.merge',
+                               run_as_root=True)],
+                    self.driver._execute.mock_calls)
+                self.assertEqual([], [path for path in files
+                                      if not os.path.exists(path)])
+        # And the same, as the driver writes it.
+        for note in (dict(merge), {'file': gone, 'above': None},
+                     dict(merge, into='%s.%s' % (name, one.id))):
+            open(self._path(gone), 'w').close()
+            with self.subTest(note):
+                with open(self.path + '.info.merge', 'w') as written:
+                    json.dump(note, written)
+                with self.assertNoLogs('chainkeeper_nfs', 'WARNING'):
+                    self.driver._finish(now)
+                self.assertFalse(os.path.exists(self._path(gone)))
+
+    def test_nothing_is_said_of_a_note_while_a_guest_has_the_volume(self):
+        self._attach()
+        with open(self.path + '.info.merge', 'w') as note:
+            note.write('[1]')
+        with self.assertNoLogs('chainkeeper_nfs', 'WARNING'):
+            self.driver._finish(self.volume)
+        self.assertTrue(os.path.exists(self.path + '.info.merge'))
+
+    def test_note_that_somebody_changes_in_the_middle(self):
+        """What is merged is known from the chain, whatever lies there."""
+        one = self._taken(('8M', 1))
+        two = self._taken(('16M', 2))
+        top = self._path('%s.%s' % (self.volume.name, two.id))
+        before = self._seen(top, 'qcow2')
+        rebase = self.driver._rebase_img
+
+        def changed(*what):
+            with open(self.path + '.info.merge', 'w') as note:
+                note.write('[1]')
+            rebase(*what)
+
+        with mock.patch.object(self.driver, '_rebase_img', changed):
+            self.driver.delete_snapshot(one)
+        self.assertEqual(before, self._seen(top, 'qcow2'))
+        self._whole(top, None)
+
     def test_note_of_a_commit_that_failed(self):
         one = self._taken(('8M', 1))
         overlay = self._path('%s.%s' % (self.volume.name, one.id))
