@@ -3,13 +3,13 @@ import type { PointResult } from './results.ts';
 
 /**
  * How much longer ours may take than the bare calls: the median of the pairs of one run. Above what
- * such medians were on a machine that did other things too (docs/PERFORMANCE.md): what is slower
- * has got a step more, not a bad day.
+ * the middle halves of such pairs reach on a machine that does little else (docs/PERFORMANCE.md):
+ * what is slower has got a step more, not a bad day.
  */
 export const BOUNDS: Readonly<Partial<Record<Verb, number>>> = {
-  create: 2.5,
-  commit: 2.5,
-  'pull with base': 2.5,
+  create: 2.4,
+  commit: 2.1,
+  'pull with base': 2.1,
 };
 
 /** The operations that have become too slow, in words. */
