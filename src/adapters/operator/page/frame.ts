@@ -21,16 +21,7 @@ const PLACES = [
  */
 export function frame({ host, title, here, main, session = false }: Frame): string {
   return `<!doctype html>\n${html`<html lang="en">
-<head>
-<meta charset="utf-8">
-<meta name="viewport" content="width=device-width, initial-scale=1">
-<meta name="color-scheme" content="light dark">
-<title>${title} · ${host} · chainkeeper</title>
-<link rel="icon" href="/ui/icon.svg" type="image/svg+xml">
-<link rel="stylesheet" href="/ui/page.css">
-<script type="module" src="/ui/page.js"></script>
-</head>
-<body>
+${head({ host, title }, SCRIPT)}<body>
 <a class="skip" href="#main">Skip to the content</a>
 <header>
 <p class="brand">chainkeeper <span class="host">${host}</span></p>
@@ -51,6 +42,21 @@ are UTC.</p></footer>
 `}`;
 }
 
+/** What both kinds of pages begin with. */
+const head = ({ host, title }: Pick<Frame, 'host' | 'title'>, more: Html | null = null) =>
+  html`<head>
+<meta charset="utf-8">
+<meta name="viewport" content="width=device-width, initial-scale=1">
+<meta name="color-scheme" content="light dark">
+<title>${title} · ${host} · chainkeeper</title>
+<link rel="icon" href="/ui/icon.svg" type="image/svg+xml">
+<link rel="stylesheet" href="/ui/page.css">
+${more}</head>
+`;
+
+const SCRIPT = html`<script type="module" src="/ui/page.js"></script>
+`;
+
 const LOG_OUT = html`<form method="post" action="/ui/logout" class="logout">
 <button type="submit">Log out</button></form>
 `;
@@ -58,15 +64,7 @@ const LOG_OUT = html`<form method="post" action="/ui/logout" class="logout">
 /** A page without a script, and for those who may not see the others. */
 export const bare = ({ host, title, main }: Omit<Frame, 'here' | 'session'>): string =>
   `<!doctype html>\n${html`<html lang="en">
-<head>
-<meta charset="utf-8">
-<meta name="viewport" content="width=device-width, initial-scale=1">
-<meta name="color-scheme" content="light dark">
-<title>${title} · ${host} · chainkeeper</title>
-<link rel="icon" href="/ui/icon.svg" type="image/svg+xml">
-<link rel="stylesheet" href="/ui/page.css">
-</head>
-<body>
+${head({ host, title })}<body>
 <header><p class="brand">chainkeeper <span class="host">${host}</span></p></header>
 <main id="main">
 ${main}
