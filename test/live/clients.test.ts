@@ -40,15 +40,7 @@ afterAll(async () => {
   await lab?.[Symbol.asyncDispose]();
 });
 
-/** keystoneauth's options, as a service's configuration has them. */
-const plugin = (who: Person) => `auth_type = password
-auth_url = ${keystone.url}
-username = ${who.name}
-password = ${who.password}
-user_domain_name = Default
-project_name = service
-project_domain_name = Default
-`;
+const plugin = (who: Person) => keystone.plugin(who);
 const passwordOf = (who: Person) => ({
   auth_url: keystone.url,
   username: who.name,

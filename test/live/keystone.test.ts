@@ -56,14 +56,7 @@ beforeAll(async () => {
 });
 afterAll(() => lab?.[Symbol.asyncDispose]());
 
-const plugin = (who: Person) => `auth_type = password
-auth_url = ${keystone.url}
-username = ${who.name}
-password = ${who.password}
-user_domain_name = Default
-project_name = service
-project_domain_name = Default
-`;
+const plugin = (who: Person) => keystone.plugin(who);
 const credentialed = ({ id, secret }: Credential) => `auth_type = v3applicationcredential
 auth_url = ${keystone.url}/v3
 application_credential_id = ${id}

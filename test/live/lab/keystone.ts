@@ -55,6 +55,18 @@ export class Keystone implements AsyncDisposable {
     return `http://127.0.0.1:${this.#port}`;
   }
 
+  /** keystoneauth's options, as a service's configuration has them, of a person in `service`. */
+  plugin({ name, password }: Person): string {
+    return `auth_type = password
+auth_url = ${this.url}
+username = ${name}
+password = ${password}
+user_domain_name = Default
+project_name = service
+project_domain_name = Default
+`;
+  }
+
   /** Starts it with tokens that live so long. */
   async run(tokenSeconds = 3600): Promise<void> {
     await this.stop();
