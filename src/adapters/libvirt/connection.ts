@@ -1,10 +1,12 @@
 import { err, ok, type Result } from '#domain/result.ts';
 import { type Libvirt, libvirt, type Pointer } from './ffi.ts';
+import { Held } from './held.ts';
 
 /** An open connection to the daemon. A dead one never revives (measured). */
 export interface Connection {
   readonly lib: Libvirt;
   readonly handle: Pointer;
+  readonly held: Held;
 }
 
 /** A silent daemon gets 20 s, (count + 1) x interval; without this a call to it hangs for ever. */
@@ -48,7 +50,9 @@ export async function openConnection(
 }
 
 /** Never throws and never waits for an answer the daemon may not give. */
-export function closeConnection({ lib, handle }: Connection): void {
+export function closeConnection({ lib, handle, held }: Connection): void {
+  // Each of them keeps the connection open.
+  held.close();
   lib.close(handle).catch(() => {});
 }
 
@@ -73,5 +77,5 @@ async function open(lib: Libvirt, uri: string): Promise<Result<Connection, strin
   lib.silenceConnection(handle);
   // Refused where nothing is remote, as for test:///default: then nothing can freeze either.
   await lib.setKeepAlive(handle, KEEPALIVE_S, KEEPALIVE_COUNT);
-  return ok({ lib, handle });
+  return ok({ lib, handle, held: new Held(lib) });
 }

@@ -1,6 +1,5 @@
 import { err, ok } from '#domain/result.ts';
 import type { Libvirt, Pointer } from './ffi.ts';
-import type { Held } from './held.ts';
 import type { Answer, Lane } from './lane.ts';
 
 /** As virDomainGetBlockJobInfo sees it; bandwidth in bytes per second, 0 is no limit. */
@@ -27,19 +26,17 @@ const DUMP_MEMORY_ONLY = 16;
 export class GuestCalls {
   readonly #lane: Lane;
   readonly #uuid: string;
-  readonly #held: Held;
   readonly #timeoutMs: number | undefined;
 
   /** `timeoutMs` for what changes something, where it needs another time than the lane gives. */
-  constructor(lane: Lane, uuid: string, held: Held, timeoutMs?: number) {
+  constructor(lane: Lane, uuid: string, timeoutMs?: number) {
     this.#lane = lane;
     this.#uuid = uuid;
-    this.#held = held;
     this.#timeoutMs = timeoutMs;
   }
 
   withTimeout(timeoutMs: number): GuestCalls {
-    return new GuestCalls(this.#lane, this.#uuid, this.#held, timeoutMs);
+    return new GuestCalls(this.#lane, this.#uuid, timeoutMs);
   }
 
   xml(inactive: boolean): Promise<Answer<string>> {
@@ -183,15 +180,11 @@ export class GuestCalls {
     );
   }
 
-  #whose() {
-    return { uuid: this.#uuid, held: this.#held };
-  }
-
   #read<T>(
     name: string,
     use: (lib: Libvirt, domain: Pointer) => Promise<T | null>,
   ): Promise<Answer<T>> {
-    return this.#lane.call({ name, changes: false, ...this.#whose() }, use);
+    return this.#lane.call({ name, changes: false, uuid: this.#uuid }, use);
   }
 
   async #change(
@@ -200,7 +193,7 @@ export class GuestCalls {
     use: (lib: Libvirt, domain: Pointer) => Promise<number>,
   ): Promise<Answer<null>> {
     const given = timeoutMs ?? this.#timeoutMs;
-    const call = { name, changes: true, ...this.#whose(), ...(given && { timeoutMs: given }) };
+    const call = { name, changes: true, uuid: this.#uuid, ...(given && { timeoutMs: given }) };
     const done = await this.#lane.call(call, async (lib, domain) =>
       (await use(lib, domain)) < 0 ? null : true,
     );

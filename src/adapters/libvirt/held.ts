@@ -1,35 +1,50 @@
-import type { Connection } from './connection.ts';
-import type { Pointer } from './ffi.ts';
+import type { Libvirt, Pointer } from './ffi.ts';
+
+/** An object is some hundred bytes; more guests than a host has. */
+const MOST = 1024;
 
 /**
- * A guest's object over the calls of one turn, so that it is looked up once (a round trip to the
- * daemon, as long as many a call itself). It is good on the connection that it was found on; while
- * a call is under way it is that call's, for one that never comes back uses it as long as that.
+ * The objects of guests that were looked up over one connection, so that each is looked up once (a
+ * round trip to the daemon, as long as many a call itself). An object stands for a uuid and for
+ * nothing else: at each call the daemon finds the guest anew by it (qemuDomainObjFromDomain), also
+ * one that was restarted, or defined anew (test/adapters/libvirt/lanes.live.test.ts). While a call
+ * is under way the object is that call's, for one that never comes back uses it as long as that.
  */
 export class Held {
-  #has: { readonly connection: Connection; readonly domain: Pointer } | null = null;
+  readonly #lib: Pick<Libvirt, 'freeDomain'>;
+  readonly #most: number;
+  readonly #domains = new Map<string, Pointer>();
   #open = true;
 
-  /** For a call over this connection; null when it must be looked up. */
-  take(connection: Connection): Pointer | null {
-    const has = this.#has;
-    if (has === null) return null;
-    this.#has = null;
-    if (has.connection === connection) return has.domain;
-    has.connection.lib.freeDomain(has.domain);
-    return null;
+  constructor(lib: Pick<Libvirt, 'freeDomain'>, most = MOST) {
+    this.#lib = lib;
+    this.#most = most;
   }
 
-  /** The call is back. */
-  give(connection: Connection, domain: Pointer): void {
-    if (this.#open && this.#has === null) this.#has = { connection, domain };
-    else connection.lib.freeDomain(domain);
+  /** For a call; null when the guest must be looked up. */
+  take(uuid: string): Pointer | null {
+    const domain = this.#domains.get(uuid) ?? null;
+    this.#domains.delete(uuid);
+    return domain;
   }
 
-  /** The turn is over. */
+  /** The call is back. What was used longest ago goes when there are too many. */
+  give(uuid: string, domain: Pointer): void {
+    if (!this.#open || this.#domains.has(uuid)) this.#lib.freeDomain(domain);
+    else this.#domains.set(uuid, domain);
+    if (this.#domains.size <= this.#most) return;
+    const [oldest] = this.#domains.keys();
+    this.#free(oldest ?? '');
+  }
+
+  /** The connection is about to be closed. */
   close(): void {
     this.#open = false;
-    if (this.#has !== null) this.#has.connection.lib.freeDomain(this.#has.domain);
-    this.#has = null;
+    for (const uuid of this.#domains.keys()) this.#free(uuid);
+  }
+
+  #free(uuid: string): void {
+    const domain = this.take(uuid);
+    if (domain !== null) this.#lib.freeDomain(domain);
   }
 }

@@ -1,7 +1,6 @@
 import { err, ok, type Result } from '#domain/result.ts';
 import { type Connection, closeConnection, LATE, openConnection, within } from './connection.ts';
 import type { Libvirt, LibvirtError, Pointer } from './ffi.ts';
-import type { Held } from './held.ts';
 import { Turns } from './turns.ts';
 
 export type { LibvirtError } from './ffi.ts';
@@ -76,15 +75,16 @@ export class Lane {
     return this.#persist(call, (connection) => this.#run(connection, call, '', use));
   }
 
-  /** A call about one guest, whose object `use` gets; `held` has it from an earlier one. */
+  /** A call about one guest, whose object `use` gets. */
   call<T>(
-    call: Call & { readonly uuid: string; readonly held: Held },
+    call: Call & { readonly uuid: string },
     use: (lib: Libvirt, domain: Pointer) => Promise<T | null>,
   ): Promise<Answer<T>> {
     const lookup = { name: 'virDomainLookupByUUIDString', changes: false };
-    const { uuid, held } = call;
+    const { uuid } = call;
     return this.#persist(call, async (connection) => {
-      const known = held.take(connection);
+      const { held } = connection;
+      const known = held.take(uuid);
       const found =
         known === null
           ? await this.#run(connection, lookup, uuid, (lib, on) => lib.lookupByUuid(on, uuid))
@@ -92,7 +92,7 @@ export class Lane {
       // Nothing was started yet, whatever the call was to do.
       if (found.kind !== 'done') return found.kind === 'rejected' ? found : { ...found, early };
       return this.#run(connection, call, uuid, (lib) =>
-        use(lib, found.value).finally(() => held.give(connection, found.value)),
+        use(lib, found.value).finally(() => held.give(uuid, found.value)),
       );
     });
   }

@@ -1,5 +1,4 @@
 import { GuestCalls, type GuestState, type JobInfo } from './guest-calls.ts';
-import { Held } from './held.ts';
 import { type Answer, Lane, type LaneOptions } from './lane.ts';
 import { Pool } from './pool.ts';
 import { Turns } from './turns.ts';
@@ -54,7 +53,9 @@ export class Lanes implements AsyncDisposable {
     const turns = this.#guests.get(uuid) ?? new Turns();
     this.#guests.set(uuid, turns);
     try {
-      return await turns.take(() => this.#pool.borrow((lane) => oneTurn(lane, uuid, use), first));
+      return await turns.take(() =>
+        this.#pool.borrow((lane) => use(new GuestCalls(lane, uuid)), first),
+      );
     } finally {
       if (turns.idle && this.#guests.get(uuid) === turns) this.#guests.delete(uuid);
     }
@@ -141,18 +142,5 @@ export class Lanes implements AsyncDisposable {
   /** Waits for the calls under way, as long as each may take; later ones are `unreachable`. */
   async [Symbol.asyncDispose](): Promise<void> {
     await Promise.all(this.#all.map((lane) => lane[Symbol.asyncDispose]()));
-  }
-}
-
-async function oneTurn<T>(
-  lane: Lane,
-  uuid: string,
-  use: (calls: GuestCalls) => Promise<T>,
-): Promise<T> {
-  const held = new Held();
-  try {
-    return await use(new GuestCalls(lane, uuid, held));
-  } finally {
-    held.close();
   }
 }

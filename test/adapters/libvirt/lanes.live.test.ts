@@ -1,8 +1,9 @@
 import { randomUUID } from 'node:crypto';
+import { writeFile } from 'node:fs/promises';
+import { join } from 'node:path';
 import { afterAll, beforeAll, expect, test, vi } from 'vitest';
 import { parseDomain, type XmlDomain } from '#adapters/libvirt/domain-xml.ts';
 import { libvirt } from '#adapters/libvirt/ffi.ts';
-import { Held } from '#adapters/libvirt/held.ts';
 import { Lane } from '#adapters/libvirt/lane.ts';
 import { Lanes } from '#adapters/libvirt/lanes.ts';
 import { snapshotXml } from '#adapters/libvirt/snapshot-xml.ts';
@@ -11,6 +12,7 @@ import { PrivateDaemon, until } from './daemon.ts';
 const DISK_ONLY_NO_METADATA_REUSE = 16 | 4 | 32;
 const ACTIVE = 4;
 const PIVOT = 2;
+const NO_DOMAIN = 42;
 
 let daemon: PrivateDaemon;
 let guest: string;
@@ -132,14 +134,37 @@ function counted() {
   return { times, [Symbol.dispose]: stop };
 }
 
-test('a guest is looked up once in a turn, and freed after it', async () => {
-  await using lanes = new Lanes(daemon.uri);
+test('a guest is looked up once by a connection, and freed before that is closed', async () => {
   using count = counted();
-  await lanes.turn(guest, async (calls) => {
-    for (let at = 0; at < 5; at++) value(await calls.state());
+  {
+    await using lanes = new Lanes(daemon.uri);
+    for (let at = 0; at < 3; at++) {
+      await lanes.turn(guest, async (calls) => {
+        value(await calls.state());
+        value(await calls.xml(false));
+      });
+    }
     expect(count.times()).toEqual([1, 0]);
-  });
+  }
   expect(count.times()).toEqual([1, 1]);
+});
+
+test('what was looked up finds the guest that is started again, or defined anew', async () => {
+  await using lanes = new Lanes(daemon.uri);
+  const uuid = await daemon.guest('g7', 2);
+  using count = counted();
+  const [first, file] = [await domain(lanes, uuid), join(daemon.dir, 'g7-again.xml')];
+  await writeFile(file, await daemon.virsh('dumpxml', 'g7'));
+  await daemon.virsh('destroy', 'g7');
+  const gone = { error: { kind: 'rejected', error: { code: NO_DOMAIN } } };
+  expect(await lanes.domainXml(uuid, false)).toMatchObject(gone);
+  await daemon.virsh('define', file);
+  expect(await domain(lanes, uuid)).toMatchObject({ uuid, id: null });
+  await daemon.virsh('start', '--paused', 'g7');
+  expect((await domain(lanes, uuid)).id).toBeGreaterThan(first.id ?? Infinity);
+  expect(value(await lanes.jobInfo(uuid, 'vda'))).toBeNull();
+  value(await lanes.blockResize(uuid, 'vda', value(await lanes.blockCapacity(uuid, 'vda'))));
+  expect(count.times()).toEqual([1, 0]);
 });
 
 test('what a call that is stuck is using is freed when it comes back, and not before', async () => {
@@ -153,11 +178,11 @@ test('what a call that is stuck is using is freed when it comes back, and not be
       expect(await calls.blockCapacity('vda')).toMatchObject({ error: { kind: 'unknown' } });
       value(await calls.xml(false));
     });
-    expect(count.times()).toEqual([2, 1]);
+    expect(count.times()).toEqual([2, 0]);
   } finally {
     process.kill(qemu!, 'SIGCONT');
   }
-  await until(async () => count.times()[1] === 2);
+  await until(async () => count.times()[1] === 1);
 });
 
 test('a guest whose QEMU is frozen holds one lane, and later only its own calls', async () => {
@@ -195,8 +220,7 @@ test('a daemon that dies: what was under way is unknown, what reads asks again',
   process.kill(qemu!, 'SIGSTOP');
   try {
     const changing = lanes.blockResize(uuid, 'vda', 8 * 1024 * 1024);
-    const held = new Held();
-    const reading = lane.call({ name: 'info', changes: false, uuid, held }, async (lib, it) => {
+    const reading = lane.call({ name: 'info', changes: false, uuid }, async (lib, it) => {
       const info = {};
       return (await lib.blockInfo(it, 'vda', info, 0)) < 0 ? null : info;
     });
