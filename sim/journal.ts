@@ -90,6 +90,7 @@ export class SimJournal implements Journal {
     const copy = copied(operation);
     if (this.#find(operation.id)) throw new Error(`operation ${operation.id} is there already`);
     this.#pages.operations.push(copy);
+    if (copy.accepted) this.#change(copy.id, {});
   }
 
   async accept(id: OperationId): Promise<void> {

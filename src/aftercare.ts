@@ -164,8 +164,7 @@ export class Aftercare {
       askedAt: now,
       updatedAt: now,
     };
-    await journal.ask({ ...undo, accepted: false });
-    await journal.accept(undo.id);
+    await journal.ask(undo);
     runner.start(undo);
   }
 }

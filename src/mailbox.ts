@@ -1,6 +1,6 @@
 import type { ServerId } from '#domain/ids.ts';
 import type { Event } from '#domain/saga.ts';
-import type { Clock } from '#ports/clock.ts';
+import { type Clock, OVER } from '#ports/clock.ts';
 import type { Happening, Hypervisor } from '#ports/hypervisor.ts';
 
 /**
@@ -42,7 +42,7 @@ export class Mailbox implements Disposable {
   /** Ends a wait. */
   nudge(): void {
     this.#rung = true;
-    this.#wake.abort();
+    this.#wake.abort(OVER);
   }
 
   [Symbol.dispose](): void {

@@ -2,7 +2,7 @@ import type { Fault } from '#domain/failure.ts';
 import type { ServerId, VolumeId } from '#domain/ids.ts';
 import { err, type Result } from '#domain/result.ts';
 import type { GuestView } from '#domain/sight.ts';
-import type { Clock } from '#ports/clock.ts';
+import { type Clock, OVER } from '#ports/clock.ts';
 import type { DiskOf, Hypervisor } from '#ports/hypervisor.ts';
 import type { Operation } from '#ports/journal.ts';
 import { over } from './over.ts';
@@ -181,7 +181,7 @@ export class Pulls {
     let woken = false;
     const wake = () => {
       woken = true;
-      over.abort();
+      over.abort(OVER);
     };
     const waiting = this.#waiting.get(server) ?? new Set();
     this.#waiting.set(server, waiting.add(wake));

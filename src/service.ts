@@ -15,7 +15,7 @@ import type {
   Caller,
   Trouble,
 } from '#ports/assisted-snapshots.ts';
-import type { Clock } from '#ports/clock.ts';
+import { type Clock, OVER } from '#ports/clock.ts';
 import type { Operation } from '#ports/journal.ts';
 import { type Attachments, serverOf, withHost } from './attached.ts';
 import { type Earlier, earlier, type Request } from './earlier.ts';
@@ -70,14 +70,14 @@ export class Service implements AssistedSnapshots {
     const late = new AbortController();
     const decided = new AbortController();
     const watch = new Stopwatch(this.#world.clock);
-    const about = { late: late.signal, decide: () => decided.abort(), watch };
+    const about = { late: late.signal, decide: () => decided.abort(OVER), watch };
     const time: Time = { ...about, asking: 'Cinder' };
     const answer = this.#throughDoor(volume, time, () => decide(time));
     const alarm = this.#world.clock.sleep(DECIDE_WITHIN_MS, decided.signal).then(() => {
-      if (!decided.signal.aborted) late.abort();
+      if (!decided.signal.aborted) late.abort(OVER);
       return decided.signal.aborted ? answer : tooSlow(time.asking);
     });
-    return Promise.race([answer, alarm]).finally(() => decided.abort());
+    return Promise.race([answer, alarm]).finally(() => decided.abort(OVER));
   }
 
   #throughDoor<T>(volume: VolumeId, time: Time, decide: () => Promise<T>): Promise<T> {
@@ -174,19 +174,27 @@ export class Service implements AssistedSnapshots {
       updatedAt: now,
     };
     watch.lap('preflight');
-    await journal.ask({ ...operation, accepted: false });
-    watch.lap('journal');
-    await sender.supersede(saga.request.snapshot);
-    const ready = saga.kind === 'create' ? null : await this.#reset(saga.request.snapshot);
-    if (ready !== null || late.aborted) {
-      await journal.drop(id);
-      return ready ?? tooSlow(asking);
+    if (saga.kind === 'create') {
+      // Nothing is changed for it before the answer, so one entry says both.
+      decide();
+      await journal.ask(operation);
+      watch.lap('journal');
+      await sender.supersede(saga.request.snapshot);
+    } else {
+      await journal.ask({ ...operation, accepted: false });
+      watch.lap('journal');
+      await sender.supersede(saga.request.snapshot);
+      const trouble = await this.#reset(saga.request.snapshot);
+      if (trouble !== null || late.aborted) {
+        await journal.drop(id);
+        return trouble ?? tooSlow(asking);
+      }
+      // From here on the journal has the last word, and the answer waits for it.
+      decide();
+      watch.lap('preflight');
+      await journal.accept(id);
+      watch.lap('journal');
     }
-    // From here on the journal has the last word, and the answer waits for it.
-    decide();
-    watch.lap('preflight');
-    await journal.accept(id);
-    watch.lap('journal');
     runner.start({ ...operation, trace: watch.trace }, seen);
     return ok({ operation: id });
   }

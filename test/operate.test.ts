@@ -24,7 +24,7 @@ function onceAccepted(desk: Desk, then: (look: () => unknown) => unknown): void 
   desk.between = async (port, method, call) => {
     if (port === 'cinder' && method === 'snapshot' && accepted) return then(call);
     const answer = await call();
-    if (method === 'accept') accepted = true;
+    if (method === 'accept' || method === 'ask') accepted = true;
     return answer;
   };
 }

@@ -798,7 +798,7 @@ describe('what a create costs', () => {
     const heard: string[] = [];
     desk.between = async (port, method, call) => {
       if (port === 'libvirt' || (port === 'journal' && method === 'commit')) heard.push(method);
-      if (method === 'accept') await desk.clock.sleep(slowMs);
+      if (method === 'ask') await desk.clock.sleep(slowMs);
       return call();
     };
     const answer = desk.answered(desk.service.create(desk.prepared(), CALLER));

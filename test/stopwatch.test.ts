@@ -61,7 +61,7 @@ describe('an operation writes down what it has waited for', () => {
     const { operation, notice } = await story(desk, request.snapshot);
     // Cinder, a look and a header; and, as that took its time, the same look again.
     const preflight = 100 + 1010 + 1010;
-    const trace = { preflight, waiting: 0, journal: 3, libvirt: 1000, verify: 1010 };
+    const trace = { preflight, waiting: 0, journal: 2, libvirt: 1000, verify: 1010 };
     expect(operation.trace).toEqual(trace);
     expect(notice.tookMs).toBe(101);
     // Nothing is left out: only Cinder's answer is settled after that.

@@ -1,5 +1,5 @@
 import { leaveOpen } from '../world/left-open.ts';
-import type { SeenCall } from '../world/watcher.ts';
+import { acceptedBy, type SeenCall } from '../world/watcher.ts';
 import type { Teller } from './teller.ts';
 
 /** A short story of one kind of request, with everything before it that it needs. */
@@ -198,8 +198,8 @@ function SPEC() {
 function onceAccepted({ world }: Teller, happens: () => void): void {
   let did = false;
   world.watchers.push({
-    reached: ({ port, method }: SeenCall) => {
-      if (did || port !== 'journal' || method !== 'accept') return;
+    reached: (call: SeenCall) => {
+      if (did || acceptedBy(call) === null) return;
       did = true;
       happens();
     },

@@ -4,7 +4,7 @@ import type { Update } from '#domain/status.ts';
 import type { Answer } from '#ports/assisted-snapshots.ts';
 import type { SnapshotOrder } from '#ports/hypervisor.ts';
 import type { CopyOrder } from '#ports/images.ts';
-import type { Asked, SeenCall, Watcher } from './watcher.ts';
+import { type Asked, acceptedBy, type SeenCall, type Watcher } from './watcher.ts';
 import type { World } from './world.ts';
 
 /** Every second something is looked at that has not ended; see `pollMs`. */
@@ -87,9 +87,11 @@ export class HeardLaws implements Watcher {
     this.#world.break(29, `a ${method} for a snapshot that was heard to be ${heard}`, volume);
   }
 
-  reached({ port, method, args }: SeenCall, answer: unknown): void {
+  reached(call: SeenCall, answer: unknown): void {
+    const { port, method, args } = call;
     const said = answer as { ok: boolean; value: unknown };
-    if (port === 'journal' && method === 'accept') this.#accepted(args[0] as OperationId);
+    const accepted = acceptedBy(call);
+    if (accepted !== null) this.#accepted(accepted);
     if (port === 'cinder' && method === 'update') {
       const [snapshot, update] = args as [SnapshotId, Update];
       const back = update.kind === 'deleting' && update.percent === 0;

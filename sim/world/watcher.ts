@@ -1,5 +1,6 @@
-import type { SnapshotId, VolumeId } from '#domain/ids.ts';
+import type { OperationId, SnapshotId, VolumeId } from '#domain/ids.ts';
 import type { Answer, AssistedRequest } from '#ports/assisted-snapshots.ts';
+import type { Operation } from '#ports/journal.ts';
 import type { CinderStep } from '../cinder-life.ts';
 import type { CloudDisk } from '../cloud.ts';
 import type { MissingGuard } from './laws.ts';
@@ -9,6 +10,14 @@ export interface SeenCall {
   readonly port: 'libvirt' | 'cinder' | 'images' | 'journal';
   readonly method: string;
   readonly args: readonly unknown[];
+}
+
+/** The operation that a call turns into an accepted one, or null. */
+export function acceptedBy({ port, method, args }: SeenCall): OperationId | null {
+  if (port !== 'journal') return null;
+  if (method === 'accept') return args[0] as OperationId;
+  const operation = method === 'ask' ? (args[0] as Operation) : null;
+  return operation?.accepted ? operation.id : null;
 }
 
 /** A request to the program, as it arrives. */

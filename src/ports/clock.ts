@@ -1,3 +1,6 @@
+/** What ends a wait. Without a reason `abort` makes an error, stack and all, which nobody reads. */
+export const OVER = null;
+
 /** Time and chance, so that a simulated world can own both. */
 export interface Clock {
   /** Wall-clock milliseconds: for people, and for how long we were away. It may jump. */

@@ -76,7 +76,10 @@ export interface Entry {
  * fails. test/contract/journal.ts is the law.
  */
 export interface Journal extends AsyncDisposable {
-  /** Writes down a request before anything is changed for it. */
+  /**
+   * Writes down a request before anything is changed for it: as asked, or, where nothing need be
+   * changed before the answer, as accepted.
+   */
   ask(operation: Operation): Promise<void>;
   /** Turns an asked operation into an accepted one; from here on it is never dropped. */
   accept(id: OperationId): Promise<void>;

@@ -45,6 +45,16 @@ export function journalContract(name: string, open: () => Promise<JournalLab>): 
     expect((await journal.unfinished()).every((one) => one.accepted)).toBe(true);
   });
 
+  law('an operation can be asked and accepted in one entry', async (lab) => {
+    const b = operation('b', { accepted: true, globalRequestId: 'req-cinder' });
+    await lab.journal.ask(operation('a'));
+    await lab.journal.ask(b);
+    expect(await lab.journal.unfinished()).toEqual([b]);
+    expect((await lab.journal.changes(0, 9)).map(({ operation }) => operation)).toEqual([b]);
+    await lab.journal.drop('b' as OperationId);
+    expect(await (await lab.reopen()).operations({ limit: 9 })).toEqual([b]);
+  });
+
   law('what an operation waited for is as its newest entry says that has it', async (lab) => {
     const { journal } = lab;
     const a = 'a' as OperationId;
@@ -214,7 +224,9 @@ export function journalContract(name: string, open: () => Promise<JournalLab>): 
 
   law('a file keeps the format it was first recorded with', async ({ journal }) => {
     await accepted(journal, 'a');
+    expect(await journal.formats(VOLUME)).toEqual(new Map());
     await journal.commit('a' as OperationId, entry({ formats: [format(BASE, RAW)] }));
+    expect(await journal.formats(VOLUME)).toEqual(new Map([[BASE, RAW]]));
     await journal.commit(
       'a' as OperationId,
       entry({ formats: [format(BASE, QCOW2), format(OVERLAY, QCOW2)] }),

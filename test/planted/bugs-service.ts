@@ -23,8 +23,8 @@ export const SERVICE_BUGS: readonly Bug[] = [
     laws: [30],
     edit: {
       file: SERVICE,
-      find: "saga.kind === 'create' ? null : await this.#reset(saga.request.snapshot);",
-      put: 'null as Err | null;',
+      find: 'const trouble = await this.#reset(saga.request.snapshot);',
+      put: 'const trouble = null as Err | null;',
     },
   },
   {
@@ -79,8 +79,8 @@ export const SERVICE_BUGS: readonly Bug[] = [
     laws: [27],
     edit: {
       file: SERVICE,
-      find: 'if (ready !== null || late.aborted) {',
-      put: 'if (ready !== null) {',
+      find: 'if (trouble !== null || late.aborted) {',
+      put: 'if (trouble !== null) {',
     },
   },
   {

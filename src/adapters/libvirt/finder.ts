@@ -3,12 +3,12 @@ import type { FileName, ServerId } from '#domain/ids.ts';
 import { err, ok, type Result } from '#domain/result.ts';
 import type { GuestView } from '#domain/sight.ts';
 import type { DiskOf, SeenDisk } from '#ports/hypervisor.ts';
+import { Recent } from '../system/recent.ts';
 import { diskOf, nameOf } from './disk-view.ts';
 import { parseDomain, type XmlDisk, type XmlDomain } from './domain-xml.ts';
 import { changed, faultOf, isGone, unreadable } from './faults.ts';
 import type { GuestCalls } from './guest-calls.ts';
 import { processOf } from './process.ts';
-import { Recent } from './recent.ts';
 
 /** A guest and one of its disks, as the XML has them now. */
 export interface Found extends FoundGuest {

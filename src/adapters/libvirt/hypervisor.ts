@@ -15,6 +15,7 @@ import type {
   SnapshotOrder,
   UnchainOrder,
 } from '#ports/hypervisor.ts';
+import { Recent } from '../system/recent.ts';
 import { quiescedSnapshot, thaw } from './agent.ts';
 import { flushActive, flushBase } from './barriers.ts';
 import { locate, NO_SOURCE, nameOf, viewOf, within } from './disk-view.ts';
@@ -24,7 +25,6 @@ import { changed, done, faultOf, isGone, restarted, unreadable } from './faults.
 import { Finder, type Found } from './finder.ts';
 import type { GuestCalls, JobInfo } from './guest-calls.ts';
 import { Lanes } from './lanes.ts';
-import { Recent } from './recent.ts';
 import { patiently } from './remote-disk.ts';
 import { Sizes } from './sizes.ts';
 import { fileIn, snapshotXml } from './snapshot-xml.ts';

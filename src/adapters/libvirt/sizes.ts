@@ -2,10 +2,10 @@ import { stat } from 'node:fs/promises';
 import { QCOW2, RAW } from '#domain/ids.ts';
 import { ok } from '#domain/result.ts';
 import { headerAt } from '../images/images.ts';
+import { Recent } from '../system/recent.ts';
 import type { XmlDisk } from './domain-xml.ts';
 import type { GuestCalls } from './guest-calls.ts';
 import type { Answer } from './lane.ts';
-import { Recent } from './recent.ts';
 import { capacityOf, type Found, isRemote } from './remote-disk.ts';
 
 /** Disks of running guests; more than a host has. */

@@ -15,8 +15,12 @@ import type {
   OperationFilter,
   Trace,
 } from '#ports/journal.ts';
+import { Recent } from '../system/recent.ts';
 import { openPages, type Pages } from './opening.ts';
 import { CHANGED, chainOf, FORGETTABLE, noticeOf, operationOf } from './rows.ts';
+
+/** An operation asks three times for the formats of its volume. */
+const MOST_VOLUMES = 256;
 
 /**
  * The journal in one SQLite file: write-ahead log with `synchronous=FULL`, so that a commit that
@@ -28,6 +32,8 @@ export class SqliteJournal implements Journal {
   readonly #lock: DatabaseSync;
   readonly #clock: Clock;
   readonly #statements = new Map<string, StatementSync>();
+  /** As they are on disk: nobody else writes there. */
+  readonly #formats = new Recent<ReadonlyMap<FileName, Format>>(MOST_VOLUMES);
 
   private constructor({ db, lock }: Pages, clock: Clock) {
     this.#db = db;
@@ -42,6 +48,14 @@ export class SqliteJournal implements Journal {
   }
 
   async ask(operation: Operation): Promise<void> {
+    if (!operation.accepted) return this.#insert(operation);
+    this.#atOnce(() => {
+      this.#insert(operation);
+      this.#accept(operation.id);
+    });
+  }
+
+  #insert(operation: Operation): void {
     const { saga } = operation;
     this.#run(
       `INSERT INTO operation VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?,
@@ -52,7 +66,7 @@ export class SqliteJournal implements Journal {
       saga.request.snapshot,
       saga.at,
       JSON.stringify(saga),
-      operation.accepted ? 1 : 0,
+      0,
       operation.requestId,
       operation.globalRequestId,
       operation.askedAt,
@@ -62,7 +76,7 @@ export class SqliteJournal implements Journal {
   }
 
   async accept(id: OperationId): Promise<void> {
-    this.#run('UPDATE operation SET accepted = 1 WHERE id = ?', id);
+    this.#accept(id);
   }
 
   async drop(id: OperationId): Promise<void> {
@@ -72,6 +86,7 @@ export class SqliteJournal implements Journal {
   async commit(id: OperationId, entry: Entry): Promise<Notice | null> {
     const { saga } = entry;
     const now = this.#clock.now();
+    if (entry.formats.length > 0) this.#formats.delete(saga.request.volume);
     return this.#atOnce(() => {
       this.#run(
         `UPDATE operation SET at = ?, saga = ?, updated_at = ?, trace = coalesce(?, trace)
@@ -155,8 +170,12 @@ export class SqliteJournal implements Journal {
   }
 
   async formats(volume: VolumeId): Promise<ReadonlyMap<FileName, Format>> {
+    const known = this.#formats.get(volume);
+    if (known !== undefined) return known;
     const rows = this.#all('SELECT file, format FROM format WHERE volume = ?', volume);
-    return new Map(rows.map((row) => [row.file as FileName, row.format as Format]));
+    const read = new Map(rows.map((row) => [row.file as FileName, row.format as Format]));
+    this.#formats.set(volume, read);
+    return read;
   }
 
   async chain(volume: VolumeId): Promise<KnownChain | null> {
@@ -196,12 +215,16 @@ export class SqliteJournal implements Journal {
     if (this.#lock.isOpen) this.#lock.close();
   }
 
+  #accept(id: OperationId): void {
+    this.#run('UPDATE operation SET accepted = 1 WHERE id = ?', id);
+  }
+
   /** All of it or nothing. */
   #atOnce<T>(change: () => T): T {
-    this.#db.exec('BEGIN IMMEDIATE');
+    this.#run('BEGIN IMMEDIATE');
     try {
       const made = change();
-      this.#db.exec('COMMIT');
+      this.#run('COMMIT');
       return made;
     } catch (error) {
       // Of a full disk SQLite has rolled back by itself, and a second time would hide why.

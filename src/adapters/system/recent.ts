@@ -27,6 +27,10 @@ export class Recent<V> {
     }
   }
 
+  delete(key: string): void {
+    this.#take(key);
+  }
+
   #take(key: string): V | undefined {
     const value = this.#entries.get(key);
     if (value === undefined) return undefined;

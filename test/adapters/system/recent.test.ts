@@ -1,10 +1,10 @@
 import { expect, test } from 'vitest';
 import { Finder } from '#adapters/libvirt/finder.ts';
 import type { GuestCalls } from '#adapters/libvirt/guest-calls.ts';
-import { Recent } from '#adapters/libvirt/recent.ts';
+import { Recent } from '#adapters/system/recent.ts';
 import type { ServerId, VolumeId } from '#domain/ids.ts';
 import { ok } from '#domain/result.ts';
-import { dump } from './dumps.ts';
+import { dump } from '../libvirt/dumps.ts';
 
 test('what was used longest ago is forgotten first', () => {
   const recent = new Recent<number>(2);
