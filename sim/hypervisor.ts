@@ -1,7 +1,7 @@
 import type { Fault } from '#domain/failure.ts';
 import type { ServerId } from '#domain/ids.ts';
 import { ok, type Result } from '#domain/result.ts';
-import type { GuestView, Job } from '#domain/sight.ts';
+import type { DiskView, GuestView, Job } from '#domain/sight.ts';
 import type { Clock } from '#ports/clock.ts';
 import type {
   ActiveCommitOrder,
@@ -9,6 +9,7 @@ import type {
   FlushOrder,
   Happening,
   Hypervisor,
+  LookOrder,
   MergeOrder,
   SeenDisk,
   SeenGuest,
@@ -23,7 +24,7 @@ import type { SimGuest } from './guest.ts';
 import { type BlockJob, type Phase, SimJob } from './job.ts';
 import { quiesced, thawed } from './quiescing.ts';
 import { changed, type No, no, refused } from './refusals.ts';
-import { seen } from './seen-disk.ts';
+import { isSettled, seen } from './seen-disk.ts';
 import { switchTo } from './switching.ts';
 
 export interface SimHypervisorOptions {
@@ -55,10 +56,12 @@ export class SimHypervisor implements Hypervisor {
     this.#finding = new Finding(this.guests, clock);
   }
 
-  async look(wanted: DiskOf): Promise<Result<GuestView, Fault>> {
+  async look(wanted: LookOrder): Promise<Result<GuestView, Fault>> {
     const found = this.#finding.find(wanted);
     if (!found.ok) return ok({ kind: 'absent', why: found.error });
     const { guest } = found.value;
+    const view = this.#view(found.value);
+    if (isSettled(view, wanted)) return ok({ ...view, size: null, job: null, unasked: true });
     if (!guest.monitor.hangs) return ok(this.#view(found.value));
     // The XML would be there at once, but the size and a job's progress are QEMU's to tell.
     const no = await guest.monitor.reach('GetBlockInfo', this.#options.clock);
@@ -271,7 +274,7 @@ export class SimHypervisor implements Hypervisor {
     }
   }
 
-  #view({ guest, disk }: Found): GuestView {
+  #view({ guest, disk }: Found): DiskView {
     return seen(guest, disk, this.#options.oldLibvirt);
   }
 

@@ -1,7 +1,8 @@
-import type { SeenLayer } from '#domain/chain.ts';
+import { filesOf, type SeenLayer } from '#domain/chain.ts';
 import type { LayerKey } from '#domain/encryption.ts';
 import type { FileName } from '#domain/ids.ts';
 import type { DiskView, Job } from '#domain/sight.ts';
+import type { LookOrder } from '#ports/hypervisor.ts';
 import type { SimDisk } from './disk.ts';
 import type { SimGuest } from './guest.ts';
 import { CLUSTER_BYTES, GLUSTER } from './share.ts';
@@ -26,6 +27,12 @@ export function seen(guest: SimGuest, disk: SimDisk, oldLibvirt: boolean): DiskV
     agent: guest.agent?.state ?? 'none',
   };
 }
+
+/** Whether the XML alone says what was wanted. */
+export const isSettled = ({ process, chain, job }: DiskView, { settled }: LookOrder): boolean =>
+  process === settled?.process &&
+  job?.mirror === undefined &&
+  filesOf(chain).join('/') === settled?.chain.join('/');
 
 /** Where the layers are: all in one folder, of the host or over a network. */
 function place(disk: SimDisk): Pick<DiskView, 'source' | 'stray'> {

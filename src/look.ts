@@ -11,7 +11,7 @@ import {
   headersToRead,
   type Sight,
 } from '#domain/sight.ts';
-import type { DiskOf, Hypervisor } from '#ports/hypervisor.ts';
+import type { DiskOf, Hypervisor, LookOrder } from '#ports/hypervisor.ts';
 import type { Images } from '#ports/images.ts';
 import type { Journal } from '#ports/journal.ts';
 import type { Volumes } from '#ports/volumes.ts';
@@ -25,7 +25,7 @@ export interface LookWorld {
 }
 
 export interface Want {
-  readonly disk: DiskOf;
+  readonly disk: LookOrder;
   /** See `headersToRead`. */
   readonly headers: readonly FileName[];
   /**

@@ -80,7 +80,7 @@ async function seen(
     attachment = attached.value;
   }
   const sight = await look(world, {
-    disk: { server, volume },
+    disk: { server, volume, ...(effect.settled && { settled: effect.settled }) },
     headers: effect.headers,
     newcomer: saga.kind === 'create' ? saga.request.newFile : null,
     snapshot: effect.cinder ? snapshot : null,

@@ -3,7 +3,7 @@ import type { ServerId, VolumeId } from '#domain/ids.ts';
 import { err, type Result } from '#domain/result.ts';
 import type { GuestView } from '#domain/sight.ts';
 import { type Clock, OVER } from '#ports/clock.ts';
-import type { DiskOf, Hypervisor } from '#ports/hypervisor.ts';
+import type { DiskOf, Hypervisor, LookOrder } from '#ports/hypervisor.ts';
 import type { Operation } from '#ports/journal.ts';
 import { over } from './over.ts';
 
@@ -64,7 +64,7 @@ export class Pulls {
 
   /** The hypervisor, which begins nothing at the end of a pull. */
   guard(hypervisor: Hypervisor): Hypervisor {
-    const look = (disk: DiskOf) => this.#look(hypervisor, disk);
+    const look = (order: LookOrder) => this.#look(hypervisor, order);
     const merge = (
       order: DiskOf,
       what: 'pull asked for' | 'call',
@@ -94,11 +94,12 @@ export class Pulls {
     }
   }
 
-  async #look(hypervisor: Hypervisor, disk: DiskOf): Promise<Result<GuestView, Fault>> {
+  async #look(hypervisor: Hypervisor, disk: LookOrder): Promise<Result<GuestView, Fault>> {
     const began = ++this.#looks;
     const seen = await hypervisor.look(disk);
     // A guest that is gone is seen to be; whoever was refused a look has seen nothing.
     if (!seen.ok) return seen;
+    if (seen.value.kind === 'disk' && seen.value.unasked) return seen;
     const job = seen.value.kind === 'disk' ? seen.value.job : null;
     if (job?.kind === 'pull') this.#set(disk, 'pull');
     else this.#end(disk, 'pull', began);

@@ -65,6 +65,22 @@ test('of pulls on one guest the next one begins when the last is seen to be over
   expect(begun).toEqual(['pull a', 'pull b']);
 });
 
+test('a look that did not ask for the job says nothing of a pull', async () => {
+  const { clock, begun, jobs, looks, pull, look, at } = stage({ a: JOB });
+  const both = Promise.all([pull('a'), pull('b')]);
+  await clock.advance(10);
+  const unasked = { kind: 'disk', job: null, unasked: true } as unknown as GuestView;
+  looks.set('a', Promise.resolve(ok(unasked)));
+  await look('a');
+  await clock.advance(5);
+  expect(begun).toEqual(['pull a']);
+  delete jobs.a;
+  looks.set('a', Promise.resolve(at('a')));
+  await look('a');
+  await both;
+  expect(begun).toEqual(['pull a', 'pull b']);
+});
+
 test('what goes on for too long is "not now" to a merge; a snapshot is taken', async () => {
   const { clock, begun, pull, commit, mirror, snapshot } = stage({ a: JOB });
   await pull('a');

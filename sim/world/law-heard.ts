@@ -111,6 +111,7 @@ export class HeardLaws implements Watcher {
     if (port === 'libvirt' && method === 'look' && said.ok) {
       const view = said.value as GuestView;
       const [{ volume }] = args as [{ volume: VolumeId }];
+      if (view.kind === 'disk' && view.unasked) return;
       if (view.kind === 'disk' && view.job !== null) this.#atWork.add(volume);
       else this.#atWork.delete(volume);
     }

@@ -1,7 +1,16 @@
 import { filesOf } from './chain.ts';
+import type { CreateSaga } from './create-saga.ts';
 import type { CreatePlan, CreateRequest } from './plan-create.ts';
-import type { Effect } from './saga.ts';
+import { type Effect, lookWithCinder, until } from './saga.ts';
 import type { DiskView } from './sight.ts';
+
+/** Of a switch the chain is told, unless a pull of ours has healed the header: that ends, too. */
+export const look = (saga: CreateSaga): Effect =>
+  saga.at === 'switching' && saga.heals === undefined
+    ? until(lookAll(saga), saga.plan)
+    : lookAll(saga);
+
+export const lookAll = ({ request }: CreateSaga) => lookWithCinder(request.newFile);
 
 /** What a create wants done, out of its request and its plan. */
 export const switchTo = (request: CreateRequest, plan: CreatePlan, quiesce: boolean): Effect => ({

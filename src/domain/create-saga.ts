@@ -1,5 +1,5 @@
 import { agrees, find, formatsOf } from './chain.ts';
-import { mendWith, switchTo, thawOf } from './create-effects.ts';
+import { look, lookAll, mendWith, switchTo, thawOf } from './create-effects.ts';
 import { ended, fail, park, refuse, withdraw } from './create-end.ts';
 import { heal, isSame, liesIn } from './create-header.ts';
 import { shows } from './create-shows.ts';
@@ -22,14 +22,12 @@ import {
   untried,
 } from './quiesce.ts';
 import {
-  type Effect,
   type End,
   type Event,
   type Evidence,
   end,
   go,
   isBusy,
-  lookWithCinder,
   type Next,
   noted,
   WATCH,
@@ -110,8 +108,6 @@ export function nextCreate(saga: CreateSaga, event: Event): Step {
       return end(saga, null);
   }
 }
-
-const look = (saga: CreateSaga): Effect => lookWithCinder(saga.request.newFile);
 
 /** The last look before the point of no return. */
 function decide(saga: At<'waiting' | 'accepted' | 'mending'>, sight: Sight, mended: boolean): Step {
@@ -211,7 +207,7 @@ function verify(saga: At<'switching'>, view: DiskView, sight: Sight): Step {
   const header = sight.headers[request.newFile];
   if (header === undefined) return park(saga, 'its header was not read');
   const lies = liesIn(header, plan);
-  if (lies.length > 0) return heal(saga, lies, view);
+  if (lies.length > 0) return view.unasked ? go(saga, lookAll(saga)) : heal(saga, lies, view);
   if (!isSame(plan, header.ok ? header.value : {})) return park(saga, 'another file has its name');
   return created(
     saga,

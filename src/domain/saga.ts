@@ -1,4 +1,4 @@
-import type { FileFormat, Layer, Merge } from './chain.ts';
+import { type FileFormat, filesOf, type Layer, type Merge } from './chain.ts';
 import type { CreateSaga } from './create-saga.ts';
 import type { DeleteSaga } from './delete-saga.ts';
 import type { VolumeKey } from './encryption.ts';
@@ -40,7 +40,12 @@ export type Event =
 /** What a saga wants done next. Each may be performed twice: a crash can come in between. */
 export type Effect =
   /** `headers`: of these files, of the overlays that stand on them, and of the active one. */
-  | { readonly do: 'look'; readonly headers: readonly FileName[]; readonly cinder: boolean }
+  | {
+      readonly do: 'look';
+      readonly headers: readonly FileName[];
+      readonly cinder: boolean;
+      readonly settled?: Settled;
+    }
   /** `soon`: what is waited for is due, so the wait for an event is a short one. */
   | { readonly do: 'watch'; readonly soon: boolean }
   | {
@@ -94,6 +99,12 @@ export type Effect =
       readonly process: string;
       readonly into?: { readonly file: FileName; readonly format: Format };
     };
+
+/** A chain, the active file first, that says in that QEMU that what was begun is over. */
+export interface Settled {
+  readonly process: string;
+  readonly chain: readonly FileName[];
+}
 
 interface ActiveCommit {
   readonly target: string;
@@ -165,16 +176,18 @@ export const noted = (it: Fault): Evidence => ({ kind: 'fault', detail: explainF
 
 export const WATCH: Effect = { do: 'watch', soon: false };
 export const WATCH_SOON: Effect = { do: 'watch', soon: true };
-export const lookAt = (...headers: readonly FileName[]): Effect => ({
-  do: 'look',
-  headers,
-  cinder: false,
-});
-export const lookWithCinder = (...headers: readonly FileName[]): Effect => ({
-  do: 'look',
-  headers,
-  cinder: true,
-});
+export const lookAt = (...headers: readonly FileName[]) =>
+  ({ do: 'look', headers, cinder: false }) as const satisfies Effect;
+export const lookWithCinder = (...headers: readonly FileName[]) =>
+  ({ do: 'look', headers, cinder: true }) as const satisfies Effect;
+/** The same look, over sooner where what was planned shows; of a guest that is off nothing does. */
+export const until = (look: Effect & { do: 'look' }, { process, after }: Planned): Effect =>
+  process === null ? look : { ...look, settled: { process, chain: filesOf(after) } };
+
+interface Planned {
+  readonly process: string | null;
+  readonly after: Layer;
+}
 
 /** Whether the hypervisor's no is only "not now": busy, or the state change lock was not free. */
 export function isBusy(fault: Fault): boolean {

@@ -45,6 +45,8 @@ export interface DiskView {
    */
   readonly size: number | null;
   readonly job: Job | null;
+  /** Neither size nor job was asked for, and both are null: the chain said enough (`Settled`). */
+  readonly unasked?: true;
   /**
    * The guest's agent as the XML shows it: `none` has no channel for one. Only a libvirt since
    * 1.2.11 says that one is connected; the docs call `connected` "the guest has opened the port".

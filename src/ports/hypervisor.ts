@@ -3,13 +3,22 @@ import type { VolumeKey } from '#domain/encryption.ts';
 import type { Fault } from '#domain/failure.ts';
 import type { FileName, Format, ServerId, VolumeId } from '#domain/ids.ts';
 import type { Result } from '#domain/result.ts';
-import type { KeyedChain } from '#domain/saga.ts';
+import type { KeyedChain, Settled } from '#domain/saga.ts';
 import type { GuestView } from '#domain/sight.ts';
 
 /** A disk of a guest on this host: the guest's UUID, and the volume id that is its serial. */
 export interface DiskOf {
   readonly server: ServerId;
   readonly volume: VolumeId;
+}
+
+/** What somebody wants to see of a disk. */
+export interface LookOrder extends DiskOf {
+  /**
+   * What settles it: where the live chain is that one, in that QEMU, neither size nor job is asked
+   * for. libvirt has it only once the switch or the job that made it is over.
+   */
+  readonly settled?: Settled;
 }
 
 /** A disk as people name it: `guest` is the name that libvirt has for it. */
@@ -86,7 +95,7 @@ export type Happening =
  */
 export interface Hypervisor extends AsyncDisposable {
   /** What the guest has open now: asked for, never remembered. */
-  look(disk: DiskOf): Promise<Result<GuestView, Fault>>;
+  look(order: LookOrder): Promise<Result<GuestView, Fault>>;
   /** Every disk of every guest on this host that has a serial; for people who ask by volume. */
   disks(): Promise<Result<readonly ListedDisk[], Fault>>;
   /** Makes `file` the active layer, leaving every other disk of the guest alone. */

@@ -109,6 +109,30 @@ function snapshotLaws(name: string, open: Open): void {
     expect(await lab.hash()).toBe(bytes);
   });
 
+  test(`${name}: where the chain settles it, neither size nor job is asked for`, async () => {
+    await using lab = await open();
+    const { process, chain, ...before } = await seen(lab);
+    const { server, volume } = lab;
+    const look = async (files: readonly FileName[], from = process) => {
+      const settled = { process: from ?? '', chain: files };
+      const view = await lab.hypervisor.look({ server, volume, settled });
+      if (!view.ok || view.value.kind !== 'disk') throw new Error(JSON.stringify(view));
+      return view.value;
+    };
+    const planned = ['a.qcow2' as FileName, ...filesOf(chain)];
+    expect(await look(planned)).toEqual({ ...before, process, chain });
+    await snapshot(lab, 'a.qcow2');
+    const after = await seen(lab);
+    expect(await look(planned)).toEqual({ ...after, size: null, job: null, unasked: true });
+    expect(await look(planned, 'another QEMU')).toEqual(after);
+    expect(await look(filesOf(chain))).toEqual(after);
+    // While it is mirrored a file is active that will not be for long, and the XML says so.
+    await snapshot(lab, 'b.qcow2');
+    const files = filesOf((await seen(lab)).chain);
+    await lab.hypervisor.commitActive({ ...(await orderFor(lab)), chain: files });
+    expect((await look(files)).job).toMatchObject({ kind: 'active-commit' });
+  });
+
   test(`${name}: taking the same snapshot twice is taking it once`, async () => {
     await using lab = await open();
     const order = await snapshotOrder(lab, 'a.qcow2');

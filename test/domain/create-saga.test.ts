@@ -68,6 +68,8 @@ const END = along(SWITCHING, saw(done)).saga;
 const STATES = { WAITING, ACCEPTED, MENDING, SWITCHING, CONFIRMING, END };
 
 const LOOK = { do: 'look', headers: ['new'], cinder: true };
+/** Where the chain is the planned one, nothing else is asked of QEMU. */
+const LOOK_AFTER = { ...LOOK, settled: { process: 'qemu-1', chain: ['new', 's1', 'v'] } };
 const SWITCH = {
   do: 'snapshot',
   target: 'vda',
@@ -599,6 +601,16 @@ describe('to be mended', () => {
       expect(told.evidence[1]).toMatchObject({ detail: 'new' });
     });
 
+    test('once it is known that no job is at work, which a look for the chain does not say', () => {
+      const unasked = disk(CREATED, { job: null, size: null, unasked: true });
+      expect(ending(nextCreate(SWITCHING, saw({ ...done, guest: unasked })))).toBe(
+        'created, created',
+      );
+      expect(nextCreate(SWITCHING, seen({ guest: unasked })).effect).toEqual(LOOK);
+      const healing = nextCreate(SWITCHING, seen()).saga;
+      expect(nextCreate(healing, DID).effect).toEqual(LOOK);
+    });
+
     test('three times, whatever the answer; after that it is left to a person', () => {
       for (const answer of [DID, WOKE, failed(UNKNOWN), failed(REFUSED)]) {
         let { saga } = nextCreate(SWITCHING, seen());
@@ -730,7 +742,7 @@ describe('to be mended', () => {
     ['confirming', CONFIRMING],
   ])('a look in which Cinder was not asked withdraws nothing: %s', (_, saga) => {
     const next = nextCreate(saga, saw(glance(disk(BEFORE), { headers: NEW_HEADER })));
-    expect(next.effect).toEqual(LOOK);
+    expect(next.effect).toEqual(saga.at === 'switching' ? LOOK_AFTER : LOOK);
   });
 
   test('a switch that keeps changing nothing is asked for after a pause', () => {
@@ -740,7 +752,8 @@ describe('to be mended', () => {
 
 test('a stray event of a job only makes it look', () => {
   for (const [name, saga] of cases.filter(([, { at }]) => at !== 'end' && at !== 'mending')) {
-    expect(nextCreate(saga, ended('completed')).effect, name).toEqual(LOOK);
+    const look = saga.at === 'switching' ? LOOK_AFTER : LOOK;
+    expect(nextCreate(saga, ended('completed')).effect, name).toEqual(look);
   }
 });
 

@@ -22,17 +22,17 @@ export function diskOf(
   return { kind: 'absent', why: { kind: 'ambiguous-disk', server, volume, targets } };
 }
 
+/** What is not in the XML; `unasked` as in `DiskView`. */
+export interface Facts {
+  readonly process: string | null;
+  readonly saved: boolean;
+  readonly size: number | null;
+  readonly job: JobInfo | null;
+  readonly unasked?: true;
+}
+
 /** What libvirt shows of a disk, in the domain's words. */
-export function viewOf(
-  domain: XmlDomain,
-  disk: XmlDisk,
-  facts: {
-    readonly process: string | null;
-    readonly saved: boolean;
-    readonly size: number | null;
-    readonly job: JobInfo | null;
-  },
-): DiskView {
+export function viewOf(domain: XmlDomain, disk: XmlDisk, facts: Facts): DiskView {
   const names = disk.layers.map((layer) => nameOf(layer.source));
   const directories = disk.layers.map((layer) => directoryOf(layer.source));
   const home = directories[0] ?? null;
@@ -56,9 +56,14 @@ export function viewOf(
     chain: linked(disk.layers, names),
     size: facts.size,
     job: jobOf(disk, facts.job),
+    ...(facts.unasked && { unasked: true }),
     agent: domain.agent,
   };
 }
+
+/** Whether its layers have these names, the active one first. */
+export const hasChain = ({ layers }: XmlDisk, names: readonly FileName[]): boolean =>
+  layers.map((layer) => nameOf(layer.source)).join('/') === names.join('/');
 
 /** Why a disk's files cannot be handled as files by name, or null. */
 function oddSource(disk: XmlDisk, names: readonly string[], running: boolean): string | null {

@@ -2,9 +2,9 @@ import type { Fault } from '#domain/failure.ts';
 import type { FileName, ServerId } from '#domain/ids.ts';
 import { err, ok, type Result } from '#domain/result.ts';
 import type { GuestView } from '#domain/sight.ts';
-import type { DiskOf, SeenDisk } from '#ports/hypervisor.ts';
+import type { DiskOf, LookOrder, SeenDisk } from '#ports/hypervisor.ts';
 import { Recent } from '../system/recent.ts';
-import { diskOf, nameOf } from './disk-view.ts';
+import { diskOf, hasChain, nameOf } from './disk-view.ts';
 import { parseDomain, type XmlDisk, type XmlDomain } from './domain-xml.ts';
 import { changed, faultOf, isGone, unreadable } from './faults.ts';
 import type { GuestCalls } from './guest-calls.ts';
@@ -62,6 +62,17 @@ export class Finder {
     return ok('kind' in disk ? disk : { ...found.value, disk });
   }
 
+  /** The disk, where the XML alone says what was wanted; null where the rest has to be seen. */
+  async settled(calls: GuestCalls, order: LookOrder): Promise<Found | null> {
+    const { settled } = order;
+    if (settled === undefined) return null;
+    const found = await this.disk(calls, order);
+    if (!found.ok || 'kind' in found.value) return null;
+    const { disk, process } = found.value;
+    const over = process === settled.process && disk.mirror === null;
+    return over && hasChain(disk, settled.chain) ? found.value : null;
+  }
+
   /** The disk, if it is in the QEMU process that was seen, and under the same name. */
   async same(
     calls: GuestCalls,
@@ -74,8 +85,8 @@ export class Finder {
     if (found.value.disk.target !== order.target) {
       return err(changed(order, `the disk is ${found.value.disk.target}`));
     }
-    const chain = found.value.disk.layers.map((layer) => nameOf(layer.source));
-    if (order.chain !== undefined && chain.join('/') !== order.chain.join('/')) {
+    if (order.chain !== undefined && !hasChain(found.value.disk, order.chain)) {
+      const chain = found.value.disk.layers.map((layer) => nameOf(layer.source));
       return err(changed(order, `the chain is ${chain.join(' on ')}`));
     }
     return ok(found.value);

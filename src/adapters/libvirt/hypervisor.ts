@@ -9,6 +9,7 @@ import type {
   Happening,
   Hypervisor,
   ListedDisk,
+  LookOrder,
   MergeOrder,
   SeenDisk,
   SeenGuest,
@@ -18,7 +19,7 @@ import type {
 import { Recent } from '../system/recent.ts';
 import { quiescedSnapshot, thaw } from './agent.ts';
 import { flushActive, flushBase } from './barriers.ts';
-import { locate, NO_SOURCE, nameOf, viewOf, within } from './disk-view.ts';
+import { type Facts, locate, NO_SOURCE, nameOf, viewOf, within } from './disk-view.ts';
 import { parseDomain } from './domain-xml.ts';
 import { LibvirtEvents } from './events.ts';
 import { changed, done, faultOf, isGone, restarted, unreadable } from './faults.ts';
@@ -39,6 +40,8 @@ const ABORT_PIVOT = 2;
 const REBASE_RELATIVE = 16;
 
 const MOST_DISKS = 4096;
+
+const UNASKED = { saved: false, size: null, job: null, unasked: true } as const;
 
 /** Before the turns of other guests that wait as well. */
 const FIRST = true;
@@ -77,8 +80,10 @@ export class LibvirtHypervisor implements Hypervisor {
     return new LibvirtHypervisor(options, await LibvirtEvents.start(options.connectionUri));
   }
 
-  look(wanted: DiskOf): Promise<Result<GuestView, Fault>> {
+  look(wanted: LookOrder): Promise<Result<GuestView, Fault>> {
     return this.#lanes.turn(wanted.server, async (calls) => {
+      const settled = await this.#finder.settled(calls, wanted);
+      if (settled !== null) return ok(this.#viewed(settled, UNASKED));
       // A job that is gone has already changed the XML (measured), so the XML is read after it;
       // a finished job would otherwise look like one that never was. Where the disk is, the last
       // look knows; whether it is still there, in the same QEMU, the XML says.
@@ -120,14 +125,18 @@ export class LibvirtHypervisor implements Hypervisor {
     found: Found,
     job: JobInfo | null,
   ): Promise<Result<GuestView, Fault>> {
-    const { domain, disk, process } = found;
+    const { process } = found;
     const saved = process !== null ? ok(false) : await calls.isSaved();
     if (!saved.ok) return err(faultOf(saved.error));
     // Asked at the end of a pull, QEMU 7.2.22 dies (10 of 10): libvirt reads all nodes for it.
     const size = job === null ? await this.#sizes.of(calls, found) : ok(null);
     if (!size.ok) return err(faultOf(size.error));
-    const facts = { process, saved: saved.value, size: size.value, job };
-    return ok(within(viewOf(domain, disk, facts), this.#options.volumeDirectories));
+    return ok(this.#viewed(found, { saved: saved.value, size: size.value, job }));
+  }
+
+  #viewed({ domain, disk, process }: Found, facts: Omit<Facts, 'process'>): GuestView {
+    const view = viewOf(domain, disk, { process, ...facts });
+    return within(view, this.#options.volumeDirectories);
   }
 
   async disks(): Promise<Result<readonly ListedDisk[], Fault>> {
