@@ -247,7 +247,7 @@ export class Runner {
         const why = `chainkeeper met a defect of its own here twice: ${reason.split('\n')[0]}`;
         // The step is the one in which this process took it up: another one would count anew.
         const saga = parked(operation.saga, why);
-        const chain = await knownAfter(journal, operation.saga, saga);
+        const chain = await knownAfter(journal, operation, saga);
         await journal.commit(operation.id, { saga, evidence: [], tell: null, formats: [], chain });
       }
     } finally {

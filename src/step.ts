@@ -47,7 +47,7 @@ export async function writeStep(
   { saga, evidence, tell }: Pick<Next<Saga>, 'saga' | 'evidence' | 'tell'>,
   formats: readonly FileFormat[],
 ): Promise<void> {
-  const chain = await knownAfter(journal, operation.saga, saga);
+  const chain = await knownAfter(journal, operation, saga);
   const { id, trace } = operation;
   const began = clock.monotonic();
   const entry = { saga, evidence, tell, formats, chain, ...(trace && { trace }) };
@@ -62,14 +62,14 @@ const levelOf = (outcome: Outcome) => (GOOD.includes(outcome) ? 'info' : 'warnin
 /** What the boot guard goes by from now on; null when the step teaches nothing of the chain. */
 export async function knownAfter(
   journal: Pick<Journal, 'chain'>,
-  before: Saga,
+  { id, saga: before }: Pick<Operation, 'id' | 'saga'>,
   now: Saga,
 ): Promise<KnownChain | null> {
   const known = knownBy(before, now);
   if (known === null) return null;
-  if (before.at === 'end') return settled(await journal.chain(now.request.volume), known);
-  if (known.process !== null) return known;
-  return keeping(await journal.chain(now.request.volume), known);
+  const last = await journal.chain(now.request.volume);
+  const active = before.at === 'end' ? settled(last, known) : known;
+  return keeping(last, active, { operation: id, before, now });
 }
 
 export const contextOf = (operation: Operation) => ({

@@ -1,5 +1,6 @@
 import { expect, test } from 'vitest';
 import { knownAfter } from '#app/step.ts';
+import type { OperationId } from '#domain/ids.ts';
 import type { KnownChain } from '#domain/known-chain.ts';
 import type { Saga } from '#domain/saga.ts';
 import { states } from './support/states.ts';
@@ -14,8 +15,12 @@ test('an old operation that is settled leaves the overlay of a later one on top'
   const said = { reason: '', formats: [] } as const;
   const unknown: Saga = { kind: 'create', request, at: 'end', outcome: 'unknown', ...said, maybe };
   const failed: Saga = { kind: 'create', request, at: 'end', outcome: 'failed', ...said };
+  const id = 'the old one' as OperationId;
   const files = ['a later one', 'another'] as unknown as KnownChain['files'];
   const later = { directory: '/', files, held: 'nothing', process: null } as const;
   const journal = { chain: async () => later };
-  expect(await knownAfter(journal, unknown, failed)).toMatchObject({ files, held: 'nothing' });
+  expect(await knownAfter(journal, { id, saga: unknown }, failed)).toMatchObject({
+    files,
+    held: 'nothing',
+  });
 });

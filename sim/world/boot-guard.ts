@@ -21,6 +21,23 @@ export function bootRefusal(world: World, { it }: DiskTruth, file: FileName): Bo
   return judgeBoot(known, { directory, file }, (active) => share.files.has(active));
 }
 
+/** Whether its guest is not started on what is on disk now, unless a person says so. */
+export function isKeptOff(world: World, truth: DiskTruth): boolean {
+  const { it, disk } = truth;
+  const known = world.journal.known(it.volume);
+  const allowed = known !== null && world.allowed.get(it.volume) === known;
+  return allowed || bootRefusal(world, truth, disk.config.file) !== null;
+}
+
+/** Whether a merge of the disk's has ever ended otherwise than well, or with nothing changed. */
+export const isInDoubt = ({ journal }: World, { it }: DiskTruth): boolean =>
+  journal.all.some(({ saga }) => {
+    if (saga.kind !== 'delete' || saga.at !== 'end' || saga.request.volume !== it.volume) {
+      return false;
+    }
+    return saga.outcome === 'unknown' || (saga.outcome === 'failed' && saga.gone !== null);
+  });
+
 /** An operator's marker, which counts until the chain is changed again. */
 export function allow({ allowed, journal }: World, volume: VolumeId): void {
   const known = journal.known(volume);

@@ -3,7 +3,7 @@ import type { StartFrom } from '../disk.ts';
 import type { SimGuest } from '../guest.ts';
 import { nodesFrom } from '../node.ts';
 import type { Header } from '../share.ts';
-import { allow, bootRefusal, goBack, isGuarded } from './boot-guard.ts';
+import { allow, bootRefusal, goBack, isGuarded, isInDoubt } from './boot-guard.ts';
 import { coldFiles, type DiskTruth, restarted, setBack } from './truth.ts';
 import type { World } from './world.ts';
 
@@ -183,6 +183,9 @@ export class Guests {
         ({ saga }) => saga.at !== 'end' && saga.request.volume === truth.it.volume,
       );
       if (open) return true;
+      if (!isInDoubt(world, truth)) {
+        world.break(17, `${truth.disk.target} is held, and no merge is in doubt`, truth.it.volume);
+      }
       // Nobody will see to it any more: a person sets the headers right, and lets it start.
       const view = restarted(truth.disk);
       if (typeof view === 'string' || truth.lost(view) !== null) this.repair(truth);

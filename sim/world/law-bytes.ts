@@ -8,7 +8,7 @@ import type { SnapshotRow } from '../cinder-rows.ts';
 import type { CloudDisk } from '../cloud.ts';
 import type { StartFrom } from '../disk.ts';
 import { nodesFrom } from '../node.ts';
-import { isGuarded } from './boot-guard.ts';
+import { isGuarded, isKeptOff } from './boot-guard.ts';
 import type { Guests } from './guests.ts';
 import type { MissingGuard } from './laws.ts';
 import { misled } from './misled.ts';
@@ -45,7 +45,7 @@ export class BytesLaws implements Watcher {
   constructor(world: World, guests: Guests) {
     this.#world = world;
     this.#guests = guests;
-    guests.killed = (truth) => this.#killed(truth);
+    guests.killed = (truth) => this.#killed(truth, 'QEMU was killed');
     guests.starting = (truth, from) => this.#starts(truth, from);
   }
 
@@ -105,17 +105,14 @@ export class BytesLaws implements Watcher {
   /** What a crash now would leave, and what the snapshots have. */
   look(): void {
     for (const truth of this.#world.truths) {
-      if (truth.running && !this.#wouldSurvive(truth)) {
-        this.#break(2, truth, `killed now, ${truth.disk.target} would have lost what was flushed`);
-      }
+      if (truth.running) this.#killed(truth, 'killed now');
       this.#snapshots(truth);
     }
   }
 
   /** Whoever takes a disk away does not wait for anyone to have looked at it either. */
   detached(it: CloudDisk): void {
-    const truth = this.#world.truths.find((one) => one.it === it);
-    if (truth !== undefined) this.#starts(truth, 'the top file');
+    for (const one of this.#world.truths) if (one.it === it) this.#starts(one, 'the top file');
   }
 
   rest(): void {
@@ -169,12 +166,16 @@ export class BytesLaws implements Watcher {
     this.#world.saw(`a ${merge.kind} begins${at === 'offline' ? ', the guest being off' : ''}`);
   }
 
-  /** QEMU was killed: what it lost is still somewhere. */
-  #killed(truth: DiskTruth): void {
-    if (this.#wouldSurvive(truth)) return;
-    const view = restarted(truth.disk);
-    const what = typeof view === 'string' ? view : `cluster ${truth.lost(view)} is lost`;
-    this.#break(2, truth, `${truth.disk.target} after QEMU was killed: ${what}`);
+  /** What it flushed is there, or somewhere yet; and until it is back no guest starts on it. */
+  #killed(truth: DiskTruth, when: string): void {
+    if (this.#whole(truth)) return;
+    const { disk, it } = truth;
+    const view = restarted(disk);
+    const lost = typeof view === 'string' ? view : `cluster ${truth.lost(view)} is lost`;
+    const guard = isGuarded(this.#world, it) ? null : 'boot guard';
+    if (!this.#wouldSurvive(truth)) this.#break(2, truth, `${when}, ${disk.target}: ${lost}`);
+    else if (isKeptOff(this.#world, truth)) this.#world.saw('a chain that is not whole is held');
+    else this.#break(2, truth, `${when}, ${disk.target} may start as it is: ${lost}`, guard);
   }
 
   /**

@@ -88,6 +88,7 @@ export const SOMETIMES: readonly string[] = [
   'a delete of an encrypted volume ends merged',
   'a plain overlay over an encrypted volume',
   'the boot guard refuses a file that is held',
+  'a chain that is not whole is held',
   'the boot guard refuses a file that is below',
   'Cinder attaches another file than the guest writes to',
   'a header set back by a person',

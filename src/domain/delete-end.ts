@@ -20,6 +20,16 @@ export const heard = (how: string): Evidence => ({
 export const fail = (saga: DeleteSaga, reason: string, ...evidence: Evidence[]): Step =>
   end(ended(saga, 'failed', reason), { kind: 'delete-failed' }, ...evidence);
 
+/**
+ * The merge came to nothing. While an attempt that never answered may still come through, the file
+ * may yet be merged away: a retry is bound to the same arguments.
+ */
+export function gaveUp(saga: Extract<DeleteSaga, { at: 'merging' }>, reason: string): Step {
+  if (!saga.unsure) return fail(saga, reason);
+  const last = ended(saga, 'failed', reason, [], leftover(saga.plan));
+  return end({ ...last, unsure: true }, { kind: 'delete-failed' });
+}
+
 /** Nothing was done and Cinder no longer wants it: it has nothing to hear. */
 export const withdraw = (saga: DeleteSaga, reason: string): Step =>
   end(ended(saga, 'withdrawn', reason), null);

@@ -5,6 +5,7 @@ import {
   describe,
   ended,
   fail,
+  gaveUp,
   heard,
   leftover,
   park,
@@ -79,6 +80,8 @@ export type DeleteSaga = { readonly kind: 'delete'; readonly request: DeleteRequ
       readonly plan?: DeletePlan;
       /** QEMU died under it, and nobody has seen since that the chain is whole. */
       readonly unseen?: true;
+      /** An attempt never answered, and may still come through. */
+      readonly unsure?: true;
     })
 );
 
@@ -254,15 +257,6 @@ function unmerged(saga: At<'merging'>, sight: Sight): Step {
   }
   if (!plan.ok) return fail(saga, explain(plan.error), refusal(plan.error));
   return start(saga, plan.value, { tries: saga.tries + 1, ...(saga.unsure && { unsure: true }) });
-}
-
-/**
- * The merge came to nothing. While an attempt that never answered may still come through, the file
- * may yet be merged away: a retry is bound to the same arguments.
- */
-function gaveUp(saga: At<'merging'>, reason: string): Step {
-  const gone = saga.unsure ? leftover(saga.plan) : null;
-  return end(ended(saga, 'failed', reason, [], gone), { kind: 'delete-failed' });
 }
 
 function flush(saga: At<'flushing'>, sight: Sight): Step {

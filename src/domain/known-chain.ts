@@ -1,7 +1,8 @@
-import { filesOf, type Layer } from './chain.ts';
+import { filesOf, find, type Layer } from './chain.ts';
 import type { CreateSaga } from './create-saga.ts';
+import { goneOf, leftover } from './delete-end.ts';
 import type { DeleteSaga } from './delete-saga.ts';
-import type { FileName } from './ids.ts';
+import type { FileName, OperationId } from './ids.ts';
 import type { Saga } from './saga.ts';
 import type { Made, UndoSaga } from './undo-saga.ts';
 
@@ -16,6 +17,24 @@ export interface KnownChain {
   readonly held: Held;
   /** The QEMU that had the chain then; null while the guest was off. */
   readonly process: string | null;
+  /** Merges that have ended so that nobody can tell what a start would read: each holds it. */
+  readonly doubts?: readonly Doubt[];
+}
+
+/** A merge that may yet come through, or may have, with its clusters in QEMU's memory only. */
+export interface Doubt {
+  readonly operation: OperationId;
+  /** The QEMU that was asked for it. */
+  readonly process: string;
+  /** The file that it merges away. While the headers name that, they say what was before it. */
+  readonly gone: FileName;
+}
+
+/** An operation's step, from one saga to the next. */
+export interface Step {
+  readonly operation: OperationId;
+  readonly before: Saga;
+  readonly now: Saga;
 }
 
 /**
@@ -38,11 +57,43 @@ export function knownBy(before: Saga, now: Saga): KnownChain | null {
 }
 
 /**
- * What is known after a step that taught `now`. What is done to the files of a guest that is off
- * shows nobody that a held chain is whole: it stays held, with whatever has come on top.
+ * What is known after a step that taught `known`, when `last` was known. A chain stays held, with
+ * whatever has come on top, while there is a doubt that nothing has ended: an operation that ends
+ * well on the volume says nothing of a merge that was asked for before it.
  */
-export function keeping(before: KnownChain | null, now: KnownChain): KnownChain {
-  return before?.held === 'all' && now.process === null ? { ...now, held: 'all' } : now;
+export function keeping(last: KnownChain | null, known: KnownChain, step: Step): KnownChain {
+  const { doubts: older = [], ...before } = last ?? { held: 'nothing' };
+  const others = older.filter(({ operation }) => operation !== step.operation);
+  const own = known.held === 'all' ? doubtOf(step) : null;
+  const doubts = [...others.filter((one) => !isOver(one, known, step)), ...(own ? [own] : [])];
+  if (doubts.length > 0) return { ...known, held: 'all', doubts };
+  // As an earlier version wrote it, which did not say whose the doubt is.
+  const isOlder = before.held === 'all' && older.length === 0 && known.process === null;
+  return isOlder ? { ...known, held: 'all' } : known;
+}
+
+/** What a merge leaves behind that ends while its chain is held. */
+function doubtOf({ operation, before, now }: Step): Doubt | null {
+  if (now.at !== 'end' || before.kind !== 'delete' || !('plan' in before)) return null;
+  const { plan } = before;
+  if (plan === undefined || plan.process === null) return null;
+  return { operation, process: plan.process, gone: leftover(plan) };
+}
+
+/**
+ * Whether a step of another operation shows that the merge has come to an end, or to nothing:
+ * - another QEMU has the disk. The job died with the one before, and what is on disk is what the
+ *   guest has by now. (A call that waits for libvirt's lock on the guest waits for 30 s at most.)
+ * - the guest is off, and the headers, which qemu-img's work was decided on, name the file still.
+ * - the file was merged away since, and flushed, by an operation that found it in the live chain
+ *   and in the headers: whatever comes after that finds no such file, and is refused.
+ * What a person settles says nothing of any other merge.
+ */
+function isOver({ process, gone }: Doubt, known: KnownChain, { before, now }: Step): boolean {
+  if (before.at === 'end') return false;
+  if (known.process !== null && known.process !== process) return true;
+  if (now.at === 'end' && now.outcome === 'merged' && goneOf(now) === gone) return true;
+  return before.at === 'offline' && find(before.plan.before, gone) !== null;
 }
 
 /**
@@ -76,9 +127,9 @@ const maybeOf = (saga: Saga): Made | undefined =>
   saga.kind === 'create' && saga.at === 'end' ? saga.maybe : undefined;
 
 /**
- * A merge never changes which file is active. One whose outcome is unknown holds the chain until a
- * person has settled it: its QEMU may yet be killed with the clusters of a rewritten header in its
- * memory only.
+ * A merge never changes which file is active. One whose outcome is unknown, or of which an attempt
+ * may still come through, holds the chain when it has ended: its QEMU may yet be killed with the
+ * clusters of a rewritten header in its memory only.
  */
 function byDelete(before: Saga, now: DeleteSaga): KnownChain | null {
   switch (now.at) {
@@ -92,8 +143,8 @@ function byDelete(before: Saga, now: DeleteSaga): KnownChain | null {
     case 'end': {
       const plan = 'plan' in before && before.kind === 'delete' ? before.plan : undefined;
       if (plan === undefined) return null;
-      const unknown = now.outcome === 'unknown' && plan.process !== null;
-      if (now.unseen || unknown) return known(plan, plan.before, 'all');
+      const unknown = now.outcome === 'unknown' || now.unsure === true;
+      if (now.unseen || (unknown && plan.process !== null)) return known(plan, plan.before, 'all');
       return known(plan, now.outcome === 'merged' ? plan.after : plan.before);
     }
     case 'waiting':

@@ -3,7 +3,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { expect, test } from 'vitest';
 import { SqliteJournal } from '#adapters/sqlite/journal.ts';
-import type { OperationId } from '#domain/ids.ts';
+import type { FileName, OperationId } from '#domain/ids.ts';
 import type { Operation } from '#ports/journal.ts';
 import { SimClock } from '#sim/clock.ts';
 import { END, journalContract, operation } from './journal.ts';
@@ -14,8 +14,9 @@ const ASKED = {
   ...{ accepted: false, requestId: 'req-a', globalRequestId: null, askedAt: 1, updatedAt: 1 },
 } as unknown as Operation;
 
-const NO_TRACES =
-  'ALTER TABLE operation DROP COLUMN trace; ALTER TABLE notice DROP COLUMN took_ms;';
+const NO_DOUBTS = 'ALTER TABLE chain DROP COLUMN doubts;';
+const NO_TRACES = `${NO_DOUBTS}
+  ALTER TABLE operation DROP COLUMN trace; ALTER TABLE notice DROP COLUMN took_ms;`;
 const NO_CHANGES = `${NO_TRACES}
   DROP TABLE change; DROP TRIGGER change_noted; DROP TRIGGER change_gone;`;
 
@@ -193,6 +194,31 @@ test('a journal of before there were traces has none, and takes new ones', async
   expect(notice).not.toHaveProperty('tookMs');
   await again.commit(id, { saga: END, ...nothing, tell: null, trace: { event: 1.5 } });
   expect((await again.operation(id))?.trace).toEqual({ event: 1.5 });
+});
+
+test('a journal of before there were doubts has none, and takes new ones', async () => {
+  using place = folder();
+  const { DatabaseSync } = await import('node:sqlite');
+  const id = 'a' as OperationId;
+  const { volume } = END.request;
+  const journal = opened(place.file, new SimClock());
+  await journal.ask({ ...ASKED, id });
+  await journal.accept(id);
+  const held = { directory: '/mnt', files: [], held: 'all', process: 'qemu-1' } as const;
+  const entry = { saga: END, evidence: [], formats: [], tell: null };
+  await journal.commit(id, { ...entry, chain: held });
+  await journal[Symbol.asyncDispose]();
+  const old = new DatabaseSync(place.file);
+  old.exec(`${NO_DOUBTS} PRAGMA user_version = 4`);
+  old.close();
+  await using again = opened(place.file, new SimClock());
+  expect(await again.chain(volume)).toEqual(held);
+  const doubts = [{ operation: 'b' as OperationId, process: 'qemu-1', gone: 'v' as FileName }];
+  await again.commit(id, { ...entry, chain: { ...held, doubts } });
+  expect(await again.chain(volume)).toEqual({ ...held, doubts });
+  // What the boot guard names to whoever is refused a start.
+  using now = new DatabaseSync(place.file, { readOnly: true });
+  expect(now.prepare('SELECT operation FROM chain').get()).toEqual({ operation: 'b' });
 });
 
 test('what is forgotten leaves no row of any table behind', async () => {

@@ -370,6 +370,7 @@ export function journalContract(name: string, open: () => Promise<JournalLab>): 
       files: [OVERLAY, BASE],
       held: 'all',
       process: 'qemu-1',
+      doubts: [{ operation: 'b' as OperationId, process: 'qemu-0', gone: BASE }],
     } as const;
     await journal.commit('a' as OperationId, entry({ chain }));
     await journal.commit('a' as OperationId, entry({ chain: null }));

@@ -81,7 +81,7 @@ class Host implements AsyncDisposable {
   /** A row that nobody can read. */
   spoil(volume: string): void {
     const db = new DatabaseSync(join(this.state, 'journal.sqlite'));
-    const row = "VALUES (?, '/', 'no JSON', 'nothing', NULL, 'operation-1', 1)";
+    const row = "VALUES (?, '/', 'no JSON', 'nothing', NULL, 'operation-1', 1, NULL)";
     db.prepare(`INSERT INTO chain ${row}`).run(volume);
     db.close();
   }

@@ -1,8 +1,16 @@
 import { describe, expect, test } from 'vitest';
 import { filesOf } from '#domain/chain.ts';
 import { nextCreate } from '#domain/create-saga.ts';
-import type { FileName } from '#domain/ids.ts';
-import { judgeBoot, type KnownChain, keeping, knownBy, settled } from '#domain/known-chain.ts';
+import { leftover } from '#domain/delete-end.ts';
+import type { FileName, OperationId } from '#domain/ids.ts';
+import {
+  judgeBoot,
+  type KnownChain,
+  keeping,
+  knownBy,
+  type Step,
+  settled,
+} from '#domain/known-chain.ts';
 import type { Event, Saga } from '#domain/saga.ts';
 import { next, parked } from '#domain/sagas.ts';
 import { settling } from '#domain/settling.ts';
@@ -149,15 +157,11 @@ describe('what a delete teaches', () => {
     expect(knownBy(unknown, ended(unknown, 'failed'))).toMatchObject({ files, held: 'nothing' });
   });
 
-  test('what is done while the guest is off lets no chain go that is held', () => {
-    const known = { directory, files, held: 'all', process } as const;
-    const off = { directory, files: [NEW, ...files], held: 'below', process: null } as const;
-    expect(keeping(known, off)).toEqual({ ...off, held: 'all' });
-    expect(keeping({ ...off, held: 'all' }, { ...off, held: 'nothing' }).held).toBe('all');
-    // Who has seen it in a guest that runs knows better; and nothing else is held for long.
-    expect(keeping(known, { ...off, process: 'another' }).held).toBe('below');
-    expect(keeping(off, { ...off, held: 'nothing' }).held).toBe('nothing');
-    expect(keeping(null, off)).toBe(off);
+  test('one that was called failed, and of which an attempt may still come, holds it', () => {
+    const unsure = ended(merging, 'failed', { unsure: true });
+    expect(knownBy(merging, unsure)).toMatchObject({ files, held: 'all' });
+    const settled = ended(parked(merging, 'a defect'), 'failed');
+    expect(knownBy(parked(merging, 'a defect'), settled)).toMatchObject({ held: 'nothing' });
   });
 
   test('before it begins, and when it only repeats, it teaches nothing', () => {
@@ -166,6 +170,97 @@ describe('what a delete teaches', () => {
     }
     const confirming = at('delete', 'confirming');
     expect(knownBy(confirming, ended(confirming, 'merged'))).toBeNull();
+  });
+});
+
+describe('how long a doubt about a merge holds a chain', () => {
+  const merging = at('delete', 'merging');
+  const { plan } = merging as Extract<typeof merging, { plan: object }>;
+  const { directory, process } = plan as { directory: string; process: string };
+  const gone = leftover(plan);
+  const files = filesOf(plan.before);
+  const [E, N] = ['the merge', 'a later one'] as [OperationId, OperationId];
+  const doubt = { operation: E, process, gone };
+  const held = { directory, files, held: 'all', process, doubts: [doubt] } as const;
+  const free = { directory, files: [NEW, ...files], held: 'nothing', process } as const;
+  const switching = at('create', 'switching');
+  const created: Step = { operation: N, before: switching, now: ended(switching, 'created') };
+
+  const knownOf = (operation: OperationId, before: Saga, now: Saga) => {
+    const known = knownBy(before, now);
+    if (known === null) throw new Error('it teaches something');
+    return keeping(null, known, { operation, before, now });
+  };
+
+  test.each([
+    ['an outcome that is unknown', parked(merging, 'a defect')],
+    ['an attempt that may still come', ended(merging, 'failed', { unsure: true })],
+    ['a QEMU that died under it', ended(merging, 'failed', { unseen: true })],
+  ])('%s is one', (_, now) => {
+    expect(knownOf(E, merging, now)).toEqual(held);
+  });
+
+  test('a merge that is at work, or has ended well, is none', () => {
+    const flushing = at('delete', 'flushing');
+    expect(knownOf(E, merging, flushing)).toMatchObject({ held: 'all' });
+    expect(knownOf(E, merging, flushing)).not.toHaveProperty('doubts');
+    expect(knownOf(E, flushing, ended(flushing, 'merged'))).not.toHaveProperty('doubts');
+  });
+
+  test('whatever ends well in the same QEMU leaves it, with its own overlay on top', () => {
+    const kept = { ...free, held: 'all', doubts: [doubt] } as const;
+    expect(keeping(held, free, created)).toEqual(kept);
+    expect(keeping(kept, { ...free, held: 'below' }, created)).toEqual(kept);
+    const other = { operation: N, before: merging, now: ended(merging, 'merged', { gone: NEW }) };
+    expect(keeping(held, free, other)).toEqual(kept);
+    const failed = { operation: N, before: merging, now: ended(merging, 'failed', { gone }) };
+    expect(keeping(held, free, failed)).toEqual(kept);
+  });
+
+  test('another QEMU ends it', () => {
+    expect(keeping(held, { ...free, process: 'another' }, created)).toEqual({
+      ...free,
+      process: 'another',
+    });
+  });
+
+  test('whoever merges the same file away after it ends it', () => {
+    const again = { operation: N, before: merging, now: ended(merging, 'merged', { gone }) };
+    expect(keeping(held, free, again)).toEqual(free);
+  });
+
+  test('what is done to a guest that is off leaves it, unless the headers name the file', () => {
+    const off = { ...free, process: null } as const;
+    expect(keeping(held, off, created)).toEqual({ ...off, held: 'all', doubts: [doubt] });
+    const offline = at('delete', 'offline') as Extract<Saga, { at: 'offline' }>;
+    const now = ended(offline, 'failed', { gone: null });
+    const step: Step = { operation: N, before: offline, now };
+    const named = { ...doubt, gone: offline.plan.before.on?.file ?? offline.plan.before.file };
+    expect(keeping({ ...held, doubts: [named] }, off, step)).toEqual(off);
+    expect(keeping({ ...held, doubts: [{ ...doubt, gone: NEW }] }, off, step)).toMatchObject({
+      held: 'all',
+    });
+  });
+
+  test('a person ends the one that is settled, and no other', () => {
+    const unknown = parked(merging, 'a defect');
+    const now = ended(unknown, 'failed');
+    const known = { ...free, files };
+    expect(keeping(held, known, { operation: E, before: unknown, now })).toEqual(known);
+    const moreover = { ...held, doubts: [doubt, { ...doubt, operation: N, process: 'another' }] };
+    expect(keeping(moreover, known, { operation: E, before: unknown, now })).toEqual({
+      ...known,
+      held: 'all',
+      doubts: moreover.doubts.slice(1),
+    });
+  });
+
+  test('one that an earlier version wrote down is left while the guest is off', () => {
+    const { doubts: _, ...older } = held;
+    const off = { ...free, process: null };
+    expect(keeping(older, off, created)).toEqual({ ...off, held: 'all' });
+    expect(keeping(older, free, created)).toEqual(free);
+    expect(keeping(null, off, created)).toBe(off);
   });
 });
 

@@ -239,9 +239,12 @@ export class SqliteJournal implements Journal {
   }
 
   #know(id: OperationId, volume: VolumeId, chain: KnownChain, now: number): void {
-    const { directory, files, held, process } = chain;
-    const sql = 'INSERT OR REPLACE INTO chain VALUES (?, ?, ?, ?, ?, ?, ?)';
-    this.#run(sql, volume, directory, JSON.stringify(files), held, process, id, now);
+    const { directory, files, held, process, doubts = [] } = chain;
+    // Who is refused a start is told whose merge it is for.
+    const whose = doubts[0]?.operation ?? id;
+    const why = doubts.length > 0 ? JSON.stringify(doubts) : null;
+    const sql = 'INSERT OR REPLACE INTO chain VALUES (?, ?, ?, ?, ?, ?, ?, ?)';
+    this.#run(sql, volume, directory, JSON.stringify(files), held, process, whose, now, why);
   }
 
   #tell(id: OperationId, entry: Entry): Notice {

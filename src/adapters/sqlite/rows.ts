@@ -31,6 +31,7 @@ export const chainOf = (row: Record<string, unknown>): KnownChain => ({
   files: JSON.parse(String(row.files)),
   held: row.held as KnownChain['held'],
   process: row.process as string | null,
+  ...(row.doubts !== null && { doubts: JSON.parse(String(row.doubts)) }),
 });
 
 /**

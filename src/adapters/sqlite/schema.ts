@@ -85,12 +85,17 @@ ALTER TABLE operation ADD COLUMN trace TEXT;
 ALTER TABLE notice ADD COLUMN took_ms REAL;
 `;
 
+/** JSON text: the merges that hold a chain; null where there is none. */
+const DOUBTS = `
+ALTER TABLE chain ADD COLUMN doubts TEXT;
+`;
+
 /**
  * The journal's tables, as one list of changes: a journal has made as many of them as its
  * `user_version` says. Sagas and updates are JSON text: they are read by the code that wrote them,
  * and by people with the sqlite3 shell.
  */
-export const SCHEMA: readonly string[] = [TABLES, KNOWN_CHAINS, CHANGES, TRACES];
+export const SCHEMA: readonly string[] = [TABLES, KNOWN_CHAINS, CHANGES, TRACES, DOUBTS];
 export const SCHEMA_VERSION = SCHEMA.length;
 
 /** Whoever has the journal open for writing has locked this file. */
