@@ -154,7 +154,9 @@ function busyWorld(open: readonly Operation[], over: readonly Operation[] = []) 
   };
   const ports = { hypervisor, volumes, journal, images, clock, telemetry, die };
   const sender = new Sender(ports);
-  const runner = new Runner({ ...ports, sender, createTimeoutMs: 540_000, pollMs: 1000 });
+  const isDefect = () => true;
+  const times = { createTimeoutMs: 540_000, pollMs: 1000 };
+  const runner = new Runner({ ...ports, ...times, sender, isDefect });
   const wakeAll = () => {
     for (const wake of [...asleep]) wake();
     asleep.clear();

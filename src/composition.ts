@@ -8,6 +8,7 @@ import { OsloLog } from '#adapters/operator/log.ts';
 import { Metrics } from '#adapters/operator/prometheus.ts';
 import { version } from '#adapters/operator/version.ts';
 import { SqliteJournal } from '#adapters/sqlite/journal.ts';
+import { whyUnwritten } from '#adapters/sqlite/opening.ts';
 import { codeOf, whyNot } from '#adapters/system/access.ts';
 import { systemClock } from '#adapters/system/clock.ts';
 import type { Limits } from '#domain/plan-create.ts';
@@ -47,6 +48,7 @@ export interface Settings {
   readonly createTimeoutMs: number;
   readonly pollMs: number;
   readonly die: (defect: unknown) => void;
+  readonly isDefect: (thrown: unknown) => boolean;
 }
 
 export const TOKEN = {
@@ -101,9 +103,9 @@ export const core = new ContainerModule(({ bind }) => {
     runner,
     [hypervisor, images, volumes, journal, clock, telemetry, sender, settings],
     (hypervisor, images, volumes, journal, clock, telemetry, sender, settings) => {
-      const { createTimeoutMs, pollMs, die } = settings;
+      const { createTimeoutMs, pollMs, die, isDefect } = settings;
       const ports = { hypervisor, images, volumes, journal, clock, telemetry };
-      return new Runner({ ...ports, sender, createTimeoutMs, pollMs, die });
+      return new Runner({ ...ports, sender, createTimeoutMs, pollMs, die, isDefect });
     },
   );
   provide(
@@ -177,6 +179,7 @@ export const settingsOf = (config: Config, die: Settings['die']): Settings => ({
   createTimeoutMs: config.cinder.createTimeoutMs,
   pollMs: 1000,
   die,
+  isDefect: (thrown) => whyUnwritten(thrown) === null,
 });
 
 function openJournal(config: Config, clock: Clock): Journal {

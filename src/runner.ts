@@ -24,6 +24,8 @@ export interface RunnerWorld extends LookWorld {
   readonly pollMs: number;
   /** Called with a defect, after it is journalled: the process must end. */
   readonly die: (defect: unknown) => void;
+  /** Whether what was thrown is a mistake of ours, and not a disk that cannot be written. */
+  readonly isDefect: (thrown: unknown) => boolean;
 }
 
 /** How often an operation may meet a defect in one state before it is left to a person. */
@@ -237,13 +239,14 @@ export class Runner {
     return now - (this.#asked.get(operation) ?? now);
   }
 
-  /** We contradict ourselves. The process ends; the second time the operation is set aside. */
+  /** The process ends; when we contradict ourselves a second time the operation is set aside. */
   async #broken(operation: Operation, defect: unknown): Promise<void> {
-    const { journal, telemetry, die } = this.#world;
+    const { journal, telemetry, die, isDefect } = this.#world;
+    const ours = isDefect(defect);
     const reason = defect instanceof Error ? (defect.stack ?? defect.message) : String(defect);
-    telemetry.log('error', `defect: ${reason}`, contextOf(operation));
+    telemetry.log('error', `${ours ? 'defect' : 'broken off'}: ${reason}`, contextOf(operation));
     try {
-      if ((await journal.defect(operation.id)) >= MAX_DEFECTS) {
+      if (ours && (await journal.defect(operation.id)) >= MAX_DEFECTS) {
         const why = `chainkeeper met a defect of its own here twice: ${reason.split('\n')[0]}`;
         // The step is the one in which this process took it up: another one would count anew.
         const saga = parked(operation.saga, why);

@@ -1,5 +1,7 @@
 import { DatabaseSync } from 'node:sqlite';
 import { expect, test } from 'vitest';
+import { settingsOf } from '#app/composition.ts';
+import type { Config } from '#app/config.ts';
 import { lastWords } from '#app/last-words.ts';
 
 /** What SQLite throws when its file can grow no more, as on a full disk. */
@@ -22,6 +24,12 @@ test('a full disk ends the process with one sentence, and no stack', () => {
       'What is not written down is not done, so this process ends; the next start goes on from ' +
       'what is.',
   );
+});
+
+test('nor is it counted as a defect of the operation that was to be written down', () => {
+  const { isDefect } = settingsOf({ cinder: {}, libvirt: {} } as Config, () => {});
+  expect(isDefect(full())).toBe(false);
+  expect(isDefect(new Error('we contradict ourselves'))).toBe(true);
 });
 
 test('what SQLite calls a mistake of ours keeps its stack', () => {

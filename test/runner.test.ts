@@ -300,6 +300,30 @@ describe('a defect', () => {
     expect(await desk.journal.chain(volume)).toMatchObject({ held: 'nothing' });
   });
 
+  test('is not what a disk throws that is full: no operation is set aside for it', async () => {
+    const desk = new Desk();
+    const full = new Error('database or disk is full');
+    desk.isDefect = (thrown) => thrown !== full;
+    let room = false;
+    desk.between = (port, method, call, args) => {
+      const written = (args[1] as { saga?: Saga } | undefined)?.saga?.at;
+      if (port === 'journal' && method === 'commit' && written !== 'end' && !room) throw full;
+      return call();
+    };
+    const id = await left(desk, 'a', createAt(desk, 'accepted'));
+    for (const times of [1, 2, 3]) {
+      await desk.boot();
+      await desk.clock.advance(5_000);
+      expect(desk.defects).toHaveLength(times);
+    }
+    expect(await outcome(desk, id)).toBe('accepted');
+    expect(desk.log.some((line) => line.startsWith('defect'))).toBe(false);
+    room = true;
+    await desk.boot();
+    await desk.idle();
+    expect(await outcome(desk, id)).toBe('created');
+  });
+
   test('in two different steps is no second one', async () => {
     const desk = new Desk();
     const id = await left(desk, 'a', createAt(desk, 'accepted'));

@@ -54,7 +54,8 @@ export function program(bare: Ports, quiesce: Quiesce, die: (defect: unknown) =>
   const pulls = new Pulls(clock);
   const ports = { ...bare, hypervisor: pulls.guard(bare.hypervisor) };
   const sender = new Sender(ports);
-  const settings = { createTimeoutMs: CREATE_TIMEOUT_MS, pollMs: 1000, die };
+  const isDefect = () => true;
+  const settings = { createTimeoutMs: CREATE_TIMEOUT_MS, pollMs: 1000, die, isDefect };
   const runner = new Runner({ ...ports, sender, ...settings });
   const limits = { maxChainDepth: MAX_CHAIN_DEPTH, quiesce };
   const service = new Service({ ...ports, clock, runner, sender, limits });

@@ -61,6 +61,8 @@ export class Desk {
   readonly log: string[] = [];
   /** The same lines with their levels and what they are about. */
   readonly lines: Parameters<Telemetry['log']>[] = [];
+  /** What is thrown and is no mistake of ours. */
+  isDefect: RunnerWorld['isDefect'] = () => true;
   between: Between = (_port, _method, call) => call();
   readonly #maxChainDepth: number;
   #life = new Life();
@@ -129,7 +131,8 @@ export class Desk {
       createTimeoutMs: 540_000,
       pollMs: 1000,
     };
-    const runner = new Runner({ ...ports, ...times, clock, telemetry, sender, die });
+    const { isDefect } = this;
+    const runner = new Runner({ ...ports, ...times, clock, telemetry, sender, die, isDefect });
     const limits = { maxChainDepth: this.#maxChainDepth };
     const service = new Service({ ...ports, clock, runner, sender, limits });
     const aftercare = this.#cares
