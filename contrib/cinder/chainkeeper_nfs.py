@@ -51,6 +51,7 @@ import glob
 import json
 import os
 import re
+import stat
 
 from oslo_log import log as logging
 from oslo_utils import excutils
@@ -345,15 +346,16 @@ class NfsDriver(nfs.NfsDriver):
 
     def _note(self, volume_path, merge):
         path = volume_path + NOTE
-        if not os.path.exists(path):
+        if not _is_note(path):
             # As stock makes .info: where the folder is root's, Cinder's own
             # user may write to a file there, and cannot make one.
             self._execute('truncate', '-s0', path,
                           run_as_root=self._execute_as_root)
             self._set_rw_permissions(path)
-        with open(path, 'w') as note:
+        with open(path, 'w', opener=_no_other) as note:
             json.dump(merge, note)
-        _sync(path)
+            note.flush()
+            os.fsync(note.fileno())
         _sync(os.path.dirname(path))
 
     def _finish(self, volume):
@@ -573,9 +575,13 @@ def _read_note(volume_path):
     Empty where one was killed who was writing it, before .info; and where
     it says what the driver never writes. Whoever can write to the share
     could have made it, and what it names is changed and removed by root.
+
+    :raises: InvalidVolume where it is no file
     """
+    if not _is_note(volume_path + NOTE):
+        return None
     try:
-        with open(volume_path + NOTE) as note:
+        with open(volume_path + NOTE, opener=_no_other) as note:
             merge = json.load(note)
     except FileNotFoundError:
         return None
@@ -586,6 +592,28 @@ def _read_note(volume_path):
     LOG.warning('%s is no note of a merge, and is not believed',
                 volume_path + NOTE)
     return {}
+
+
+def _is_note(path):
+    """Whether there is one; what else has its name is refused.
+
+    Whoever opened a FIFO would wait for ever, with the volume's lock, and
+    root would write to where a link leads.
+    """
+    try:
+        mode = os.lstat(path).st_mode
+    except FileNotFoundError:
+        return False
+    if not stat.S_ISREG(mode):
+        raise exception.InvalidVolume(reason=_(
+            '%(path)s is no file: the driver notes a merge there that is not '
+            'over. Look who made it, and remove it.') % {'path': path})
+    return True
+
+
+def _no_other(path, flags):
+    """Opens nothing that was put there since it was looked at."""
+    return os.open(path, flags | os.O_NOFOLLOW | os.O_NONBLOCK)
 
 
 def _is_merge_of(volume_name, merge):

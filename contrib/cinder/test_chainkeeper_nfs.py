@@ -994,6 +994,56 @@ class RecordTest(DriverTest):
                     self.driver._finish(now)
                 self.assertFalse(os.path.exists(self._path(gone)))
 
+    def test_note_that_is_no_file(self):
+        """What would be waited for, or written to by root elsewhere."""
+        one = self._taken(('8M', 1))
+        overlay = self._path('%s.%s' % (self.volume.name, one.id))
+        before = self._seen(overlay, 'qcow2')
+        base, names = self._hash(self.path), self._info()
+        note = self.path + '.info.merge'
+        elsewhere = os.path.join(CONF.state_path, 'elsewhere')
+        whole = json.dumps({'file': os.path.basename(overlay), 'above': None})
+        now = chainkeeper_nfs._now(self.volume)
+
+        def link():
+            with open(elsewhere, 'w') as target:
+                target.write(whole)
+            os.symlink(elsewhere, note)
+
+        for make, unmake in ((lambda: os.mkfifo(note), os.unlink),
+                             (lambda: os.mkdir(note), os.rmdir),
+                             (link, os.unlink),
+                             (lambda: os.symlink('nowhere', note), os.unlink)):
+            make()
+            self.driver._execute = mock.Mock(side_effect=self._execute)
+            for what in (lambda: self.driver._finish(now),
+                         lambda: self.driver.delete_snapshot(one),
+                         lambda: self.driver._note(self.path, {})):
+                with self.assertRaisesRegex(exception.InvalidVolume,
+                                            'is no file: .*remove it'):
+                    what()
+            self.assertEqual([], self.driver._execute.mock_calls)
+            unmake(note)
+        with open(elsewhere) as target:
+            self.assertEqual(whole, target.read())
+        self.assertFalse(os.path.exists(self._path('nowhere')))
+        self.assertEqual((base, names), (self._hash(self.path), self._info()))
+        # One that is put there between the look and the opening.
+        with mock.patch.object(chainkeeper_nfs, '_is_note', lambda _: True):
+            os.mkfifo(note)
+            self.assertEqual({}, chainkeeper_nfs._read_note(self.path))
+            self.assertRaises(OSError, self.driver._note, self.path, {})
+            os.unlink(note)
+            link()
+            for what in (lambda: chainkeeper_nfs._read_note(self.path),
+                         lambda: self.driver._note(self.path, {})):
+                self.assertRaises(OSError, what)
+            os.unlink(note)
+        with open(elsewhere) as target:
+            self.assertEqual(whole, target.read())
+        self.driver.delete_snapshot(one)
+        self.assertEqual(before, self._hash(self.path))
+
     def test_nothing_is_said_of_a_note_while_a_guest_has_the_volume(self):
         self._attach()
         with open(self.path + '.info.merge', 'w') as note:
