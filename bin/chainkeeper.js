@@ -2,7 +2,7 @@
 // Starts the program from the sources of a checkout, or from dist/ of the package. Plain
 // JavaScript that an old Node can parse, so that it gets a sentence instead of a syntax error.
 import { spawn } from 'node:child_process';
-import { existsSync } from 'node:fs';
+import { existsSync, readdirSync, readlinkSync } from 'node:fs';
 import Module from 'node:module';
 import { fileURLToPath } from 'node:url';
 
@@ -55,10 +55,42 @@ function start() {
   Module.runMain(existsSync(source) ? source : built);
 }
 
+/**
+ * Whether whoever started this handed it more than the three standard descriptors: a configuration
+ * as /dev/fd/3, say, or a lock. Node has each of those closed by an execve (measured: all up to the
+ * first free number above 15), and the heap is not worth that. What Node opens for itself has no
+ * name, is both ends of a pipe, or /dev/null.
+ */
+function isHandedMore() {
+  let found;
+  try {
+    found = readdirSync('/proc/self/fd').map(Number);
+  } catch {
+    return false;
+  }
+  const links = new Map();
+  for (const fd of found) {
+    try {
+      links.set(fd, readlinkSync(`/proc/self/fd/${fd}`));
+    } catch {
+      // It was the folder itself.
+    }
+  }
+  const all = [...links.values()];
+  for (let fd = 3; fd <= 15 || links.has(fd); fd++) {
+    const link = links.get(fd);
+    if (link === undefined || link === '/dev/null' || link.startsWith('anon_inode:')) continue;
+    const ends = all.filter((other) => other === link).length;
+    if (!link.startsWith('pipe:') || ends < 2) return true;
+  }
+  return false;
+}
+
 /** The same process once more, for the heap and glibc read all of that when they begin. */
 function becomeLean() {
   const told = [process.env.NODE_OPTIONS ?? '', ...process.execArgv].join(' ');
   if (typeof process.execve !== 'function' || /semi[-_]space[-_]size/.test(told)) return;
+  if (isHandedMore()) return;
   if (!process.env.MALLOC_ARENA_MAX) process.env.MALLOC_ARENA_MAX = '2';
   const args = [...process.execArgv, ...LEAN, ...process.argv.slice(1)];
   process.execve(process.execPath, [process.execPath, ...args], process.env);

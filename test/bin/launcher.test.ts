@@ -1,6 +1,16 @@
 import { type ChildProcess, spawn } from 'node:child_process';
 import { once } from 'node:events';
-import { existsSync, readFileSync } from 'node:fs';
+import {
+  closeSync,
+  existsSync,
+  mkdtempSync,
+  openSync,
+  readFileSync,
+  rmSync,
+  writeFileSync,
+} from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
 import { afterEach, expect, test } from 'vitest';
 
 /** This Node, which says that it is an old one: the launcher then looks for a newer. */
@@ -84,6 +94,28 @@ test('what serves has little room for garbage, and is the process that was start
   expect([first?.[0], others]).toEqual([second?.[0], []]);
   expect(first?.[1]).not.toContain('semi-space');
   expect(second?.[1]).toMatch(/--max-semi-space-size=4 --heap-growing-percent=30 2$/);
+});
+
+test('what more it was handed it keeps, at the price of the garbage', async () => {
+  const folder = mkdtempSync(join(tmpdir(), 'chainkeeper-handed-'));
+  const file = join(folder, 'secret.conf');
+  writeFileSync(file, '[no_such_group]\nan_option = of the file that was handed over\n');
+  const handed = openSync(file, 'r');
+  const say = 'console.error("began", process.pid)';
+  const node = ['--import', `data:text/javascript,${say}`, 'bin/chainkeeper.js'];
+  const child = spawn(process.execPath, [...node, 'serve', '--config-file', '/dev/fd/3'], {
+    stdio: ['ignore', 'ignore', 'pipe', handed],
+  });
+  closeSync(handed);
+  rmSync(folder, { recursive: true });
+  launcher = child;
+  let said = '';
+  child.stderr?.on('data', (piece) => {
+    said += piece;
+  });
+  expect((await once(child, 'close'))[0]).toBe(2);
+  expect(said).toContain('no_such_group');
+  expect(said.match(/^began \d+$/gm)).toHaveLength(1);
 });
 
 test('and as much as it is told to have', async () => {
