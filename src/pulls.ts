@@ -1,6 +1,7 @@
 import type { Fault } from '#domain/failure.ts';
 import type { ServerId, VolumeId } from '#domain/ids.ts';
 import { err, type Result } from '#domain/result.ts';
+import type { Saga } from '#domain/saga.ts';
 import type { GuestView } from '#domain/sight.ts';
 import { type Clock, OVER } from '#ports/clock.ts';
 import type { DiskOf, Hypervisor, LookOrder } from '#ports/hypervisor.ts';
@@ -38,6 +39,10 @@ interface Work {
   /** By the count of looks: only those that began later say that it is over. */
   readonly since: number;
 }
+
+/** Whether it may have begun a pull: a delete has, and a create heals a header by one. */
+const pulls = (saga: Saga): boolean =>
+  saga.at === 'merging' ? saga.plan.merge.kind === 'pull' : saga.at === 'switching' && !!saga.heals;
 
 type Clocked = Pick<Clock, 'monotonic' | 'sleep'>;
 
@@ -87,11 +92,7 @@ export class Pulls {
 
   /** Pulls that an earlier process may have begun, until somebody has looked. */
   expect(operations: readonly Operation[]): void {
-    for (const { saga } of operations) {
-      const pulling =
-        saga.kind === 'delete' && saga.at === 'merging' && saga.plan.merge.kind === 'pull';
-      if (pulling) this.#set(saga.request, 'pull');
-    }
+    for (const { saga } of operations) if (pulls(saga)) this.#set(saga.request, 'pull');
   }
 
   async #look(hypervisor: Hypervisor, disk: LookOrder): Promise<Result<GuestView, Fault>> {

@@ -202,17 +202,36 @@ test('a pull waits for a call that begins something; such calls do not', async (
   expect(begun).toEqual(['snapshot a', 'snapshot c', 'pull b']);
 });
 
-test('a pull that somebody else began, or an earlier process, is waited for as well', async () => {
-  const { clock, pulls, jobs, commit, look } = stage({ a: JOB });
+test('a pull that somebody else began is waited for as well', async () => {
+  const { clock, jobs, commit, look } = stage({ a: JOB });
   await look('a');
   expect(await clock.until(commit('b'))).toMatchObject({ error: { code: 84 } });
   delete jobs.a;
   expect(await clock.until(commit('b'))).toEqual(ok(null));
-  jobs.c = JOB;
+});
+
+test.each([
+  ['a delete', { kind: 'delete', at: 'merging', plan: { merge: { kind: 'pull' } } }],
+  ['a create whose header is healed', { kind: 'create', at: 'switching', heals: 1 }],
+])('so is %s that an earlier process left', async (_, left) => {
+  const { clock, pulls, commit } = stage({ c: JOB });
   const request = { server: 'guest', volume: 'c' };
-  const saga = { kind: 'delete', at: 'merging', plan: { merge: { kind: 'pull' } }, request };
-  pulls.expect([{ saga } as unknown as Operation]);
+  pulls.expect([{ saga: { ...left, request } } as unknown as Operation]);
   expect(await clock.until(commit('b'))).toMatchObject({ error: { code: 84 } });
+});
+
+test('what an earlier process left and pulls nothing is not waited for', async () => {
+  const { clock, looked, pulls, commit } = stage({ c: JOB });
+  const request = { server: 'guest', volume: 'c' };
+  const open = [
+    { kind: 'delete', at: 'merging', plan: { merge: { kind: 'commit' } } },
+    { kind: 'create', at: 'switching' },
+    // An undo begins an active commit, which is no pull.
+    { kind: 'undo', at: 'committing' },
+  ].map((left) => ({ saga: { ...left, request } }) as unknown as Operation);
+  pulls.expect(open);
+  expect(await clock.until(commit('b'))).toEqual(ok(null));
+  expect(looked).toEqual([]);
 });
 
 test('whatever begins nothing is asked of the hypervisor as it is', async () => {

@@ -149,7 +149,12 @@ export class HeardLaws implements Watcher {
     const { cloud, journal } = this.#world;
     const mine = cloud.disks.find((one) => one.volume === volume);
     const beside = cloud.disks.filter((one) => one !== mine && one.guest === mine?.guest);
-    const asked = journal.all.filter(({ saga }) => saga.kind === 'delete' && saga.at === 'merging');
+    const asked = journal.all.filter(({ saga }) =>
+      saga.at === 'merging'
+        ? saga.plan.merge.kind === 'pull'
+        : // A header is healed by a pull.
+          saga.at === 'switching' && !!saga.heals,
+    );
     return beside.some(
       ({ disk, volume }) =>
         disk.job?.kind === 'pull' || asked.some(({ saga }) => saga.request.volume === volume),
