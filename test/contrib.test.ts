@@ -175,30 +175,61 @@ describe('contrib/debian', () => {
     }
   });
 
+  /** What a maintainer script does where these commands are others. */
+  function scripted(
+    script: string,
+    args: readonly string[],
+    commands: Readonly<Record<string, string>>,
+  ) {
+    const folder = mkdtempSync(join(tmpdir(), 'ck-maintainer-'));
+    for (const [name, text] of Object.entries(commands)) {
+      writeFileSync(join(folder, name), `#!/bin/sh\n${text}\n`, { mode: 0o755 });
+    }
+    const { status, stdout, stderr } = spawnSync('/bin/sh', [`contrib/debian/${script}`, ...args], {
+      encoding: 'utf8',
+      env: { PATH: `${folder}:/usr/bin:/bin`, DPKG_MAINTSCRIPT_PACKAGE: 'chainkeeper-nova' },
+    });
+    rmSync(folder, { recursive: true });
+    return { status, stdout: stdout.split('\n').filter(Boolean), stderr };
+  }
+
   /** Its exit code, and what of others chainkeeper-nova's postinst runs where these users are. */
   function maintained(args: readonly string[], users: Readonly<Record<string, string>>) {
-    const folder = mkdtempSync(join(tmpdir(), 'ck-postinst-'));
     const groups = Object.entries(users).map(([user, of]) => `${user}) echo '${of}';;`);
-    const commands = {
+    const { status, stdout } = scripted('chainkeeper-nova.postinst', args, {
       getent: `case " ${Object.keys(users).join(' ')} " in *" $2 "*) ;; *) exit 2 ;; esac`,
       id: `case "$2" in ${groups.join(' ')} *) exit 1 ;; esac`,
       adduser: `echo "adduser $*"`,
       py3compile: `echo "py3compile $*"`,
-    };
-    for (const [name, text] of Object.entries(commands)) {
-      writeFileSync(join(folder, name), `#!/bin/sh\n${text}\n`, { mode: 0o755 });
-    }
-    const { status, stdout } = spawnSync(
-      '/bin/sh',
-      ['contrib/debian/chainkeeper-nova.postinst', ...args],
-      {
-        encoding: 'utf8',
-        env: { PATH: `${folder}:/usr/bin:/bin`, DPKG_MAINTSCRIPT_PACKAGE: 'chainkeeper-nova' },
-      },
-    );
-    rmSync(folder, { recursive: true });
-    return [status, ...stdout.split('\n').filter(Boolean)];
+    });
+    return [status, ...stdout];
   }
+
+  test('whoever removes the service is told of what is not finished, and nothing keeps it', () => {
+    const asked = 'ops list --state open -f value -c id';
+    const removed = (action: string, chainkeeper: string) =>
+      scripted('chainkeeper.prerm', [action], {
+        chainkeeper,
+        'deb-systemd-invoke': 'echo "deb-systemd-invoke $*"',
+      });
+    const open = (...ids: readonly string[]) =>
+      `[ "$*" = '${asked}' ] || exit 2; printf '%s' '${ids.map((id) => `${id}\n`).join('')}'`;
+    const stops = existsSync('/run/systemd/system')
+      ? ['deb-systemd-invoke stop chainkeeper.service']
+      : [];
+    const two = removed('remove', open('one', 'two'));
+    expect(two).toMatchObject({ status: 0, stdout: stops });
+    expect(two.stderr).toMatch(/^chainkeeper: 2 operation\(s\) are not finished\./);
+    const quiet = { status: 0, stdout: stops, stderr: '' };
+    expect(removed('remove', open())).toEqual(quiet);
+    // A service that does not run is not asked for what its journal has.
+    expect(removed('remove', 'echo "nobody answers" >&2; exit 5')).toEqual(quiet);
+    // The next postinst restarts it.
+    for (const action of ['upgrade', 'deconfigure', 'failed-upgrade']) {
+      expect(removed(action, open('one')), action).toEqual({ ...quiet, stdout: [] });
+    }
+    expect(COMMANDS).toContain('ops list');
+  });
 
   test('nova gets into the group, whichever comes first, and once', () => {
     const joins = 'adduser --quiet nova chainkeeper';
