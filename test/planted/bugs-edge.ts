@@ -47,8 +47,18 @@ export const EDGE_BUGS: readonly Bug[] = [
     suite: 'test/runner.test.ts',
     edit: {
       file: 'src/runner.ts',
-      find: 'if ((await journal.defect(operation.id)) >= MAX_DEFECTS) {',
-      put: 'if ((await journal.defect(operation.id)) >= 1e9) {',
+      find: 'if (ours && (await journal.defect(operation.id)) >= MAX_DEFECTS) {',
+      put: 'if (ours && (await journal.defect(operation.id)) >= 1e9) {',
+    },
+  },
+  {
+    name: 'a full disk is counted as a defect of the operation',
+    habit: 'ours',
+    suite: 'test/runner.test.ts',
+    edit: {
+      file: 'src/runner.ts',
+      find: 'if (ours && (await journal.defect(operation.id)) >= MAX_DEFECTS) {',
+      put: 'if ((await journal.defect(operation.id)) >= MAX_DEFECTS) {',
     },
   },
   {
@@ -67,8 +77,18 @@ export const EDGE_BUGS: readonly Bug[] = [
     suite: 'test/pulls.test.ts',
     edit: {
       file: 'src/pulls.ts',
-      find: "if (pulling) this.#set(saga.request, 'pull');",
-      put: '',
+      find: "if (pulls(saga)) this.#set(saga.request, 'pull');",
+      put: '{}',
+    },
+  },
+  {
+    name: 'the pull that heals a header is forgotten by the next process',
+    habit: 'ours',
+    suite: 'test/pulls.test.ts',
+    edit: {
+      file: 'src/pulls.ts',
+      find: "saga.at === 'switching' && !!saga.heals;",
+      put: 'false;',
     },
   },
 ];
