@@ -19,7 +19,7 @@ import { WordLaws } from './law-words.ts';
 import { CancelledMirrors } from './left-open.ts';
 import { settle } from './operators.ts';
 import { LONGEST_WAIT_MS, People, snapshotsOf } from './people.ts';
-import type { Ports } from './program.ts';
+import { CREATE_TIMEOUT_MS, type Ports } from './program.ts';
 import type { Broken } from './watcher.ts';
 import { World } from './world.ts';
 
@@ -141,7 +141,8 @@ async function attached(world: World): Promise<void> {
 async function rest(world: World): Promise<void> {
   const { clock, journal, cloud } = world;
   let until = Math.max(clock.now(), world.lateUntil) + REST_WITHIN_MS;
-  const longest = until + LONGEST_WAIT_MS;
+  // Counted anew by a process that starts: the wall clock may have been set back.
+  const longest = until + CREATE_TIMEOUT_MS;
   while (clock.now() < until) {
     await clock.sleep(1_000);
     // A merge takes what it takes.

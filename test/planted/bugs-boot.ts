@@ -47,7 +47,8 @@ export const BOOT_BUGS: readonly Bug[] = [
   {
     name: 'an operation that ends well lets a chain go that another merge holds',
     habit: 'ours',
-    laws: [2],
+    // In 3,000 histories no guest is killed between what ends well and the merge that comes late.
+    suite: 'test/domain/known-chain.test.ts',
     edit: {
       file: KNOWN,
       find: "if (doubts.length > 0) return { ...known, held: 'all', doubts };",
