@@ -66,7 +66,8 @@ function resolved(responses: Readonly<Record<string, Content>>, status: number):
 
 type Validate = ((value: unknown) => boolean) & { readonly errors?: unknown };
 const compile = await validator();
-const compiled = new Map<string, Validate>();
+/** By the schema itself: its text, with all that it may name, is long. */
+const compiled = new WeakMap<object, Validate>();
 
 /** Fastify hands it out with a request only. */
 async function validator(): Promise<(schema: object) => Validate> {
@@ -83,10 +84,12 @@ async function validator(): Promise<(schema: object) => Validate> {
   });
   await app.inject('/');
   return (schema) => {
+    const known = compiled.get(schema);
+    if (known !== undefined) return known;
     const whole = { ...schema, $defs: DOCUMENT.components.schemas };
     const text = JSON.stringify(whole).replaceAll('#/components/schemas/', '#/$defs/');
-    const known = compiled.get(text) ?? (make?.(JSON.parse(text)) as Validate);
-    compiled.set(text, known);
-    return known;
+    const made = make?.(JSON.parse(text)) as Validate;
+    compiled.set(schema, made);
+    return made;
   };
 }
