@@ -85,8 +85,10 @@ export class SimClock implements Clock {
   async advance(ms: number): Promise<void> {
     const end = this.#now + ms;
     await settled();
-    while (this.#sleepers[0] !== undefined && this.#sleepers[0].until <= end)
+    while (this.#sleepers[0] !== undefined && this.#sleepers[0].until <= end) {
       await this.#wakeNext();
+      await settled();
+    }
     this.#now = end;
   }
 
@@ -132,14 +134,20 @@ export class SimClock implements Clock {
     if (next === undefined) return;
     this.#now = Math.max(this.#now, next.until);
     next.wake();
-    await settled();
+    await drained();
     this.watch?.();
   }
 }
 
 const PATIENCE = 100;
 
-/** Until every promise that can settle by itself has. */
+/** Until every promise that waits for nothing but promises has settled. */
+const drained = (): Promise<void> => new Promise((resolve) => process.nextTick(resolve));
+
+/**
+ * Until everything that can settle by itself has: after a turn of the event loop, which is dear,
+ * and in which Node says of what was rejected that nobody handles it.
+ */
 const settled = (): Promise<void> => new Promise((resolve) => setImmediate(resolve));
 
 const pause = (ms: number): Promise<void> => new Promise((resolve) => setTimeout(resolve, ms));
