@@ -157,7 +157,7 @@ export class SimCinder {
     const row = this.snapshots.get(id);
     const verdict = row && judgeBody(body, row, this.knows);
     const accepted = verdict?.status === 202;
-    const copy = structuredClone(body);
+    const copy = body === undefined ? body : JSON.parse(JSON.stringify(body));
     this.updates.push({ at: this.#clock.now(), snapshot: id, body: copy, accepted });
     if (row === undefined) {
       const problem = schemaProblem(body, this.knows);

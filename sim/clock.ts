@@ -58,18 +58,11 @@ export class SimClock implements Clock {
   }
 
   uuid(): string {
-    const hex = Array.from({ length: 32 }, () => Math.floor(this.random() * 16).toString(16));
-    hex[12] = '4';
-    hex[16] = '89ab'[Math.floor(this.random() * 4)] ?? '8';
-    const text = hex.join('');
-    const cuts: readonly [number, number][] = [
-      [0, 8],
-      [8, 12],
-      [12, 16],
-      [16, 20],
-      [20, 32],
-    ];
-    return cuts.map(([from, to]) => text.slice(from, to)).join('-');
+    let hex = '';
+    for (let at = 0; at < 32; at++) hex += DIGITS[Math.floor(this.random() * 16)];
+    const variant = '89ab'[Math.floor(this.random() * 4)];
+    const [low, mid] = [hex.slice(0, 8), hex.slice(8, 12)];
+    return `${low}-${mid}-4${hex.slice(13, 16)}-${variant}${hex.slice(17, 20)}-${hex.slice(20)}`;
   }
 
   /** mulberry32. */
@@ -138,6 +131,8 @@ export class SimClock implements Clock {
     this.watch?.();
   }
 }
+
+const DIGITS = '0123456789abcdef';
 
 const PATIENCE = 100;
 

@@ -99,4 +99,4 @@ function luksHead(clusters: number): FileHead {
   return { page, fileBytes: (LUKS_CLUSTERS + clusters) * CLUSTER_BYTES };
 }
 
-const latin = (text: string): Uint8Array => Uint8Array.from(text, (char) => char.charCodeAt(0));
+const latin = (text: string): Uint8Array => Buffer.from(text, 'latin1');

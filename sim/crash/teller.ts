@@ -127,7 +127,8 @@ export class Teller {
     const patience = new AbortController();
     const tired = clock.sleep(LONGEST_WAIT_MS, patience.signal).then(() => null);
     const ended = await Promise.race([asked, tired]);
-    patience.abort();
+    // Not without a reason: that makes an error, stack and all, which nobody reads.
+    patience.abort(null);
     this.#problem = ended === null ? 'never answered' : (ended.problem ?? '');
     if (this.guestIsDown) this.#problem += ' (the guest is down)';
     if (ended === null) return 'never answered';

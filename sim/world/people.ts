@@ -31,7 +31,8 @@ export class People {
       while (this.#pending.size > 0) await Promise.all(this.#pending);
     };
     await Promise.race([all(), tired]);
-    patience.abort();
+    // Not without a reason: that makes an error, stack and all, which nobody reads.
+    patience.abort(null);
   }
 
   async live(): Promise<void> {
