@@ -1,4 +1,5 @@
 import type { SnapshotId } from '#domain/ids.ts';
+import { OVER } from '#ports/clock.ts';
 import type { Ended } from '../cinder-rows.ts';
 import type { Guests } from '../world/guests.ts';
 import type { DiskTruth } from '../world/truth.ts';
@@ -127,8 +128,7 @@ export class Teller {
     const patience = new AbortController();
     const tired = clock.sleep(LONGEST_WAIT_MS, patience.signal).then(() => null);
     const ended = await Promise.race([asked, tired]);
-    // Not without a reason: that makes an error, stack and all, which nobody reads.
-    patience.abort(null);
+    patience.abort(OVER);
     this.#problem = ended === null ? 'never answered' : (ended.problem ?? '');
     if (this.guestIsDown) this.#problem += ' (the guest is down)';
     if (ended === null) return 'never answered';

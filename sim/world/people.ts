@@ -1,4 +1,5 @@
 import type { SnapshotId, VolumeId } from '#domain/ids.ts';
+import { OVER } from '#ports/clock.ts';
 import type { Ended, SnapshotRow } from '../cinder-rows.ts';
 import type { CloudDisk } from '../cloud.ts';
 import { attach, detach } from './cinder-hands.ts';
@@ -31,8 +32,7 @@ export class People {
       while (this.#pending.size > 0) await Promise.all(this.#pending);
     };
     await Promise.race([all(), tired]);
-    // Not without a reason: that makes an error, stack and all, which nobody reads.
-    patience.abort(null);
+    patience.abort(OVER);
   }
 
   async live(): Promise<void> {
