@@ -12,6 +12,9 @@ export default defineConfig({
     // By default one core of them is left to vitest itself, which hardly needs it.
     maxWorkers: '100%',
     sequence: { sequencer: sequencer() },
+    // A process or thread that a test starts spends most of its second on stripping types. Node
+    // looks at the source before it takes what it kept: a planted bug is compiled anew.
+    env: { NODE_COMPILE_CACHE: `${import.meta.dirname}/node_modules/.cache/compiled` },
   },
 });
 
