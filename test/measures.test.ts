@@ -2,7 +2,7 @@ import { spawn } from 'node:child_process';
 import { once } from 'node:events';
 import { readFileSync } from 'node:fs';
 import { request } from 'node:http';
-import { afterAll, beforeAll, describe, expect, test } from 'vitest';
+import { afterAll, beforeAll, describe, expect, test, vi } from 'vitest';
 import { FAMILIES, type Family, Metrics } from '#adapters/operator/prometheus.ts';
 import { Meter } from '#app/measures.ts';
 import { ProgressBook } from '#app/progress.ts';
@@ -154,6 +154,9 @@ test('Ctrl-C at ops watch ends the watching, and the merge goes on', async () =>
     (await inspect.operations('open', 9)).find(({ saga }) => saga.at === 'merging');
   await expect.poll(open, { timeout: 10_000 }).toBeDefined();
   const { id } = (await open())!;
+  // It gets nowhere until the watch has seen it, however long that takes to start.
+  await expect.poll(() => disk.job, { timeout: 10_000 }).not.toBe(null);
+  const stopped = vi.spyOn(disk.job!, 'step').mockImplementation(() => {});
   const { socket } = host.config.operator;
   const args = ['bin/chainkeeper.js', 'ops', 'watch', id, '--socket', socket];
   const watch = spawn(process.execPath, args, { stdio: ['ignore', 'pipe', 'pipe'] });
@@ -164,11 +167,12 @@ test('Ctrl-C at ops watch ends the watching, and the merge goes on', async () =>
   watch.stderr.on('data', (piece) => {
     said += piece;
   });
-  await expect.poll(() => said, { timeout: 10_000 }).toMatch(/delete .* merging\n/);
+  await expect.poll(() => said, { timeout: 30_000 }).toMatch(/delete .* merging\n/);
   watch.kill('SIGINT');
   // Nobody has waited for its end: the outcome is not known.
   expect(await once(watch, 'exit')).toEqual([4, null]);
   expect(said).toContain('what goes on goes on');
+  stopped.mockRestore();
   await deleting;
   await runner.idle();
   const ended = await inspect.operation(id);
