@@ -1,4 +1,4 @@
-import { filesOf, type SeenLayer } from '#domain/chain.ts';
+import type { SeenLayer } from '#domain/chain.ts';
 import type { LayerKey } from '#domain/encryption.ts';
 import type { FileName } from '#domain/ids.ts';
 import type { DiskView, Job } from '#domain/sight.ts';
@@ -32,7 +32,11 @@ export function seen(guest: SimGuest, disk: SimDisk, oldLibvirt: boolean): DiskV
 export const isSettled = ({ process, chain, job }: DiskView, { settled }: LookOrder): boolean =>
   process === settled?.process &&
   job?.mirror === undefined &&
-  filesOf(chain).join('/') === settled?.chain.join('/');
+  namesOf(chain).join('/') === settled?.chain.join('/');
+
+function namesOf({ file, on }: SeenLayer): readonly FileName[] {
+  return on === null ? [file] : [file, ...namesOf(on)];
+}
 
 /** Where the layers are: all in one folder, of the host or over a network. */
 function place(disk: SimDisk): Pick<DiskView, 'source' | 'stray'> {
