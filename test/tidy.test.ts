@@ -27,7 +27,7 @@ const HOMES: Readonly<Record<string, RegExp>> = {
   'reflect-metadata': /^(src|sim)\/composition\.ts$/,
   'fast-xml-parser': /^src\/adapters\/libvirt\/domain-xml\.ts$/,
   koffi:
-    /^src\/adapters\/(libvirt\/(((stats|locks)-)?ffi|events|[a-z-]*worker)|system\/notify-ffi)\.ts$/,
+    /^src\/adapters\/(libvirt\/(((events|stats|locks)-)?ffi|event-line)|system\/notify-ffi)\.ts$/,
 };
 
 const laws: readonly Law[] = [
@@ -46,6 +46,12 @@ const laws: readonly Law[] = [
       "src/adapters/cinder/wire.ts: import { XMLParser } from 'fast-xml-parser';",
       "src/adapters/libvirt/hypervisor.ts: import koffi from 'koffi';",
     ],
+  ),
+  noImport(
+    'node:http is imported in one way only, which does not load all of it',
+    SRC,
+    ({ from, types }) => from === 'node:http' && !types,
+    ["src/a.ts: import { request } from 'node:http';"],
   ),
   noImport(
     'the sim knows the ports, and of the domain types, ids and results: never a rule',

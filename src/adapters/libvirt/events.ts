@@ -1,13 +1,6 @@
-import { Worker } from 'node:worker_threads';
-import {
-  type Connection,
-  closeConnection,
-  LATE,
-  openConnection,
-  prepare,
-  within,
-} from './connection.ts';
-import type { ToWorker } from './event-worker.ts';
+import { type Connection, openConnection, prepare, within } from './connection.ts';
+import { EventLine } from './event-line.ts';
+import { EventLoop } from './event-loop.ts';
 import { libvirt } from './ffi.ts';
 
 /** `type` as virDomainBlockJobType: 1 pull, 2 copy, 3 commit, 4 active commit. */
@@ -33,7 +26,7 @@ export type LibvirtListener = (event: LibvirtEvent) => void;
 const OPEN_TIMEOUT_MS = 10_000;
 const FIRST_PAUSE_MS = 100;
 const LONGEST_PAUSE_MS = 5_000;
-/** A worker that is inside a call to a daemon that froze just now is not waited for longer. */
+/** A daemon that froze just now is not waited for longer. */
 const STOP_TIMEOUT_MS = 3_000;
 
 /** GLib's main context, which libvirt's loop is, belongs to one thread of the process. */
@@ -46,14 +39,13 @@ let running = false;
  */
 export class LibvirtEvents implements AsyncDisposable {
   readonly #uri: string;
-  readonly #worker: Worker;
   readonly #listeners = new Set<LibvirtListener>();
   readonly #stopping = new AbortController();
   #connected = false;
   #reason: string | null = null;
   /** Settles with the end of the first attempt. */
   readonly #tried = Promise.withResolvers<void>();
-  readonly #exited = Promise.withResolvers<void>();
+  readonly #ended: Promise<void>;
 
   /**
    * Resolves when the first attempt to connect is over, whichever way; it goes on trying. One at a
@@ -63,24 +55,14 @@ export class LibvirtEvents implements AsyncDisposable {
     if (running) throw new Error('libvirt events are already being listened to');
     running = true;
     const events = new LibvirtEvents(uri);
-    void events.#connect();
     await events.#tried.promise;
     return events;
   }
 
   private constructor(uri: string) {
     this.#uri = uri;
-    // Before the worker's first round: it would find no loop to run.
-    const lib = libvirt();
-    if (lib.ok) prepare(lib.value);
-    // Neither tsc nor Node rewrites a name in a URL: as built, this file is .js and so is that.
-    const extension = import.meta.url.endsWith('.ts') ? 'ts' : 'js';
-    this.#worker = new Worker(new URL(`./event-worker.${extension}`, import.meta.url));
-    // No listener for 'error': a worker that throws is a defect and ends the process.
-    this.#worker.on('message', (event: LibvirtEvent) => this.#hear(event));
-    this.#worker.on('exit', () => {
+    this.#ended = this.#run().finally(() => {
       running = false;
-      this.#exited.resolve();
     });
   }
 
@@ -100,47 +82,56 @@ export class LibvirtEvents implements AsyncDisposable {
   }
 
   /**
-   * Returns in a few seconds. A worker that is held by a frozen daemon is not terminated, since
-   * its connection would be left with callbacks into a thread that is gone: it ends by itself
-   * when keepalive gives the daemon up.
+   * Returns in a few seconds. What a frozen daemon holds ends by itself when keepalive gives the
+   * daemon up; until then the loop goes on, for it is what counts the pings.
    */
   async [Symbol.asyncDispose](): Promise<void> {
     this.#stopping.abort();
     this.#listeners.clear();
     this.#connected = false;
-    this.#send({ kind: 'stop' });
-    const exited = await within(this.#exited.promise, STOP_TIMEOUT_MS);
-    if (exited === LATE) this.#worker.unref();
+    await within(this.#ended, STOP_TIMEOUT_MS);
   }
 
-  /** Opens here and not in the worker, whose loop has to go on (see event-worker.ts). */
-  async #connect(): Promise<void> {
-    for (let pause = FIRST_PAUSE_MS; !this.#stopping.signal.aborted; pause *= 2) {
+  async #run(): Promise<void> {
+    const lib = libvirt();
+    // Then nobody can connect either, and hears why.
+    if (!lib.ok) return this.#listen(null);
+    // Before the loop's first round: it would find none to run.
+    prepare(lib.value);
+    const loop = new EventLoop(lib.value);
+    const line = new EventLine(lib.value, (event) => this.#tell(event));
+    await this.#listen(line);
+    await loop.stop();
+    line.forget();
+  }
+
+  /** Connects, and listens until the connection is lost; again and again. */
+  async #listen(line: EventLine | null): Promise<void> {
+    const { signal } = this.#stopping;
+    for (let pause = FIRST_PAUSE_MS; !signal.aborted; pause *= 2) {
       const opened = await openConnection(this.#uri, OPEN_TIMEOUT_MS);
-      if (opened.ok) return this.#hand(opened.value);
-      this.#lost(opened.error);
-      await sleep(Math.min(pause, LONGEST_PAUSE_MS), this.#stopping.signal);
+      if (opened.ok && line !== null) {
+        if (await this.#hear(line, opened.value)) pause = FIRST_PAUSE_MS / 2;
+      } else if (!opened.ok) this.#lost(opened.error);
+      await sleep(Math.min(pause, LONGEST_PAUSE_MS), signal);
     }
   }
 
-  /** From here on the connection is the worker's to use and to close. */
-  #hand(connection: Connection): void {
-    if (this.#stopping.signal.aborted) closeConnection(connection);
-    else this.#send({ kind: 'listen', connection: connection.handle });
-  }
-
-  #hear(event: LibvirtEvent): void {
-    if (event.kind === 'connected') {
+  /** Listens over this connection, as long as there is one; whether it ever did. */
+  async #hear(line: EventLine, connection: Connection): Promise<boolean> {
+    const { signal } = this.#stopping;
+    let reason = await line.listen(connection);
+    const listened = reason === null && !signal.aborted;
+    if (listened) {
       this.#connected = true;
       this.#reason = null;
       this.#tried.resolve();
+      this.#tell({ kind: 'connected' });
+      reason = await line.over(signal);
     }
-    if (event.kind === 'disconnected') {
-      this.#lost(event.reason);
-      void sleep(FIRST_PAUSE_MS, this.#stopping.signal).then(() => this.#connect());
-      return;
-    }
-    this.#tell(event);
+    if (reason !== null && !signal.aborted) this.#lost(reason);
+    await line.leave();
+    return listened;
   }
 
   /** Told once per loss, with the newest reason kept for whoever asks. */
@@ -154,10 +145,6 @@ export class LibvirtEvents implements AsyncDisposable {
 
   #tell(event: LibvirtEvent): void {
     for (const listener of [...this.#listeners]) listener(event);
-  }
-
-  #send(message: ToWorker): void {
-    this.#worker.postMessage(message);
   }
 }
 

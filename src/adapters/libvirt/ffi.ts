@@ -1,6 +1,7 @@
 import { promisify } from 'node:util';
 import koffi from 'koffi';
 import { err, ok, type Result } from '#domain/result.ts';
+import { events } from './events-ffi.ts';
 import { statistics } from './stats-ffi.ts';
 
 /** The address of a libvirt object: good in every thread of the process, until it is freed. */
@@ -48,7 +49,7 @@ function load(): Result<Libvirt, string> {
   }
 }
 
-type Library = ReturnType<typeof koffi.load>;
+export type Library = ReturnType<typeof koffi.load>;
 type Spec = Parameters<typeof koffi.alloc>[0];
 type Any = (...args: never[]) => unknown;
 type Remote<F extends Any> = (...args: Parameters<F>) => Promise<ReturnType<F>>;
@@ -60,13 +61,13 @@ const declare = (library: Library, prototype: Prototype) =>
   typeof prototype === 'string' ? library.func(prototype) : library.func(...prototype);
 
 /** Waits for the daemon: on libuv's pool, so that a stuck call does not stop this thread. */
-const remoteOf =
+export const remoteOf =
   (library: Library) =>
   <F extends Any>(prototype: Prototype): Remote<F> =>
     promisify(declare(library, prototype).async) as Remote<F>;
 
-/** Answers from memory; or is called by the event thread, which has nothing better to do. */
-const localOf =
+/** Answers from memory. */
+export const localOf =
   (library: Library) =>
   <F extends Any>(prototype: Prototype): F =>
     declare(library, prototype) as unknown as F;
@@ -79,8 +80,18 @@ const BLOCK_INFO = koffi.struct({ capacity: 'uint64', allocation: 'uint64', phys
 /** A char* that is ours to free: plain 'str' leaked 66 MiB in 20,000 calls (measured). */
 const HEAP_STRING = koffi.disposable('str', koffi.free);
 
+/** Of libvirt as its calls tell it, 6.1.0: from here on its event loop is GLib's. */
+const OLDEST = 6_001_000;
+
 function bind() {
   const library = koffi.load('libvirt.so.0');
+  const version: number[] = [0];
+  library.func('int virGetVersion(_Out_ ulong *of, str driver, _Out_ ulong *ofDriver)')(
+    version,
+    null,
+    null,
+  );
+  if (!(Number(version[0]) >= OLDEST)) throw new Error('it is older than 6.1');
   // A C function that does nothing, in place of callbacks that must not reach JavaScript.
   const nothing: Pointer = koffi.load('libc.so.6').symbol('labs');
   return {
@@ -88,7 +99,7 @@ function bind() {
     ...connections(library),
     ...domains(library),
     ...disks(library),
-    ...events(library, nothing),
+    ...events(library),
     ...statistics(library),
   };
 }
@@ -148,7 +159,6 @@ function connections(library: Library) {
   return {
     open: remote<(uri: string) => Pointer | null>('void *virConnectOpen(str uri)'),
     close: remote<(connection: Pointer) => number>('int virConnectClose(void *conn)'),
-    closeNow: local<(connection: Pointer) => number>('int virConnectClose(void *conn)'),
     isAlive: local<(connection: Pointer) => number>('int virConnectIsAlive(void *conn)'),
     setKeepAlive: remote<(connection: Pointer, seconds: number, count: number) => number>(
       'int virConnectSetKeepAlive(void *conn, int interval, uint count)',
@@ -250,45 +260,6 @@ function disks(library: Library) {
     ]),
     blockResize: remote<(domain: Pointer, disk: string, size: number, flags: number) => number>(
       'int virDomainBlockResize(void *domain, str disk, uint64 size, uint flags)',
-    ),
-  };
-}
-
-function events(library: Library, nothing: Pointer) {
-  const local = localOf(library);
-  const addTimeout = local<(ms: number, callback: Pointer, data: null, free: null) => number>(
-    'int virEventAddTimeout(int ms, void *callback, void *data, void *free)',
-  );
-  const register = local<
-    (c: Pointer, d: null, event: number, callback: Pointer, data: null, free: null) => number
-  >([
-    'virConnectDomainEventRegisterAny',
-    'int',
-    ['void *', 'void *', 'int', 'void *', 'void *', 'void *'],
-  ]);
-  const registerClose = local<(c: Pointer, callback: Pointer, data: null, free: null) => number>([
-    'virConnectRegisterCloseCallback',
-    'int',
-    ['void *', 'void *', 'void *', 'void *'],
-  ]);
-  return {
-    /** Once in a process, before its first open: connections made earlier never get events. */
-    registerEventLoop: local<() => number>('int virEventRegisterDefaultImpl()'),
-    /** One round: waits for the next event or timer, and runs callbacks on this thread. */
-    runEventLoop: local<() => number>('int virEventRunDefaultImpl()'),
-    /** Makes every round end after `ms` at the latest. */
-    addTicker: (ms: number): number => addTimeout(ms, nothing, null, null),
-    removeTicker: local<(ticker: number) => number>('int virEventRemoveTimeout(int timer)'),
-    /** Of all guests; `callback` is a registered one. 0 is a good answer, -1 is not. */
-    registerEvent: (connection: Pointer, event: number, callback: Pointer): number =>
-      register(connection, null, event, callback, null, null),
-    deregisterEvent: local<(connection: Pointer, id: number) => number>(
-      'int virConnectDomainEventDeregisterAny(void *conn, int id)',
-    ),
-    registerClose: (connection: Pointer, callback: Pointer): number =>
-      registerClose(connection, callback, null, null),
-    unregisterClose: local<(connection: Pointer, callback: Pointer) => number>(
-      'int virConnectUnregisterCloseCallback(void *conn, void *callback)',
     ),
   };
 }

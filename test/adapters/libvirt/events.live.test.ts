@@ -63,7 +63,7 @@ test('a cancelled job says so, a destroyed guest says only that it is gone', asy
   expect(jobsOf(heard)).toHaveLength(1);
 });
 
-test('every event of many jobs arrives, with the worker and four lanes at it', async () => {
+test('every event of many jobs arrives, with the loop and four lanes at it', async () => {
   await using events = await LibvirtEvents.start(daemon.uri);
   await using lanes = new Lanes(daemon.uri);
   const heard = heardBy(events);
