@@ -1,5 +1,5 @@
-import { STATUS_CODES } from 'node:http';
 import type { Duplex } from 'node:stream';
+import { STATUS_CODES } from '../http/node-http.ts';
 import { faultBody, JSON_TYPE, type NovaFault } from './fault.ts';
 import { requestIds } from './request-id.ts';
 

@@ -1,7 +1,7 @@
-import { STATUS_CODES } from 'node:http';
 import type { FastifyReply } from 'fastify';
 import { explain, explainFault } from '#domain/failure.ts';
 import type { Trouble } from '#ports/assisted-snapshots.ts';
+import { STATUS_CODES } from '../http/node-http.ts';
 import { LIMITS } from './limits.ts';
 
 /** An answer that says no, in one sentence that Cinder's log will show. */

@@ -1,10 +1,10 @@
-import { METHODS } from 'node:http';
 import type { TlsOptions } from 'node:tls';
 import Fastify, { type FastifyInstance, type FastifyReply, type FastifyRequest } from 'fastify';
 import type { AssistedSnapshots } from '#ports/assisted-snapshots.ts';
 import type { Clock } from '#ports/clock.ts';
 import type { Telemetry } from '#ports/telemetry.ts';
 import { rememberRoutes } from '../http/described.ts';
+import { METHODS } from '../http/node-http.ts';
 import { addAssisted } from './assisted.ts';
 import type { Authenticator } from './auth.ts';
 import { answerClientError } from './client-error.ts';

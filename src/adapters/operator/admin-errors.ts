@@ -1,6 +1,6 @@
-import { STATUS_CODES } from 'node:http';
 import type { Socket } from 'node:net';
 import type { FastifyReply, FastifyRequest } from 'fastify';
+import { STATUS_CODES } from '../http/node-http.ts';
 import { errorJson } from './report-json.ts';
 
 /** The most that a request's body may be; far more than every name in it together. */

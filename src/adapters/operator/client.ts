@@ -1,4 +1,4 @@
-import { request } from 'node:http';
+import { request } from '../http/node-http.ts';
 import { thingAt } from '../system/access.ts';
 
 /** What the service said, or that it is away. */

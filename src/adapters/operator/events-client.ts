@@ -1,5 +1,6 @@
-import { type IncomingMessage, request } from 'node:http';
+import type { IncomingMessage } from 'node:http';
 import { setTimeout as sleep } from 'node:timers/promises';
+import { request } from '../http/node-http.ts';
 
 /**
  * One event of `GET /v1/events`. Two are ours: `lost`, the service went away and is waited for, and
