@@ -3,6 +3,7 @@ import { exitNow } from '#adapters/libvirt/ffi.ts';
 import { EXIT, runCli } from '#adapters/operator/cli.ts';
 import { OsloLog } from '#adapters/operator/log.ts';
 import { codeOf, whyNot } from '#adapters/system/access.ts';
+import { giveBack } from '#adapters/system/memory-ffi.ts';
 import { explainFault } from '#domain/failure.ts';
 import { compose, production } from './composition.ts';
 import { findSocket, type Loaded, loadConfig, supervisor } from './config.ts';
@@ -37,6 +38,7 @@ export async function serve(files: readonly string[]): Promise<number> {
     else telemetry.log('info', about.value);
     process.on('SIGHUP', () => telemetry instanceof OsloLog && telemetry.reopen());
     await using _listening = await listen(hexagon, config.value);
+    using _given = giveBack();
     await using _watched = supervised({ ...hexagon, supervisor: supervisor() });
     await stopAsked();
     telemetry.log('info', 'chainkeeper stops');

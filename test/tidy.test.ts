@@ -27,7 +27,7 @@ const HOMES: Readonly<Record<string, RegExp>> = {
   'reflect-metadata': /^(src|sim)\/composition\.ts$/,
   'fast-xml-parser': /^src\/adapters\/libvirt\/domain-xml\.ts$/,
   koffi:
-    /^src\/adapters\/(libvirt\/(((events|stats|locks)-)?ffi|event-line)|system\/notify-ffi)\.ts$/,
+    /^src\/adapters\/(libvirt\/(((events|stats|locks)-)?ffi|event-line)|system\/(memory|notify)-ffi)\.ts$/,
 };
 
 const laws: readonly Law[] = [
