@@ -17,6 +17,12 @@ export interface RestOptions {
   readonly maxBytes?: number;
 }
 
+/**
+ * How many requests are at Cinder at once. undici would open a connection for each and keep what it
+ * knows of each for ever; a worker of Cinder's takes 100 (oslo.service, wsgi_default_pool_size).
+ */
+const CONNECTIONS = 256;
+
 type Headers = Readonly<Record<string, string>>;
 
 /**
@@ -37,6 +43,7 @@ export class Rest implements AsyncDisposable {
     this.#deadlineMs = connectTimeoutMs + headersTimeoutMs + bodyTimeoutMs;
     this.#agent = new Agent({
       connect: this.#connections.open,
+      connections: CONNECTIONS,
       headersTimeout: headersTimeoutMs,
       bodyTimeout: bodyTimeoutMs,
       maxResponseSize: options.maxBytes ?? 1024 * 1024,

@@ -42,6 +42,19 @@ async function listen(server: Server) {
   return { port, url: `http://127.0.0.1:${port}`, [Symbol.asyncDispose]: close };
 }
 
+test('many requests at once share what connections there may be', async () => {
+  const sockets = new Set<unknown>();
+  await using cinder = await Loopback.open((request, response) => {
+    sockets.add(request.socket);
+    setTimeout(() => json(response, 200, { snapshot: null }), 20);
+  });
+  await using rest = new Rest({ authorizer: none({ endpoint: cinder.url }) });
+  const answers = await Promise.all(Array.from({ length: 600 }, () => rest.get(PATH)));
+  expect(answers.every((answer) => answer.ok)).toBe(true);
+  expect(cinder.heard).toHaveLength(600);
+  expect(sockets.size).toBeLessThanOrEqual(256);
+});
+
 describe('nothing was sent', () => {
   test.each(both)('connection refused: %s', async (method) => {
     const { port, [Symbol.asyncDispose]: close } = await rawServer('end');
