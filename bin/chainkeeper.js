@@ -7,9 +7,15 @@ import Module from 'node:module';
 import { fileURLToPath } from 'node:url';
 
 // What `serve` gives up a tenth of its processor time for: Node lets the young generation grow to
-// 128 MB, and the old one to twice of what is in use, before it collects; and glibc keeps an arena
-// of its own for each thread that waits for libvirt (docs/PERFORMANCE.md).
-const LEAN = ['--max-semi-space-size=4', '--heap-growing-percent=30'];
+// 128 MB, and the old one to twice of what is in use, before it collects; glibc keeps an arena of its
+// own for each thread that waits for libvirt, and gives nothing back once it was given back more
+// (docs/PERFORMANCE.md).
+const LEAN = ['--max-semi-space-size=4', '--heap-growing-percent=30', '--memory-saver-mode'];
+const MALLOC = {
+  MALLOC_ARENA_MAX: '2',
+  MALLOC_MMAP_THRESHOLD_: '65536',
+  MALLOC_TRIM_THRESHOLD_: '131072',
+};
 const serving = process.argv[2] === 'serve';
 
 if (Number(process.versions.node.split('.')[0]) < 24) {
@@ -18,7 +24,7 @@ if (Number(process.versions.node.split('.')[0]) < 24) {
   if (existsSync(node)) {
     // The channel is how the child learns that this process was killed without a word.
     const stdio = ['inherit', 'inherit', 'inherit', 'ipc'];
-    if (serving && !process.env.MALLOC_ARENA_MAX) process.env.MALLOC_ARENA_MAX = '2';
+    if (serving) tellMalloc();
     const args = [...(serving ? LEAN : []), ...process.argv.slice(1)];
     const child = spawn(node, args, { stdio });
     for (const signal of ['SIGINT', 'SIGTERM', 'SIGHUP']) {
@@ -91,7 +97,12 @@ function becomeLean() {
   const told = [process.env.NODE_OPTIONS ?? '', ...process.execArgv].join(' ');
   if (typeof process.execve !== 'function' || /semi[-_]space[-_]size/.test(told)) return;
   if (isHandedMore()) return;
-  if (!process.env.MALLOC_ARENA_MAX) process.env.MALLOC_ARENA_MAX = '2';
+  tellMalloc();
   const args = [...process.execArgv, ...LEAN, ...process.argv.slice(1)];
   process.execve(process.execPath, [process.execPath, ...args], process.env);
+}
+
+/** glibc reads it when a process begins; what somebody has set is not overruled. */
+function tellMalloc() {
+  for (const [name, value] of Object.entries(MALLOC)) process.env[name] ||= value;
 }

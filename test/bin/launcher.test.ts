@@ -69,9 +69,10 @@ test('a launcher that is asked to stop hands that on, and the exit code back', a
 /** `serve` with no configuration ends at once; until then each beginning says what it has. */
 async function beginnings(...node: string[]): Promise<readonly [pid: number, string][]> {
   const say =
-    'console.error("began", process.pid, ...process.execArgv, process.env.MALLOC_ARENA_MAX)';
+    'const {MALLOC_ARENA_MAX:a,MALLOC_MMAP_THRESHOLD_:m,MALLOC_TRIM_THRESHOLD_:t}=process.env;' +
+    'console.error("began",process.pid,...process.execArgv,a,m,t)';
   const args = [...node, '--import', `data:text/javascript,${say}`, 'bin/chainkeeper.js', 'serve'];
-  const env = { ...process.env, MALLOC_ARENA_MAX: '' };
+  const env = { ...process.env, MALLOC_ARENA_MAX: '', MALLOC_TRIM_THRESHOLD_: '262144' };
   const child = spawn(process.execPath, [...args, '--config-file', '/nowhere'], {
     env,
     stdio: ['ignore', 'ignore', 'pipe'],
@@ -93,7 +94,9 @@ test('what serves has little room for garbage, and is the process that was start
   const [first, second, ...others] = await beginnings();
   expect([first?.[0], others]).toEqual([second?.[0], []]);
   expect(first?.[1]).not.toContain('semi-space');
-  expect(second?.[1]).toMatch(/--max-semi-space-size=4 --heap-growing-percent=30 2$/);
+  expect(second?.[1]).toMatch(
+    /--max-semi-space-size=4 --heap-growing-percent=30 --memory-saver-mode 2 65536 262144$/,
+  );
 });
 
 test('what more it was handed it keeps, at the price of the garbage', async () => {
