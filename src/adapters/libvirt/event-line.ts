@@ -1,5 +1,5 @@
 import koffi from 'koffi';
-import { type Connection, closeConnection } from './connection.ts';
+import { type Connection, closeConnection, within } from './connection.ts';
 import type { LibvirtEvent } from './events.ts';
 import type { Libvirt, Pointer } from './ffi.ts';
 
@@ -68,17 +68,19 @@ export class EventLine {
   async over(stopping: AbortSignal): Promise<string | null> {
     const connection = this.#connection;
     if (connection === null) return 'there is no connection';
-    const wake = this.#wake.resolve;
-    stopping.addEventListener('abort', () => wake(), { once: true });
-    for (;;) {
-      if (stopping.aborted) return null;
-      const alive = await this.#lib.stillAlive(connection.handle);
-      if (this.#closed === null && alive !== 1) this.#closed = 'the connection is dead';
-      if (this.#closed !== null) return this.#closed;
-      const { promise, resolve } = Promise.withResolvers<void>();
-      const timer = setTimeout(resolve, LOOK_EVERY_MS);
-      await Promise.race([promise, this.#wake.promise]);
-      clearTimeout(timer);
+    const { promise: woken, resolve } = this.#wake;
+    const wake = () => resolve();
+    stopping.addEventListener('abort', wake, { once: true });
+    try {
+      for (;;) {
+        if (stopping.aborted) return null;
+        const alive = await this.#lib.stillAlive(connection.handle);
+        if (this.#closed === null && alive !== 1) this.#closed = 'the connection is dead';
+        if (this.#closed !== null) return this.#closed;
+        await within(woken, LOOK_EVERY_MS);
+      }
+    } finally {
+      stopping.removeEventListener('abort', wake);
     }
   }
 

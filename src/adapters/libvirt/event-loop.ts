@@ -1,8 +1,11 @@
 import { setTimeout as sleep } from 'node:timers/promises';
-import type { Libvirt, Pointer } from './ffi.ts';
+import type { Libvirt } from './ffi.ts';
 
 /** How long a stop waits until it says so again: one that comes before the loop runs is lost. */
 const AGAIN_MS = 20;
+
+/** How long a round lasts that nothing ends. */
+const ROUND_MS = 500;
 
 /**
  * libvirt's event loop, which also answers the keepalive pings of idle lanes: it has a thread of
@@ -10,27 +13,50 @@ const AGAIN_MS = 20;
  * the main thread has run it. So the main thread must not wait for that thread: whatever may is
  * called on another one. A worker in its place took 17 MB (docs/PERFORMANCE.md).
  */
-export class EventLoop {
-  readonly #lib: Libvirt;
-  readonly #loop: Pointer;
-  readonly #ended: Promise<void>;
-  #running = true;
-
-  /** One at a time in a process. */
-  constructor(lib: Libvirt) {
-    this.#lib = lib;
-    this.#loop = lib.newMainLoop(null, 0);
-    this.#ended = lib.runMainLoop(this.#loop).then(() => {
-      this.#running = false;
-    });
-  }
-
+export interface EventLoop {
   /** Resolves when the thread is free again. */
-  async stop(): Promise<void> {
-    while (this.#running) {
-      this.#lib.quitMainLoop(this.#loop);
-      await Promise.race([this.#ended, sleep(AGAIN_MS)]);
-    }
-    this.#lib.freeMainLoop(this.#loop);
-  }
+  stop(): Promise<void>;
+}
+
+/** One at a time in a process. `main` is null of a libvirt that has a loop of its own. */
+export function eventLoop(lib: Libvirt, main = lib.mainLoop): EventLoop {
+  return main === null ? rounds(lib) : wholeLoop(main);
+}
+
+function wholeLoop(main: NonNullable<Libvirt['mainLoop']>): EventLoop {
+  const loop = main.make();
+  let running = true;
+  const ended = main.run(loop).then(() => {
+    running = false;
+  });
+  return {
+    async stop() {
+      while (running) {
+        main.quit(loop);
+        await Promise.race([ended, sleep(AGAIN_MS)]);
+      }
+      main.free(loop);
+    },
+  };
+}
+
+/** Of a libvirt before 6.1 nobody else can turn the loop. */
+function rounds(lib: Libvirt): EventLoop {
+  const over = new AbortController();
+  const ticker = lib.addTicker(ROUND_MS);
+  const turn = async () => {
+    while (!over.signal.aborted) if ((await lib.runRound()) < 0) await sleep(ROUND_MS);
+    lib.removeTicker(ticker);
+    // libvirt frees what was removed in the round after; nobody waits for more than that.
+    const last = lib.addTicker(0);
+    await lib.runRound();
+    lib.removeTicker(last);
+  };
+  const ended = turn();
+  return {
+    stop() {
+      over.abort();
+      return ended;
+    },
+  };
 }

@@ -1,7 +1,7 @@
 import { type Connection, openConnection, prepare, within } from './connection.ts';
 import { EventLine } from './event-line.ts';
-import { EventLoop } from './event-loop.ts';
-import { libvirt } from './ffi.ts';
+import { type EventLoop, eventLoop } from './event-loop.ts';
+import { type Libvirt, libvirt } from './ffi.ts';
 
 /** `type` as virDomainBlockJobType: 1 pull, 2 copy, 3 commit, 4 active commit. */
 export type LibvirtEvent =
@@ -29,6 +29,8 @@ const LONGEST_PAUSE_MS = 5_000;
 /** A daemon that froze just now is not waited for longer. */
 const STOP_TIMEOUT_MS = 3_000;
 
+type Turn = (lib: Libvirt) => EventLoop;
+
 /** GLib's main context, which libvirt's loop is, belongs to one thread of the process. */
 let running = false;
 
@@ -39,6 +41,7 @@ let running = false;
  */
 export class LibvirtEvents implements AsyncDisposable {
   readonly #uri: string;
+  readonly #turn: Turn;
   readonly #listeners = new Set<LibvirtListener>();
   readonly #stopping = new AbortController();
   #connected = false;
@@ -49,18 +52,19 @@ export class LibvirtEvents implements AsyncDisposable {
 
   /**
    * Resolves when the first attempt to connect is over, whichever way; it goes on trying. One at a
-   * time in a process.
+   * time in a process. `turn` is who turns libvirt's loop.
    */
-  static async start(uri: string): Promise<LibvirtEvents> {
+  static async start(uri: string, turn: Turn = eventLoop): Promise<LibvirtEvents> {
     if (running) throw new Error('libvirt events are already being listened to');
     running = true;
-    const events = new LibvirtEvents(uri);
+    const events = new LibvirtEvents(uri, turn);
     await events.#tried.promise;
     return events;
   }
 
-  private constructor(uri: string) {
+  private constructor(uri: string, turn: Turn) {
     this.#uri = uri;
+    this.#turn = turn;
     this.#ended = this.#run().finally(() => {
       running = false;
     });
@@ -98,7 +102,7 @@ export class LibvirtEvents implements AsyncDisposable {
     if (!lib.ok) return this.#listen(null);
     // Before the loop's first round: it would find none to run.
     prepare(lib.value);
-    const loop = new EventLoop(lib.value);
+    const loop = this.#turn(lib.value);
     const line = new EventLine(lib.value, (event) => this.#tell(event));
     await this.#listen(line);
     await loop.stop();
@@ -151,9 +155,10 @@ export class LibvirtEvents implements AsyncDisposable {
 function sleep(ms: number, signal: AbortSignal): Promise<void> {
   const { promise, resolve } = Promise.withResolvers<void>();
   const timer = setTimeout(resolve, ms);
-  signal.addEventListener('abort', () => {
+  const end = () => resolve();
+  signal.addEventListener('abort', end, { once: true });
+  return promise.finally(() => {
     clearTimeout(timer);
-    resolve();
+    signal.removeEventListener('abort', end);
   });
-  return promise;
 }

@@ -81,7 +81,7 @@ const BLOCK_INFO = koffi.struct({ capacity: 'uint64', allocation: 'uint64', phys
 const HEAP_STRING = koffi.disposable('str', koffi.free);
 
 /** Of libvirt as its calls tell it, 6.1.0: from here on its event loop is GLib's. */
-const OLDEST = 6_001_000;
+const GLIB = 6_001_000;
 
 function bind() {
   const library = koffi.load('libvirt.so.0');
@@ -91,7 +91,6 @@ function bind() {
     null,
     null,
   );
-  if (!(Number(version[0]) >= OLDEST)) throw new Error('it is older than 6.1');
   // A C function that does nothing, in place of callbacks that must not reach JavaScript.
   const nothing: Pointer = koffi.load('libc.so.6').symbol('labs');
   return {
@@ -99,7 +98,7 @@ function bind() {
     ...connections(library),
     ...domains(library),
     ...disks(library),
-    ...events(library),
+    ...events(library, Number(version[0]) >= GLIB, nothing),
     ...statistics(library),
   };
 }

@@ -1,6 +1,8 @@
 import { setTimeout as sleep } from 'node:timers/promises';
 import { afterAll, beforeAll, expect, test } from 'vitest';
+import { eventLoop } from '#adapters/libvirt/event-loop.ts';
 import { type LibvirtEvent, LibvirtEvents } from '#adapters/libvirt/events.ts';
+import type { Libvirt } from '#adapters/libvirt/ffi.ts';
 import { Lanes } from '#adapters/libvirt/lanes.ts';
 import { PrivateDaemon, until } from './daemon.ts';
 
@@ -45,6 +47,28 @@ test('a commit, an active commit and a pull each say how they ended', async () =
     { ...job, type: 4, status: 'completed' },
     { ...job, type: 1, status: 'completed' },
   ]);
+});
+
+test("a loop that is not GLib's is turned round by round", async () => {
+  const rounds = (lib: Libvirt) => eventLoop(lib, null);
+  const events = await LibvirtEvents.start(daemon.uri, rounds);
+  await using lanes = new Lanes(daemon.uri);
+  const heard = heardBy(events);
+  const uuid = await daemon.guest('g0', 2);
+  const s1 = `${daemon.dir}/g0-s1`;
+  expect(await lanes.blockCommit(uuid, 'vda', `${daemon.dir}/g0-v`, s1, 0, 0)).toMatchObject({
+    ok: true,
+  });
+  await until(async () => jobsOf(heard).length === 1);
+  expect(jobsOf(heard)).toMatchObject([{ uuid, type: 3, status: 'completed' }]);
+  daemon.signal('SIGKILL');
+  await daemon.gone();
+  await until(async () => heard.some(({ kind }) => kind === 'disconnected'));
+  await daemon.launch();
+  await until(async () => events.connected);
+  const stopping = performance.now();
+  await events[Symbol.asyncDispose]();
+  expect(performance.now() - stopping).toBeLessThan(2_000);
 });
 
 test('a cancelled job says so, a destroyed guest says only that it is gone', async () => {
