@@ -32,6 +32,12 @@ export interface LaneOptions {
 /** So many calls about one guest may hang; more would only eat up the thread pool. */
 const MOST_STUCK = 2;
 
+/**
+ * And so many about all of them. Each keeps one of 32 threads, the event loop has one, and a call
+ * that waits for a thread is given up with nobody to say that it is not begun later.
+ */
+const MOST_STUCK_IN_ALL = 16;
+
 /** A domain number of libvirt/virterror.h: errors of the connection itself. */
 const FROM_RPC = 7;
 /** Internal error, system error, RPC error. */
@@ -111,6 +117,8 @@ export class Lane {
     return this.#turns.take(async () => {
       const stuck = this.#stuck.get(call.uuid ?? '') ?? 0;
       if (stuck >= MOST_STUCK) return unreachable(`${stuck} earlier calls have not come back`);
+      const all = [...this.#stuck.values()].reduce((sum, more) => sum + more, 0);
+      if (all >= MOST_STUCK_IN_ALL) return unreachable(`${all} calls have not come back`);
       for (let again = true; ; again = false) {
         const connection = await this.#connect();
         if (!connection.ok) return connection;

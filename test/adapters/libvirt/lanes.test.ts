@@ -1,4 +1,5 @@
 import { expect, test } from 'vitest';
+import { Lane } from '#adapters/libvirt/lane.ts';
 import { Lanes } from '#adapters/libvirt/lanes.ts';
 
 test('whoever waits for a lane is counted, and whoever waits for their guest is not', async () => {
@@ -14,4 +15,19 @@ test('whoever waits for a lane is counted, and whoever waits for their guest is 
   await Promise.all(turns);
   expect(lanes.waiting).toBe(0);
   await lanes[Symbol.asyncDispose]();
+});
+
+test('while many calls have not come back no other one is begun, whatever it is about', async () => {
+  const stuck = new Map(
+    Array.from({ length: 15 }, (_, at) => [`guest ${at}`, 1] as [string, number]),
+  );
+  await using lane = new Lane('test:///default', {}, stuck);
+  const call = { name: 'virConnectGetLibVersion', changes: false };
+  const ask = () => lane.ask(call, async () => 'asked');
+  expect(await ask()).toEqual({ ok: true, value: 'asked' });
+  stuck.set('guest 0', 2);
+  const error = { kind: 'unreachable', message: '16 calls have not come back' };
+  expect(await ask()).toEqual({ ok: false, error });
+  stuck.delete('guest 0');
+  expect(await ask()).toEqual({ ok: true, value: 'asked' });
 });
