@@ -63,14 +63,16 @@ export class Finder {
   }
 
   /** The disk, where the XML alone says what was wanted; null where the rest has to be seen. */
-  async settled(calls: GuestCalls, order: LookOrder): Promise<Found | null> {
+  async settled(calls: GuestCalls, order: LookOrder): Promise<Result<Found | null, Fault>> {
     const { settled } = order;
-    if (settled === undefined) return null;
+    if (settled === undefined) return ok(null);
     const found = await this.disk(calls, order);
-    if (!found.ok || 'kind' in found.value) return null;
+    // Whoever does not answer is not asked for more.
+    if (!found.ok) return found;
+    if ('kind' in found.value) return ok(null);
     const { disk, process } = found.value;
     const over = process === settled.process && disk.mirror === null;
-    return over && hasChain(disk, settled.chain) ? found.value : null;
+    return ok(over && hasChain(disk, settled.chain) ? found.value : null);
   }
 
   /** The disk, if it is in the QEMU process that was seen, and under the same name. */

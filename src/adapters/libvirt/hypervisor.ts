@@ -83,7 +83,8 @@ export class LibvirtHypervisor implements Hypervisor {
   look(wanted: LookOrder): Promise<Result<GuestView, Fault>> {
     return this.#lanes.turn(wanted.server, async (calls) => {
       const settled = await this.#finder.settled(calls, wanted);
-      if (settled !== null) return ok(this.#viewed(settled, UNASKED));
+      if (!settled.ok) return settled;
+      if (settled.value !== null) return ok(this.#viewed(settled.value, UNASKED));
       // A job that is gone has already changed the XML (measured), so the XML is read after it;
       // a finished job would otherwise look like one that never was. Where the disk is, the last
       // look knows; whether it is still there, in the same QEMU, the XML says.
