@@ -83,7 +83,8 @@ function doubtOf({ operation, before, now }: Step): Doubt | null {
 /**
  * Whether a step of another operation shows that the merge has come to an end, or to nothing:
  * - another QEMU has the disk. The job died with the one before, and what is on disk is what the
- *   guest has by now. (A call that waits for libvirt's lock on the guest waits for 30 s at most.)
+ *   guest has by now. (A call that libvirtd has yet to begin may come through in this one: what is
+ *   open in docs/HAZARDS.md.)
  * - the guest is off, and the headers, which qemu-img's work was decided on, name the file still.
  * - the file was merged away since, and flushed, by an operation that found it in the live chain
  *   and in the headers: whatever comes after that finds no such file, and is refused.

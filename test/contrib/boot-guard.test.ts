@@ -48,10 +48,10 @@ class Host implements AsyncDisposable {
     return host;
   }
 
-  async know(chain: Partial<KnownChain>): Promise<void> {
+  async know(chain: Partial<KnownChain>, at = 'accepted'): Promise<void> {
     const journal = this.#journal ?? this.#open();
     this.#journal = journal;
-    const saga = { kind: 'create', request: { volume: VOLUME, snapshot: 's2' }, at: 'accepted' };
+    const saga = { kind: 'create', request: { volume: VOLUME, snapshot: 's2' }, at };
     if ((await journal.operation(OPERATION)) === null) {
       await journal.ask({ ...ASKED, saga } as unknown as Operation);
       await journal.accept(OPERATION);
@@ -160,6 +160,18 @@ describe.skipIf(!existsSync('/usr/bin/python3'))('the boot guard', () => {
     expect(said).toContain('start chainkeeper');
     await host.know({});
     expect(host.asks(host.disk(S2))).toEqual(STARTS);
+  });
+
+  test('does not have an operation waited for that has ended', async () => {
+    await using host = await Host.of({});
+    await host.know({ held: 'all' }, 'end');
+    const { starts, said } = host.asks(host.disk(S2));
+    expect(starts).toBe(false);
+    expect(said).toContain(`operation ${OPERATION} has ended`);
+    expect(said).toContain('outcome is unknown can be settled');
+    expect(said).not.toContain('start chainkeeper');
+    expect(said).toContain(`touch ${host.state}/allow-start/${VOLUME}`);
+    expect(said.trim().split('\n')).toHaveLength(1);
   });
 
   test('answers the same whether the service runs or not', async () => {

@@ -107,7 +107,7 @@ export class SqliteJournal implements Journal {
           one.provenance,
         );
       }
-      if (entry.chain !== null) this.#know(id, saga.request.volume, entry.chain, now);
+      if (entry.chain !== null) this.#know(id, entry, entry.chain, now);
       return entry.tell === null ? null : this.#tell(id, entry);
     });
   }
@@ -238,10 +238,12 @@ export class SqliteJournal implements Journal {
     this.#run(sql, id, now, one.kind, one.detail);
   }
 
-  #know(id: OperationId, volume: VolumeId, chain: KnownChain, now: number): void {
+  #know(id: OperationId, { saga }: Entry, chain: KnownChain, now: number): void {
+    const { volume } = saga.request;
+    const atWork = saga.at !== 'end';
     const { directory, files, held, process, doubts = [] } = chain;
-    // Who is refused a start is told whose merge it is for.
-    const whose = doubts[0]?.operation ?? id;
+    // Who is refused a start is told whose merge it is for: of one that is at work, or of another.
+    const whose = atWork ? id : (doubts[0]?.operation ?? id);
     const why = doubts.length > 0 ? JSON.stringify(doubts) : null;
     const sql = 'INSERT OR REPLACE INTO chain VALUES (?, ?, ?, ?, ?, ?, ?, ?)';
     this.#run(sql, volume, directory, JSON.stringify(files), held, process, whose, now, why);
