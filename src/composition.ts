@@ -8,7 +8,7 @@ import { OsloLog } from '#adapters/operator/log.ts';
 import { Metrics } from '#adapters/operator/prometheus.ts';
 import { version } from '#adapters/operator/version.ts';
 import { SqliteJournal } from '#adapters/sqlite/journal.ts';
-import { whyUnwritten } from '#adapters/sqlite/opening.ts';
+import { isPassing } from '#adapters/sqlite/opening.ts';
 import { codeOf, whyNot } from '#adapters/system/access.ts';
 import { systemClock } from '#adapters/system/clock.ts';
 import type { Limits } from '#domain/plan-create.ts';
@@ -179,7 +179,7 @@ export const settingsOf = (config: Config, die: Settings['die']): Settings => ({
   createTimeoutMs: config.cinder.createTimeoutMs,
   pollMs: 1000,
   die,
-  isDefect: (thrown) => whyUnwritten(thrown) === null,
+  isDefect: (thrown) => !isPassing(thrown),
 });
 
 function openJournal(config: Config, clock: Clock): Journal {

@@ -3,8 +3,10 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { expect, test } from 'vitest';
 import { SqliteJournal } from '#adapters/sqlite/journal.ts';
+import { isPassing } from '#adapters/sqlite/opening.ts';
 import type { FileName, OperationId } from '#domain/ids.ts';
-import type { Operation } from '#ports/journal.ts';
+import type { Saga } from '#domain/saga.ts';
+import type { Entry, Operation } from '#ports/journal.ts';
 import { SimClock } from '#sim/clock.ts';
 import { END, journalContract, operation } from './journal.ts';
 
@@ -93,6 +95,44 @@ test('a journal of a chainkeeper that kept no chains is taken over, with all it 
   await using again = opened(place.file, new SimClock());
   expect(await again.unfinished()).toHaveLength(1);
   expect(await again.chain(ASKED.saga.request.volume)).toBeNull();
+});
+
+test('whoever is refused a start is told of what is at work, or else of what left the doubt', async () => {
+  using place = folder();
+  const { DatabaseSync } = await import('node:sqlite');
+  await using journal = opened(place.file, new SimClock());
+  const id = 'a' as OperationId;
+  await journal.ask({ ...ASKED, id, accepted: true });
+  const doubts = [{ operation: 'b' as OperationId, process: 'qemu-1', gone: 'v' as FileName }];
+  const chain = { directory: '/mnt', files: ['v' as FileName], held: 'all', process: null, doubts };
+  const entry = { ...{ evidence: [], tell: null, formats: [] }, chain } as unknown as Entry;
+  const named = () => {
+    const reader = new DatabaseSync(place.file, { readOnly: true });
+    const found = reader.prepare('SELECT operation FROM chain').get()?.operation;
+    reader.close();
+    return found;
+  };
+  await journal.commit(id, { ...entry, saga: ASKED.saga });
+  expect(named()).toBe('a');
+  const end = { at: 'end', outcome: 'failed', reason: '', formats: [] };
+  await journal.commit(id, { ...entry, saga: { ...ASKED.saga, ...end } as Saga });
+  expect(named()).toBe('b');
+});
+
+test('what is in the way for a moment is no defect, and neither is a disk', async () => {
+  using place = folder();
+  const { DatabaseSync } = await import('node:sqlite');
+  await using journal = opened(place.file, new SimClock());
+  const other = new DatabaseSync(place.file);
+  other.exec('BEGIN IMMEDIATE');
+  const refused = await journal.ask({ ...ASKED, id: 'a' as OperationId }).catch((error) => error);
+  other.exec('COMMIT');
+  other.close();
+  expect([refused?.errcode, isPassing(refused)]).toEqual([5, true]);
+  expect(isPassing(Object.assign(new Error('full'), { errcode: 13 }))).toBe(true);
+  expect(isPassing(Object.assign(new Error('no such table'), { errcode: 1 }))).toBe(false);
+  expect(isPassing(new Error('we contradict ourselves'))).toBe(false);
+  await journal.ask({ ...ASKED, id: 'a' as OperationId });
 });
 
 test('a database of something else is left alone', async () => {

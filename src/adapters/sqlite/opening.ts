@@ -76,7 +76,7 @@ function explain(strange: Strange, path: string): string {
 }
 
 /** SQLite's result codes (sqlite3.h), without what it adds in the higher bytes. */
-const [BUSY, LOCKED, READONLY, IOERR, CORRUPT] = [5, 6, 8, 10, 11];
+const [BUSY, LOCKED, NOMEM, READONLY, IOERR, CORRUPT] = [5, 6, 7, 8, 10, 11];
 const [FULL, CANTOPEN, NOTADB] = [13, 14, 26];
 
 /**
@@ -87,6 +87,13 @@ export function whyUnwritten(error: unknown): string | null {
   const code = sqliteOf(error);
   if (code === null || ![READONLY, IOERR, FULL, CANTOPEN].includes(code)) return null;
   return whyNot(errnoOf(code, error));
+}
+
+/** Whether the same entry would be written another time: nothing is wrong with what it says. */
+export function isPassing(error: unknown): boolean {
+  const code = sqliteOf(error);
+  if (code === BUSY || code === LOCKED || code === NOMEM) return true;
+  return whyUnwritten(error) !== null;
 }
 
 function unusable(path: string, error: unknown): string {
