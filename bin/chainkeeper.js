@@ -10,7 +10,10 @@ import { fileURLToPath } from 'node:url';
 // 128 MB, and the old one to twice of what is in use, before it collects; glibc keeps an arena of its
 // own for each thread that waits for libvirt, and gives nothing back once it was given back more
 // (docs/PERFORMANCE.md).
-const LEAN = ['--max-semi-space-size=4', '--heap-growing-percent=30', '--memory-saver-mode'];
+const LEAN = ['--max-semi-space-size=4'];
+// Of this V8: a later one may not know them, and would not begin.
+const KNOWN = process.versions.node.startsWith('24.');
+if (KNOWN) LEAN.push('--heap-growing-percent=30', '--memory-saver-mode');
 const MALLOC = {
   MALLOC_ARENA_MAX: '2',
   MALLOC_MMAP_THRESHOLD_: '65536',
@@ -46,7 +49,8 @@ function start() {
 
   // libuv makes its threads when the first of them has work, and never more; a call into libvirt
   // that does not return keeps one.
-  if (!process.env.UV_THREADPOOL_SIZE) process.env.UV_THREADPOOL_SIZE = '32';
+  // Of fewer than this libvirt's events and calls would have all, and a file would wait for them.
+  if (!(Number(process.env.UV_THREADPOOL_SIZE) >= 12)) process.env.UV_THREADPOOL_SIZE = '32';
 
   if (serving && !process.channel) becomeLean();
 
@@ -82,7 +86,7 @@ function isHandedMore() {
       // It was the folder itself.
     }
   }
-  const all = [...links.values()];
+  const all = [...links].filter(([fd]) => fd > 2).map(([, link]) => link);
   for (let fd = 3; fd <= 15 || links.has(fd); fd++) {
     const link = links.get(fd);
     if (link === undefined || link === '/dev/null' || link.startsWith('anon_inode:')) continue;

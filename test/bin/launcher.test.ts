@@ -121,6 +121,22 @@ test('what more it was handed it keeps, at the price of the garbage', async () =
   expect(said.match(/^began \d+$/gm)).toHaveLength(1);
 });
 
+test('a pipe that it was handed twice is no pipe of its own', async () => {
+  const say = 'console.error("began", process.pid)';
+  const args = ['--import', `data:text/javascript,${say}`, 'bin/chainkeeper.js', 'serve'];
+  // What Node calls a pipe is a socket.
+  const line = '"$0" "$@" --config-file /nowhere 2>&1 3>&1 | cat >&2';
+  const shell = ['-c', line, process.execPath, ...args];
+  const child = spawn('sh', shell, { stdio: ['ignore', 'ignore', 'pipe'] });
+  launcher = child;
+  let said = '';
+  child.stderr?.on('data', (piece) => {
+    said += piece;
+  });
+  await once(child, 'close');
+  expect(said.match(/^began \d+$/gm)).toHaveLength(1);
+});
+
 test('and as much as it is told to have', async () => {
   const all = await beginnings('--max-semi-space-size=32');
   expect(all).toHaveLength(1);

@@ -49,7 +49,8 @@ export function unchanged(text: string, path: string): readonly Mapping[] {
     );
     if (from === undefined || to === undefined || offset === undefined) continue;
     base ??= from - offset;
-    const written = !/^Anonymous: +0 kB$/m.test(part) || head[3]?.includes('w');
+    const isClean = /^Anonymous: +0 kB$/m.test(part) && /^Swap: +0 kB$/m.test(part);
+    const written = !isClean || head[3]?.includes('w');
     if (from - offset === base && !written) found.push({ from, to });
   }
   return found;

@@ -6,8 +6,9 @@ import { unchanged } from '#adapters/system/memory-ffi.ts';
 const NODE = '/opt/node 24/bin/node';
 
 /** As /proc/PID/smaps has it (proc(5)), of what counts here. */
-const part = (head: string, anonymousKb: number) =>
-  `${head}\nSize:       16 kB\nRss:        16 kB\nAnonymous:  ${anonymousKb} kB\nVmFlags: rd\n`;
+const part = (head: string, anonymousKb: number, swapKb = 0) =>
+  `${head}\nSize:       16 kB\nRss:        16 kB\nAnonymous:  ${anonymousKb} kB\n` +
+  `Swap:       ${swapKb} kB\nVmFlags: rd\n`;
 
 test('given back is what the program file has mapped, and nobody wrote to', () => {
   const smaps = [
@@ -15,6 +16,8 @@ test('given back is what the program file has mapped, and nobody wrote to', () =
     part(`0074a000-03044000 r-xp 0034a000 fe:00 53585                          ${NODE}`, 0),
     // Relocated at the start, and protected since.
     part(`06b52000-06b56000 r--p 06752000 fe:00 53585                          ${NODE}`, 16),
+    // The same, once it is swapped out.
+    part(`06b46000-06b4a000 r--p 06746000 fe:00 53585                          ${NODE}`, 0, 16),
     part(`06b56000-06b7d000 rw-p 06756000 fe:00 53585                          ${NODE}`, 0),
     part('365db000-36f50000 rw-p 00000000 00:00 0                              [heap]', 16),
     part('7f8f00000000-7f8f00021000 rw-p 00000000 00:00 0 ', 16),
