@@ -409,6 +409,7 @@ class NfsDriver(nfs.NfsDriver):
                                   snap_info['active'])
             _store(volume, {'format': self._format_of(active, volume)})
         new_path = info_path + '.new'
+        _is_file(new_path, _('the driver writes it anew there'))
         super(NfsDriver, self)._write_info_file(new_path, snap_info)
         _sync(new_path)
         self._execute('mv', '-f', '-T', new_path, info_path,
@@ -595,7 +596,12 @@ def _read_note(volume_path):
 
 
 def _is_note(path):
-    """Whether there is one; what else has its name is refused.
+    """Whether there is one."""
+    return _is_file(path, _('the driver notes a merge there that is not over'))
+
+
+def _is_file(path, what):
+    """Whether it is there; what else has its name is refused.
 
     Whoever opened a FIFO would wait for ever, with the volume's lock, and
     root would write to where a link leads.
@@ -606,8 +612,8 @@ def _is_note(path):
         return False
     if not stat.S_ISREG(mode):
         raise exception.InvalidVolume(reason=_(
-            '%(path)s is no file: the driver notes a merge there that is not '
-            'over. Look who made it, and remove it.') % {'path': path})
+            '%(path)s is no file: %(what)s. Look who made it, and remove '
+            'it.') % {'path': path, 'what': what})
     return True
 
 

@@ -753,6 +753,22 @@ class RecordTest(DriverTest):
         self.assertEqual(3, len(self._info()))
         self.assertFalse(os.path.exists(self.path + '.info.new'))
 
+    def test_what_else_has_the_name_of_the_new_one(self):
+        self._taken()
+        before = self._info()
+        new = self.path + '.info.new'
+        elsewhere = os.path.join(CONF.state_path, 'elsewhere')
+        for make in (lambda: os.mkfifo(new),
+                     lambda: os.symlink(elsewhere, new)):
+            make()
+            with self.assertRaisesRegex(exception.InvalidVolume,
+                                        'is no file: .*remove it'):
+                self.driver.create_snapshot(self._snapshot())
+            os.unlink(new)
+        self.assertFalse(os.path.exists(elsewhere))
+        self.assertEqual(before, self._info())
+        self._taken()
+
     DEATHS = ('_rebase_img', '_note', '_write_info_file', '_finish',
               '_set_backing', '_delete')
 
