@@ -1,6 +1,9 @@
 import { defineConfig } from 'vitest/config';
+import { longestFirst } from './test/support/longest-first.ts';
 
 const LIVE = ['test/live/**/*.test.ts', 'test/**/*.live.test.ts'];
+/** The first one waits for others nearly all of its ten minutes (test/live/gluster.test.ts). */
+const LONGEST = ['live/gluster', 'contract/hypervisor.live', 'live/interrupted', 'live/nova'];
 /** They stop, kill or reload the libvirtd that all others share. */
 const ALONE = ['test/live/boot-guard.test.ts', 'test/live/quiesce.test.ts'];
 
@@ -11,14 +14,15 @@ const common = {
 } as const;
 
 /**
- * The contract and the end-to-end tests on real components, two files at a time: each has guests,
- * ports and folders of its own, and waits for others most of the time.
+ * The contract and the end-to-end tests on real components, three files at a time: each has guests,
+ * ports and folders of its own, and waits for others much of the time.
  */
 export default defineConfig({
   test: {
     // Whichever file comes first finds every package there.
     globalSetup: 'test/live/lab/everything.ts',
     passWithNoTests: true,
+    sequence: { sequencer: longestFirst(...LONGEST) },
     projects: [
       {
         test: {
@@ -26,7 +30,7 @@ export default defineConfig({
           name: 'side by side',
           include: LIVE,
           exclude: ALONE,
-          maxWorkers: 2,
+          maxWorkers: 3,
           sequence: { groupOrder: 0 },
         },
       },
