@@ -97,7 +97,7 @@ test('a journal of a chainkeeper that kept no chains is taken over, with all it 
   expect(await again.chain(ASKED.saga.request.volume)).toBeNull();
 });
 
-test('whoever is refused a start is told of what is at work, or else of what left the doubt', async () => {
+test('a refused start is told of what is at work, or else of what left the doubt', async () => {
   using place = folder();
   const { DatabaseSync } = await import('node:sqlite');
   await using journal = opened(place.file, new SimClock());

@@ -8,9 +8,9 @@ const MADV_DONTNEED = 4;
 const EVERY_MS = 20_000;
 
 /**
- * Gives back, now and three times a minute, what was touched once and is not at work: pages of Node's own
- * file, which are half of what a small process has in memory and most of them for its start, and
- * what the C library keeps free.
+ * Gives back, now and three times a minute, what was touched once and is not at work: pages of
+ * Node's own file, which are half of what a small process has in memory and most of them for its
+ * start, and what the C library keeps free.
  */
 export function giveBack(): Disposable {
   const libc = koffi.load('libc.so.6');

@@ -17,7 +17,7 @@ test('whoever waits for a lane is counted, and whoever waits for their guest is 
   await lanes[Symbol.asyncDispose]();
 });
 
-test('while many calls have not come back no other one is begun, whatever it is about', async () => {
+test('while many calls have not come back no other one is begun', async () => {
   const stuck = new Map(
     Array.from({ length: 15 }, (_, at) => [`guest ${at}`, 1] as [string, number]),
   );
