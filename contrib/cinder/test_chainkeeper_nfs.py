@@ -757,7 +757,7 @@ class RecordTest(DriverTest):
         self._taken()
         before = self._info()
         new = self.path + '.info.new'
-        elsewhere = os.path.join(CONF.state_path, 'elsewhere')
+        elsewhere = os.path.join(CONF.state_path, 'nobody_has_this')
         for make in (lambda: os.mkfifo(new),
                      lambda: os.symlink(elsewhere, new)):
             make()
