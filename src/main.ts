@@ -27,8 +27,6 @@ export async function serve(files: readonly string[]): Promise<number> {
     for (const mistake of [...nowhere(config), ...config.error]) console.error(mistake);
     return EXIT.usage;
   }
-  // A promise that nobody waits for may be the one that hears of it.
-  process.on('uncaughtException', die);
   try {
     makeStatePath(config.value.statePath);
     await using hexagon = await compose(production(config.value, die));
@@ -67,6 +65,9 @@ const isBindProblem = (error: unknown): error is Error =>
   error instanceof Error && 'syscall' in error && error.syscall === 'listen';
 
 if (import.meta.main) {
+  // A promise that nobody waits for may be the one that hears of it; and Node itself would wait for
+  // the thread that libvirt's events have, for ever.
+  process.on('uncaughtException', die);
   // A reader that has gone has seen enough; of a full disk somebody wants to know.
   process.stdout.on('error', (error) => {
     const code = codeOf(error);

@@ -1,6 +1,7 @@
 import { err, ok, type Result } from '#domain/result.ts';
 import { type Connection, closeConnection, LATE, openConnection, within } from './connection.ts';
 import type { Libvirt, LibvirtError, Pointer } from './ffi.ts';
+import type { Held } from './held.ts';
 import { Turns } from './turns.ts';
 
 export type { LibvirtError } from './ffi.ts';
@@ -93,12 +94,13 @@ export class Lane {
       const known = held.take(uuid);
       const found =
         known === null
-          ? await this.#run(connection, lookup, uuid, (lib, on) => lib.lookupByUuid(on, uuid))
+          ? await this.#run(connection, lookup, uuid, (lib, on) => lookUp(lib, on, uuid, held))
           : { kind: 'done' as const, value: known };
       // Nothing was started yet, whatever the call was to do.
       if (found.kind !== 'done') return found.kind === 'rejected' ? found : { ...found, early };
+      const domain = held.take(uuid) ?? found.value;
       return this.#run(connection, call, uuid, (lib) =>
-        use(lib, found.value).finally(() => held.give(uuid, found.value)),
+        use(lib, domain).finally(() => held.give(uuid, domain)),
       );
     });
   }
@@ -187,6 +189,18 @@ export class Lane {
     if (this.#connection) closeConnection(this.#connection);
     this.#connection = null;
   }
+}
+
+/** What comes back when nobody waits for it any more is freed with its connection. */
+async function lookUp(
+  lib: Libvirt,
+  on: Pointer,
+  uuid: string,
+  held: Held,
+): Promise<Pointer | null> {
+  const domain = await lib.lookupByUuid(on, uuid);
+  if (domain !== null) held.give(uuid, domain);
+  return domain;
 }
 
 const early = true as const;

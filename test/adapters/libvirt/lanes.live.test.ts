@@ -185,6 +185,20 @@ test('what a call that is stuck is using is freed when it comes back, and not be
   await until(async () => count.times()[1] === 1);
 });
 
+test('a guest that is found when nobody waits for it any more is freed all the same', async () => {
+  await using lanes = new Lanes(daemon.uri, { callTimeoutMs: 300 });
+  value(await lanes.libVersion());
+  using count = counted();
+  daemon.signal('SIGSTOP');
+  try {
+    expect(await lanes.state(guest)).toMatchObject({ error: { kind: 'unreachable' } });
+    expect(count.times()).toEqual([1, 0]);
+  } finally {
+    daemon.signal('SIGCONT');
+  }
+  await until(async () => count.times()[1] === 1);
+});
+
 test('a guest whose QEMU is frozen holds one lane, and later only its own calls', async () => {
   await using lanes = new Lanes(daemon.uri, { size: 2, callTimeoutMs: 1_000 });
   const uuid = await daemon.guest('g3', 1);
