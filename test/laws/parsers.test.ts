@@ -72,7 +72,9 @@ test('law 34: what was read of a header, written again, is read the same', () =>
         incompatible: bits,
       });
       mended++;
-      expect(parse(again)).toEqual(found);
+      // How long the file is no header says: tables can lie further back than need be.
+      const { fileBytes } = again;
+      expect(parse(again)).toEqual({ ok: true, value: { ...found.value, fileBytes } });
     }),
     { numRuns: 4_000 },
   );
