@@ -52,17 +52,15 @@ export class CleanDebian implements AsyncDisposable {
       env,
     });
     try {
-      const init = await waitFor('the container to have a PID 1', () => {
-        nspawn.mustRun();
-        return childOf(nspawn.pid);
-      });
-      const debian = new CleanDebian(dir, nspawn, init);
-      await waitFor('systemd to be up', async () => {
+      return await waitFor('systemd to be up', async () => {
         if (!nspawn.running) throw new Gone(tail(log));
+        // Its first child makes the container and ends: that one is not PID 1.
+        const init = await childOf(nspawn.pid);
+        if (init === null) return null;
+        const debian = new CleanDebian(dir, nspawn, init);
         const { text } = await debian.run('systemctl is-system-running');
-        return /^(running|degraded)$/m.test(text);
+        return /^(running|degraded)$/m.test(text) ? debian : null;
       });
-      return debian;
     } catch (error) {
       await end(dir, nspawn, null);
       throw error;
