@@ -20,6 +20,7 @@ import types  # noqa: E402
 import urllib.parse  # noqa: E402
 import urllib.request  # noqa: E402
 
+import libvirt  # noqa: E402
 import nova.virt  # noqa: E402
 from nova import conf  # noqa: E402
 from nova import context  # noqa: E402
@@ -71,12 +72,22 @@ def ask(method, path, body=None):
     return json.loads(text) if text else None
 
 
+def xml_of(guest):
+    """Another test's guest may have gone since they were listed."""
+    try:
+        return guest.get_xml_desc()
+    except libvirt.libvirtError as error:
+        if error.get_error_code() != libvirt.VIR_ERR_NO_DOMAIN:
+            raise
+        return ''
+
+
 def instance_with(volume_id):
     """Nova knows from its database which instance has a volume; here it is asked for once."""
     if volume_id not in INSTANCES:
         INSTANCES[volume_id] = next(
             guest.uuid for guest in NOVA._host.list_guests(only_running=False)
-            if volume_id in guest.get_xml_desc())
+            if volume_id in xml_of(guest))
     return objects.Instance(uuid=INSTANCES[volume_id], system_metadata={}, image_ref='')
 
 
