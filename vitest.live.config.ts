@@ -14,7 +14,7 @@ const common = {
 } as const;
 
 /**
- * The contract and the end-to-end tests on real components, three files at a time: each has guests,
+ * The contract and the end-to-end tests on real components, two files at a time: each has guests,
  * ports and folders of its own, and waits for others much of the time.
  */
 export default defineConfig({
@@ -30,7 +30,7 @@ export default defineConfig({
           name: 'side by side',
           include: LIVE,
           exclude: ALONE,
-          maxWorkers: 3,
+          maxWorkers: 2,
           sequence: { groupOrder: 0 },
         },
       },
