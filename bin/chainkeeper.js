@@ -11,9 +11,8 @@ import { fileURLToPath } from 'node:url';
 // own for each thread that waits for libvirt, and gives nothing back once it was given back more
 // (docs/PERFORMANCE.md).
 const LEAN = ['--max-semi-space-size=4'];
-// Of this V8: a later one may not know them, and would not begin.
-const KNOWN = process.versions.node.startsWith('24.');
-if (KNOWN) LEAN.push('--heap-growing-percent=30', '--memory-saver-mode');
+// Of the V8 of Node 24: a later one may not know them, and would not begin.
+const LEAN_24 = [...LEAN, '--heap-growing-percent=30', '--memory-saver-mode'];
 const MALLOC = {
   MALLOC_ARENA_MAX: '2',
   MALLOC_MMAP_THRESHOLD_: '65536',
@@ -28,7 +27,7 @@ if (Number(process.versions.node.split('.')[0]) < 24) {
     // The channel is how the child learns that this process was killed without a word.
     const stdio = ['inherit', 'inherit', 'inherit', 'ipc'];
     if (serving) tellMalloc();
-    const args = [...(serving ? LEAN : []), ...process.argv.slice(1)];
+    const args = [...(serving ? LEAN_24 : []), ...process.argv.slice(1)];
     const child = spawn(node, args, { stdio });
     for (const signal of ['SIGINT', 'SIGTERM', 'SIGHUP']) {
       process.on(signal, () => child.kill(signal));
@@ -102,7 +101,8 @@ function becomeLean() {
   if (typeof process.execve !== 'function' || /semi[-_]space[-_]size/.test(told)) return;
   if (isHandedMore()) return;
   tellMalloc();
-  const args = [...process.execArgv, ...LEAN, ...process.argv.slice(1)];
+  const lean = process.versions.node.startsWith('24.') ? LEAN_24 : LEAN;
+  const args = [...process.execArgv, ...lean, ...process.argv.slice(1)];
   process.execve(process.execPath, [process.execPath, ...args], process.env);
 }
 

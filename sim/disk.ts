@@ -247,7 +247,8 @@ export class SimDisk {
   }
 }
 
-const namesOf = (chain: SeenLayer | null): readonly FileName[] =>
+/** The files of a chain, the active one first. */
+export const namesOf = (chain: SeenLayer | null): readonly FileName[] =>
   chain === null ? [] : [chain.file, ...namesOf(chain.on)];
 
 const keysOf = (top: SimNode): ReadonlySet<FileName> =>

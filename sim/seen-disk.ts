@@ -3,7 +3,7 @@ import type { LayerKey } from '#domain/encryption.ts';
 import type { FileName } from '#domain/ids.ts';
 import type { DiskView, Job } from '#domain/sight.ts';
 import type { LookOrder } from '#ports/hypervisor.ts';
-import type { SimDisk } from './disk.ts';
+import { namesOf, type SimDisk } from './disk.ts';
 import type { SimGuest } from './guest.ts';
 import { CLUSTER_BYTES, GLUSTER } from './share.ts';
 
@@ -33,10 +33,6 @@ export const isSettled = ({ process, chain, job }: DiskView, { settled }: LookOr
   process === settled?.process &&
   job?.mirror === undefined &&
   namesOf(chain).join('/') === settled?.chain.join('/');
-
-function namesOf({ file, on }: SeenLayer): readonly FileName[] {
-  return on === null ? [file] : [file, ...namesOf(on)];
-}
 
 /** Where the layers are: all in one folder, of the host or over a network. */
 function place(disk: SimDisk): Pick<DiskView, 'source' | 'stray'> {

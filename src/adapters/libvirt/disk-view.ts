@@ -33,7 +33,7 @@ export interface Facts {
 
 /** What libvirt shows of a disk, in the domain's words. */
 export function viewOf(domain: XmlDomain, disk: XmlDisk, facts: Facts): DiskView {
-  const names = disk.layers.map((layer) => nameOf(layer.source));
+  const names = namesOf(disk);
   const directories = disk.layers.map((layer) => directoryOf(layer.source));
   const home = directories[0] ?? null;
   const astray = directories.findIndex((directory) => directory !== home);
@@ -62,8 +62,11 @@ export function viewOf(domain: XmlDomain, disk: XmlDisk, facts: Facts): DiskView
 }
 
 /** Whether its layers have these names, the active one first. */
-export const hasChain = ({ layers }: XmlDisk, names: readonly FileName[]): boolean =>
-  layers.map((layer) => nameOf(layer.source)).join('/') === names.join('/');
+export const hasChain = (disk: XmlDisk, names: readonly FileName[]): boolean =>
+  namesOf(disk).join('/') === names.join('/');
+
+/** The names of its layers, the active one first. */
+export const namesOf = ({ layers }: XmlDisk) => layers.map((layer) => nameOf(layer.source));
 
 /** Why a disk's files cannot be handled as files by name, or null. */
 function oddSource(disk: XmlDisk, names: readonly string[], running: boolean): string | null {

@@ -42,10 +42,10 @@ function wholeLoop(main: NonNullable<Libvirt['mainLoop']>): EventLoop {
 
 /** Of a libvirt before 6.1 nobody else can turn the loop. */
 function rounds(lib: Libvirt): EventLoop {
-  const over = new AbortController();
+  let over = false;
   const ticker = lib.addTicker(ROUND_MS);
   const turn = async () => {
-    while (!over.signal.aborted) if ((await lib.runRound()) < 0) await sleep(ROUND_MS);
+    while (!over) if ((await lib.runRound()) < 0) await sleep(ROUND_MS);
     lib.removeTicker(ticker);
     // libvirt frees what was removed in the round after; nobody waits for more than that.
     const last = lib.addTicker(0);
@@ -55,7 +55,7 @@ function rounds(lib: Libvirt): EventLoop {
   const ended = turn();
   return {
     stop() {
-      over.abort();
+      over = true;
       return ended;
     },
   };

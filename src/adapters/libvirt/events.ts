@@ -1,3 +1,4 @@
+import { systemClock } from '../system/clock.ts';
 import { type Connection, openConnection, prepare, within } from './connection.ts';
 import { EventLine } from './event-line.ts';
 import { type EventLoop, eventLoop } from './event-loop.ts';
@@ -117,7 +118,7 @@ export class LibvirtEvents implements AsyncDisposable {
       if (opened.ok && line !== null) {
         if (await this.#hear(line, opened.value)) pause = FIRST_PAUSE_MS / 2;
       } else if (!opened.ok) this.#lost(opened.error);
-      await sleep(Math.min(pause, LONGEST_PAUSE_MS), signal);
+      await systemClock.sleep(Math.min(pause, LONGEST_PAUSE_MS), signal);
     }
   }
 
@@ -150,15 +151,4 @@ export class LibvirtEvents implements AsyncDisposable {
   #tell(event: LibvirtEvent): void {
     for (const listener of [...this.#listeners]) listener(event);
   }
-}
-
-function sleep(ms: number, signal: AbortSignal): Promise<void> {
-  const { promise, resolve } = Promise.withResolvers<void>();
-  const timer = setTimeout(resolve, ms);
-  const end = () => resolve();
-  signal.addEventListener('abort', end, { once: true });
-  return promise.finally(() => {
-    clearTimeout(timer);
-    signal.removeEventListener('abort', end);
-  });
 }

@@ -4,7 +4,7 @@ import { err, ok, type Result } from '#domain/result.ts';
 import type { GuestView } from '#domain/sight.ts';
 import type { DiskOf, LookOrder, SeenDisk } from '#ports/hypervisor.ts';
 import { Recent } from '../system/recent.ts';
-import { diskOf, hasChain, nameOf } from './disk-view.ts';
+import { diskOf, hasChain, namesOf } from './disk-view.ts';
 import { parseDomain, type XmlDisk, type XmlDomain } from './domain-xml.ts';
 import { changed, faultOf, isGone, unreadable } from './faults.ts';
 import type { GuestCalls } from './guest-calls.ts';
@@ -88,8 +88,7 @@ export class Finder {
       return err(changed(order, `the disk is ${found.value.disk.target}`));
     }
     if (order.chain !== undefined && !hasChain(found.value.disk, order.chain)) {
-      const chain = found.value.disk.layers.map((layer) => nameOf(layer.source));
-      return err(changed(order, `the chain is ${chain.join(' on ')}`));
+      return err(changed(order, `the chain is ${namesOf(found.value.disk).join(' on ')}`));
     }
     return ok(found.value);
   }
